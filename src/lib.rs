@@ -1,0 +1,8 @@
+//! Hale: an authoritative DNS server that answers only with what is healthy.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod answer;
+pub mod config;
+pub mod model;
+pub mod snapshot;
+pub mod zone;

@@ -1,0 +1,3 @@
+//! The `hale` command.
+
+fn main() {}

@@ -1,0 +1,87 @@
+//! A keyed hash of names that grows label by label from the root, so that one pass over a query name gives the hash of
+//! every suffix of it.
+//!
+//! The key is drawn once a process, so that nobody who can put names into a zone can aim them at one bucket.
+
+use super::name::{MAX_LABELS, Name};
+
+/// The key of the hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashKey([u64; 2]);
+
+impl HashKey {
+    /// A key from two random words.
+    pub fn new(words: [u64; 2]) -> Self {
+        // An all-zero multiplier would map everything to one bucket.
+        Self([words[0], words[1] | 1])
+    }
+
+    /// Hash of the root name.
+    pub fn root(self) -> u64 {
+        self.0[0]
+    }
+
+    /// Hash of `label.suffix`, given the hash of `suffix`; `label` is in lower case.
+    #[inline]
+    pub fn extend(self, suffix: u64, label: &[u8]) -> u64 {
+        let mut state = suffix ^ (label.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut chunks = label.chunks_exact(8);
+        for chunk in &mut chunks {
+            state = fold(
+                state
+                    ^ u64::from_le_bytes([
+                        chunk[0], chunk[1], chunk[2], chunk[3], chunk[4], chunk[5], chunk[6], chunk[7],
+                    ]),
+                self.0[1],
+            );
+        }
+        let rest = chunks.remainder();
+        let mut last = 0u64;
+        for (i, &b) in rest.iter().enumerate() {
+            last |= u64::from(b) << (8 * i);
+        }
+        fold(state ^ last, self.0[1] ^ 0xa076_1d64_78bd_642f)
+    }
+
+    /// Hash of a whole wire-form name in lower case.
+    pub fn name(self, name: &Name) -> u64 {
+        let mut labels: [&[u8]; MAX_LABELS] = [&[]; MAX_LABELS];
+        let mut count = 0;
+        for label in name.labels() {
+            labels[count] = label;
+            count += 1;
+        }
+        labels[..count].iter().rev().fold(self.root(), |hash, label| self.extend(hash, label))
+    }
+}
+
+#[inline]
+fn fold(a: u64, b: u64) -> u64 {
+    let wide = u128::from(a) * u128::from(b);
+    (wide as u64) ^ ((wide >> 64) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_hashes_as_its_labels_do_one_by_one() {
+        let key = HashKey::new([1, 2]);
+        let name = Name::parse_absolute("a-rather-long-label.www.example.test").unwrap();
+        let parts = [&b"test"[..], b"example", b"www", b"a-rather-long-label"];
+        assert_eq!(key.name(&name), parts.iter().fold(key.root(), |h, l| key.extend(h, l)));
+        assert_ne!(key.name(&name), HashKey::new([3, 4]).name(&name));
+    }
+
+    #[test]
+    fn spreads_similar_names() {
+        let key = HashKey::new([0x1234_5678_9abc_def0, 0x0fed_cba9_8765_4321]);
+        let suffix = key.extend(key.root(), b"test");
+        let mut low: Vec<u64> =
+            (0..4096).map(|i| key.extend(suffix, format!("h{i}").as_bytes()) & 0xffff).collect();
+        low.sort_unstable();
+        low.dedup();
+        assert!(low.len() > 3800, "only {} of 4096 distinct low words", low.len());
+    }
+}

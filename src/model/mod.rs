@@ -1,0 +1,13 @@
+//! The vocabulary that every other module speaks: names, RRsets, times, targets, verdicts and diagnostics.
+//!
+//! Nothing here does I/O or reads a clock, and nothing here imports another module of the crate.
+
+pub mod board;
+pub mod diagnostic;
+pub mod hash;
+pub mod name;
+pub mod rrset;
+pub mod rrtype;
+pub mod serial;
+pub mod target;
+pub mod ttl;

@@ -1,0 +1,3 @@
+//! What a zone should say and does say: desired records, selection by health, differences, serials. Pure: no I/O, no clock.
+
+pub mod desired;
