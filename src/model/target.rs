@@ -34,7 +34,7 @@ pub enum CheckKind {
     /// A TCP connection is accepted.
     Tcp,
     /// An HTTP/1.1 exchange answers as wanted.
-    Http(HttpCheck),
+    Http(Box<HttpCheck>),
 }
 
 /// The keys of `http` and `https` checks.

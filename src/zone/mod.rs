@@ -1,3 +1,5 @@
 //! What a zone should say and does say: desired records, selection by health, differences, serials. Pure: no I/O, no clock.
 
 pub mod desired;
+pub mod select;
+pub mod serial;
