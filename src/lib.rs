@@ -5,4 +5,5 @@ pub mod answer;
 pub mod config;
 pub mod model;
 pub mod snapshot;
+pub mod telemetry;
 pub mod zone;
