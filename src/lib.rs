@@ -2,6 +2,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod answer;
+pub mod cli;
 pub mod config;
 pub mod model;
 pub mod snapshot;

@@ -1,3 +1,7 @@
 //! The `hale` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hale::cli::main(std::env::args_os())
+}

@@ -1,0 +1,98 @@
+//! The command line: one file a subcommand. Exit codes are 0 fine, 1 failed while running, 2 bad configuration or arguments.
+
+mod later;
+mod outcome;
+mod shell;
+mod terminal;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+use later::Later;
+use outcome::Outcome;
+
+/// An authoritative DNS server that answers only with what is healthy
+#[derive(Parser, Debug)]
+#[command(name = "hale", version, propagate_version = true, max_term_width = 100, after_help = AFTER_HELP)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Start with `hale demo`. Every flag has an environment variable (--log-level: HALE_LOG_LEVEL) and a key in hale.json; a flag wins \
+over the environment, the environment over the file.
+Exit codes: 0 fine, 1 failed while running, 2 bad configuration or arguments.";
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Print the completion script of a shell
+    Completions(shell::CompletionsArgs),
+    /// Print the manual page
+    Man,
+
+    // Names that are promised but not built yet say so, rather than being unknown.
+    #[command(hide = true)]
+    Sources(Later),
+    #[command(hide = true)]
+    Plan(Later),
+    #[command(hide = true)]
+    Explain(Later),
+    #[command(hide = true)]
+    Top(Later),
+    #[command(hide = true)]
+    Events(Later),
+    #[command(hide = true)]
+    Override(Later),
+    #[command(hide = true)]
+    Brake(Later),
+    #[command(hide = true)]
+    Resync(Later),
+    #[command(hide = true)]
+    Pause(Later),
+    #[command(hide = true)]
+    Resume(Later),
+    #[command(hide = true)]
+    State(Later),
+    #[command(hide = true)]
+    Mirror(Later),
+}
+
+/// Runs the command that `arguments` name (the program's own name first), and gives the process's exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => outcome::conclude(run(arguments.command)),
+        Err(error) => {
+            // Help and version are answers, not mistakes: clap prints them to standard output.
+            let code = match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+                _ => ExitCode::from(outcome::USAGE),
+            };
+            // A closed pipe is the only way for this to fail, and then nobody reads.
+            let _ = error.print();
+            code
+        }
+    }
+}
+
+fn run(command: Command) -> Outcome {
+    match command {
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man => shell::man(),
+        Command::Sources(_) => later::refuse("sources"),
+        Command::Plan(_) => later::refuse("plan"),
+        Command::Explain(_) => later::refuse("explain"),
+        Command::Top(_) => later::refuse("top"),
+        Command::Events(_) => later::refuse("events"),
+        Command::Override(_) => later::refuse("override"),
+        Command::Brake(_) => later::refuse("brake"),
+        Command::Resync(_) => later::refuse("resync"),
+        Command::Pause(_) => later::refuse("pause"),
+        Command::Resume(_) => later::refuse("resume"),
+        Command::State(_) => later::refuse("state"),
+        Command::Mirror(_) => later::refuse("mirror"),
+    }
+}
