@@ -1,6 +1,7 @@
 //! Hale: an authoritative DNS server that answers only with what is healthy.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod admin;
 pub mod answer;
 pub mod cli;
 pub mod config;

@@ -6,6 +6,7 @@ pub mod board;
 pub mod diagnostic;
 pub mod hash;
 pub mod name;
+pub mod report;
 pub mod rrset;
 pub mod rrtype;
 pub mod serial;

@@ -76,7 +76,8 @@ pub struct TlsCheck {
 pub struct TargetId(pub u32);
 
 /// What health says of a target, after hysteresis.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum Verdict {
     /// No result yet, or only results that say nothing about the target (a local error).

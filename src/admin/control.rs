@@ -1,0 +1,67 @@
+//! What the admin pages need of the running server.
+
+use std::io;
+
+use serde::Deserialize;
+
+use crate::model::name::Name;
+use crate::model::report::{Readiness, ReloadReport, Status, TargetReport, ZoneReport};
+
+/// The running server, as the admin listener sees it. Its methods are called on threads that may block, but for `readiness`.
+pub trait Control: Send + Sync + 'static {
+    /// Whether queries are answered. Called on the runtime: it must not block.
+    fn readiness(&self) -> Readiness;
+
+    /// The server in a few figures.
+    fn status(&self) -> Status;
+
+    /// Every configured zone, by name, broken ones and aliases among them.
+    fn zones(&self) -> Vec<ZoneReport>;
+
+    /// Every target that is probed.
+    fn targets(&self) -> Vec<TargetReport>;
+
+    /// Writes the served view of the zone with this apex.
+    ///
+    /// # Errors
+    /// See [`ExportError`]; nothing was written where the zone is unknown or broken.
+    fn export(&self, zone: &Name, format: ExportFormat, out: &mut dyn io::Write) -> Result<(), ExportError>;
+
+    /// Reads the zones again and returns when what could be read is published. `remove_missing` lets go of zones whose file
+    /// has vanished.
+    ///
+    /// # Errors
+    /// Why it could not even be tried, such as a server that is shutting down. A broken file is in the report instead.
+    fn reload(&self, remove_missing: bool) -> Result<ReloadReport, String>;
+
+    /// Every metric of the server in the Prometheus text format (version 0.0.4).
+    fn metrics(&self) -> String;
+}
+
+/// How a zone is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExportFormat {
+    /// A master file (RFC 1035 §5).
+    #[default]
+    Text,
+    /// JSON.
+    Json,
+}
+
+/// Why a zone was not exported.
+#[derive(Debug)]
+pub enum ExportError {
+    /// No zone has this apex.
+    UnknownZone,
+    /// The zone is configured but not served, and why.
+    Broken(String),
+    /// The reader went away, or was too slow.
+    Write(io::Error),
+}
+
+impl From<io::Error> for ExportError {
+    fn from(error: io::Error) -> Self {
+        Self::Write(error)
+    }
+}

@@ -1,0 +1,19 @@
+//! The admin listener: `/healthz`, `/readyz`, `/metrics` and `/api/v1`, over TCP and over a unix socket in the state directory.
+//!
+//! Three rules decide who may do what ([`access`]): reading needs no token on loopback or on the unix socket, and a token elsewhere;
+//! every change needs a token or the unix socket; the probe and metrics pages never need one. What is shown and changed is behind
+//! [`Control`], so that this module knows neither the keeper nor the snapshot.
+
+mod access;
+mod control;
+mod export;
+mod listen;
+mod pages;
+mod problem;
+mod serve;
+
+pub use control::{Control, ExportError, ExportFormat};
+pub use listen::{Admin, SOCKET_NAME};
+
+#[cfg(all(test, unix))]
+mod tests;

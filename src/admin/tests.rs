@@ -1,0 +1,410 @@
+//! The listener over real sockets, with a fake server behind it.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::*;
+use crate::config::AdminConfig;
+use crate::model::name::Name;
+use crate::model::report::{
+    Readiness, ReadinessPart, ReloadReport, Status, TargetReport, ZoneReport, ZoneState,
+};
+use crate::model::target::Verdict;
+
+/// More than the sockets and channels between here and there hold.
+const LARGE: usize = 8 * 1024 * 1024;
+
+#[derive(Default)]
+struct Fake {
+    ready: AtomicBool,
+    reloads: AtomicU32,
+}
+
+impl Control for Fake {
+    fn readiness(&self) -> Readiness {
+        let ready = self.ready.load(Ordering::Relaxed);
+        let detail = if ready { "1 zone published" } else { "waiting for the first round of checks" };
+        Readiness {
+            ready,
+            parts: vec![ReadinessPart { name: "zones".to_owned(), ready, detail: detail.to_owned() }],
+        }
+    }
+
+    fn status(&self) -> Status {
+        Status { version: "0.0.0".to_owned(), zones: 1, ..Status::default() }
+    }
+
+    fn zones(&self) -> Vec<ZoneReport> {
+        vec![ZoneReport {
+            zone: "example.test.".to_owned(),
+            state: ZoneState::Serving,
+            problem: None,
+            serial: Some(7),
+            names: 3,
+            alias_of: None,
+            file: PathBuf::from("zones/example.json"),
+            signed: false,
+            signatures_expire_at: None,
+        }]
+    }
+
+    fn targets(&self) -> Vec<TargetReport> {
+        vec![TargetReport {
+            target: "tcp 192.0.2.1:80".to_owned(),
+            verdict: Verdict::Down,
+            since: Some(1),
+            probed_at: None,
+            problem: Some("connection refused".to_owned()),
+        }]
+    }
+
+    fn export(&self, zone: &Name, format: ExportFormat, out: &mut dyn Write) -> Result<(), ExportError> {
+        match zone.to_string().as_str() {
+            "example.test." if format == ExportFormat::Json => Ok(out.write_all(b"{}")?),
+            "example.test." => Ok(out.write_all(b"example.test. 300 IN NS ns1.example.test.\n")?),
+            "large.test." => Ok((0..LARGE / 8).try_for_each(|_| out.write_all(b"; filler"))?),
+            "empty.test." => Ok(()),
+            "broken.test." => Err(ExportError::Broken("its key is missing".to_owned())),
+            "halfway.test." => {
+                out.write_all(&vec![b';'; 100_000])?;
+                Err(io::Error::other("the disk is on fire").into())
+            }
+            _ => Err(ExportError::UnknownZone),
+        }
+    }
+
+    fn reload(&self, remove_missing: bool) -> Result<ReloadReport, String> {
+        self.reloads.fetch_add(1, Ordering::Relaxed);
+        Ok(ReloadReport { ok: !remove_missing, ..ReloadReport::default() })
+    }
+
+    fn metrics(&self) -> String {
+        "# TYPE hale_zones gauge
+hale_zones{state=\"served\"} 1
+"
+        .to_owned()
+    }
+}
+
+/// A running listener; it stops when it is dropped.
+struct Running {
+    fake: Arc<Fake>,
+    address: SocketAddr,
+    metrics: SocketAddr,
+    probes: SocketAddr,
+    state: PathBuf,
+    stop: watch::Sender<bool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Running {
+    /// Listens on `host` with `token`.
+    fn start(host: &str, token: Option<&str>) -> Self {
+        Self::start_late(host, token, false, |_| {})
+    }
+
+    /// The same, but `before` is called when the sockets are bound and not served yet. With `paused` the clock jumps to the next
+    /// timer whenever nothing else is to be done.
+    fn start_late(host: &str, token: Option<&str>, paused: bool, before: impl FnOnce(&Self)) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let state = std::env::temp_dir().join(format!("hale-admin-{}-{number}", std::process::id()));
+        std::fs::create_dir(&state).unwrap();
+        let loopback = Some("127.0.0.1:0".parse().unwrap());
+        let config = AdminConfig {
+            listen: Some(format!("{host}:0").parse().unwrap()),
+            metrics_listen: loopback,
+            probes_listen: loopback,
+            token: token.map(str::to_owned),
+        };
+        let admin = Admin::bind(&config, Some(&state)).unwrap();
+        let bound = |carried| admin.addresses().find(|&(name, _)| name == carried).unwrap().1.port();
+        let [address, metrics, probes] =
+            ["admin", "metrics", "probes"].map(|name| SocketAddr::from(([127, 0, 0, 1], bound(name))));
+        let (stop, stopped) = watch::channel(false);
+        let fake = Arc::new(Fake::default());
+        let control = fake.clone();
+        let mut running = Self { fake, address, metrics, probes, state, stop, thread: None };
+        before(&running);
+        running.thread = Some(std::thread::spawn(move || {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            let runtime = builder.enable_all().start_paused(paused).build().unwrap();
+            runtime.block_on(admin.serve(control, stopped)).unwrap();
+        }));
+        running
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.state.join(SOCKET_NAME)
+    }
+
+    fn tcp(&self) -> TcpStream {
+        tcp(self.address)
+    }
+
+    fn unix(&self) -> UnixStream {
+        let stream = UnixStream::connect(self.socket()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.stop.send(true);
+        // Absent where a test failed before the start.
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+        assert!(std::thread::panicking() || !self.socket().exists(), "the unix socket is removed");
+        std::fs::remove_dir_all(&self.state).unwrap();
+    }
+}
+
+fn tcp(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream
+}
+
+/// A whole answer.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+    fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+/// Sends a request line with `headers` (each ending in CRLF) and reads to the end of the connection.
+fn exchange(mut stream: impl Read + Write, line: &str, headers: &str, body: &str) -> Answer {
+    let host = if headers.to_ascii_lowercase().contains("host:") { "" } else { "Host: localhost\r\n" };
+    let request = format!("{line} HTTP/1.1\r\n{host}Connection: close\r\n{headers}\r\n{body}");
+    // A server that refuses a long body may close before it was all sent.
+    let _ = stream.write_all(request.as_bytes());
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes);
+    let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").expect("an answer");
+    let head = String::from_utf8(bytes[..end].to_vec()).unwrap().to_ascii_lowercase();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let body = bytes[end + 4..].to_vec();
+    Answer { status, head, body }
+}
+
+#[test]
+fn pages_on_loopback() {
+    let server = Running::start("127.0.0.1", None);
+    let get = |path: &str| exchange(server.tcp(), &format!("GET {path}"), "", "");
+
+    assert_eq!((get("/healthz").status, get("/healthz").text()), (200, "ok\n"));
+    let waiting = get("/readyz");
+    assert_eq!((waiting.status, &waiting.json()["parts"][0]["name"]), (503, &"zones".into()));
+    server.fake.ready.store(true, Ordering::Relaxed);
+    let ready = get("/readyz");
+    assert_eq!((ready.status, &ready.json()["ready"]), (200, &true.into()));
+
+    let page = get("/metrics");
+    assert!(page.head.contains("content-type: text/plain; version=0.0.4"), "{}", page.head);
+    assert!(page.head.contains("cache-control: no-store") && page.head.contains("nosniff"), "{}", page.head);
+    assert_eq!(page.text(), "# TYPE hale_zones gauge\nhale_zones{state=\"served\"} 1\n");
+
+    assert_eq!(get("/api/v1/status").json()["version"], "0.0.0");
+    assert_eq!(get("/api/v1/zones").json()["zones"][0]["state"], "serving");
+    assert_eq!(get("/api/v1/targets").json()["targets"][0]["verdict"], "down");
+
+    let head = exchange(server.tcp(), "HEAD /healthz", "", "");
+    assert_eq!((head.status, head.body.len()), (200, 0));
+}
+
+#[test]
+fn errors_are_problems() {
+    let server = Running::start("127.0.0.1", Some("s3cret"));
+    let token = "Authorization: Bearer s3cret\r\n";
+    for (line, status, detail) in [
+        ("GET /nothing", 404, "there is no such page"),
+        ("GET /api/v2", 404, "there is no such page"),
+        ("POST /healthz", 405, "does not take that method"),
+        ("GET /api/v1/reload", 405, "does not take that method"),
+        ("GET /api/v1/zones/other.test/export", 404, "other.test. is not a zone"),
+        ("GET /api/v1/zones/broken.test/export", 409, "its key is missing"),
+        ("GET /api/v1/zones/a..b/export", 400, "is not a domain name"),
+        ("GET /api/v1/zones/example.test/export?format=xml", 400, "xml"),
+        ("GET /api/v1/zones/example.test/export?view=configured", 501, "not in this version"),
+    ] {
+        let answer = exchange(server.tcp(), line, token, "");
+        assert_eq!(answer.status, status, "{line}");
+        assert!(answer.head.contains("content-type: application/problem+json"), "{line}: {}", answer.head);
+        let problem = answer.json();
+        assert_eq!(problem["status"], status, "{line}");
+        assert!(problem["detail"].as_str().unwrap().contains(detail), "{line}: {problem}");
+    }
+}
+
+#[test]
+fn who_may_change() {
+    const RELOAD: &str = "POST /api/v1/reload";
+    const TOKEN: &str = "Authorization: Bearer s3cret\r\n";
+    let status = |stream: &mut dyn FnMut(&str, &str) -> Answer, line, headers| stream(line, headers).status;
+    for (host, token, reads, changes, changes_with_token) in [
+        ("127.0.0.1", None, 200, 403, 403),
+        ("127.0.0.1", Some("s3cret"), 200, 401, 200),
+        ("0.0.0.0", Some("s3cret"), 401, 401, 200),
+    ] {
+        let server = Running::start(host, token);
+        let mut over_tcp = |line: &str, headers: &str| exchange(server.tcp(), line, headers, "");
+        assert_eq!(status(&mut over_tcp, "GET /api/v1/zones", ""), reads, "{host} {token:?}");
+        assert_eq!(status(&mut over_tcp, "GET /readyz", ""), 503, "{host} {token:?}");
+        assert_eq!(status(&mut over_tcp, RELOAD, ""), changes, "{host} {token:?}");
+        assert_eq!(server.fake.reloads.load(Ordering::Relaxed), 0);
+        assert_eq!(status(&mut over_tcp, RELOAD, TOKEN), changes_with_token, "{host} {token:?}");
+        let mut over_unix = |line: &str, headers: &str| exchange(server.unix(), line, headers, "");
+        let before = server.fake.reloads.load(Ordering::Relaxed);
+        assert_eq!(status(&mut over_unix, RELOAD, ""), 200);
+        assert_eq!(server.fake.reloads.load(Ordering::Relaxed), before + 1);
+    }
+}
+
+#[test]
+fn a_page_of_another_site_cannot_read() {
+    let server = Running::start("127.0.0.1", None);
+    for path in ["/api/v1/zones", "/metrics", "/readyz"] {
+        let answer = exchange(server.tcp(), &format!("GET {path}"), "Host: evil.example:8053\r\n", "");
+        assert_eq!(answer.status, 403, "{path}");
+    }
+    assert_eq!(exchange(server.unix(), "GET /api/v1/zones", "Host: hale\r\n", "").status, 200);
+}
+
+#[test]
+fn narrow_listeners_carry_their_pages_alone() {
+    let server = Running::start("127.0.0.1", None);
+    for (address, path, status) in [
+        (server.metrics, "/metrics", 200),
+        (server.metrics, "/healthz", 404),
+        (server.metrics, "/api/v1/zones", 404),
+        (server.probes, "/healthz", 200),
+        (server.probes, "/readyz", 503),
+        (server.probes, "/metrics", 404),
+        (server.probes, "/api/v1/status", 404),
+    ] {
+        let answer = exchange(tcp(address), &format!("GET {path}"), "Host: pod.example\r\n", "");
+        assert_eq!(answer.status, status, "{path}");
+    }
+    assert_eq!(exchange(tcp(server.probes), "POST /api/v1/reload", "", "").status, 404);
+}
+
+#[test]
+fn exports() {
+    let server = Running::start("127.0.0.1", None);
+    let get = |zone: &str| exchange(server.tcp(), &format!("GET /api/v1/zones/{zone}/export"), "", "");
+    let text = get("Example.TEST");
+    assert!(text.head.contains("content-type: text/dns"), "{}", text.head);
+    assert!(text.text().contains("300 IN NS"));
+    assert!(get("empty.test").head.contains("200 ok"));
+    let json = exchange(server.tcp(), "GET /api/v1/zones/example.test./export?format=json", "", "");
+    assert!(json.head.contains("content-type: application/json") && json.text().contains("{}"));
+    let large = get("large.test");
+    assert!(large.body.len() >= LARGE, "{}", large.body.len());
+    assert!(large.body.ends_with(b"\r\n0\r\n\r\n"), "the last chunk says that it is complete");
+    let halfway = get("halfway.test");
+    assert_eq!(halfway.status, 200);
+    assert!(!halfway.body.ends_with(b"\r\n0\r\n\r\n"), "a client can tell that it broke off");
+}
+
+#[test]
+fn bodies_have_limits() {
+    let server = Running::start("127.0.0.1", None);
+    let post = |body: &str| {
+        let headers = format!("Content-Length: {}\r\n", body.len());
+        exchange(server.unix(), "POST /api/v1/reload", &headers, body)
+    };
+    assert_eq!(post("{\"remove_missing\": true}").json()["ok"], false);
+    assert_eq!(post("{}").json()["ok"], true);
+    assert_eq!(post("{\"remove\": true}").status, 400);
+    assert_eq!(post("nonsense").status, 400);
+    assert_eq!(post(&" ".repeat(64 * 1024 + 1)).status, 413);
+    let long = format!("X-Long: {}\r\n", "x".repeat(64 * 1024));
+    assert_eq!(exchange(server.tcp(), "GET /healthz", &long, "").status, 431);
+}
+
+#[test]
+fn slow_peers_are_let_go() {
+    let requests = [
+        "",
+        "GET /healthz HTTP/1.1\r\nHost: local",
+        "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "POST /api/v1/reload HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\nContent-Length: 9\r\n\r\n{",
+    ];
+    let mut streams = Vec::new();
+    // Everything is sent before the server starts, lest the jumping clock run out before the first byte.
+    let _server = Running::start_late("127.0.0.1", Some("t"), true, |server| {
+        for request in requests {
+            let mut stream = server.tcp();
+            stream.write_all(request.as_bytes()).unwrap();
+            streams.push(stream);
+        }
+    });
+    let [nothing, half_a_header, kept_alive, half_a_body]: [String; 4] = std::array::from_fn(|i| {
+        let mut got = String::new();
+        // Returns at all because the server closes the connection.
+        streams[i].read_to_string(&mut got).unwrap();
+        got
+    });
+    assert!(!nothing.contains("200 OK"), "{nothing}");
+    assert!(!half_a_header.contains("200 OK"), "{half_a_header}");
+    assert!(kept_alive.contains("200 OK"), "{kept_alive}");
+    assert!(half_a_body.starts_with("HTTP/1.1 408"), "{half_a_body}");
+}
+
+#[test]
+fn a_stale_socket_is_replaced_and_the_new_one_is_private() {
+    let first = Running::start("127.0.0.1", None);
+    let mode = std::fs::metadata(first.socket()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    let state = std::env::temp_dir().join(format!("hale-admin-stale-{}", std::process::id()));
+    std::fs::create_dir(&state).unwrap();
+    // Left behind: bound by nobody any more.
+    drop(std::os::unix::net::UnixListener::bind(state.join(SOCKET_NAME)).unwrap());
+    assert!(UnixStream::connect(state.join(SOCKET_NAME)).is_err());
+    let admin = Admin::bind(&AdminConfig::default(), Some(&state)).unwrap();
+    assert!(UnixStream::connect(state.join(SOCKET_NAME)).is_ok());
+    drop(admin);
+    std::fs::remove_dir(&state).expect("nothing is left in it");
+}
+
+#[test]
+fn what_cannot_be_bound() {
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = held.local_addr().unwrap();
+    let config = |listen: &str, token: Option<&str>| AdminConfig {
+        listen: Some(listen.parse().unwrap()),
+        token: token.map(str::to_owned),
+        ..AdminConfig::default()
+    };
+    let check = |config: &AdminConfig, state: Option<&Path>, want: &str| {
+        let error = Admin::bind(config, state).expect_err(want).to_string();
+        assert!(error.contains(want), "{error}");
+        assert!(error.contains("\n  hint: "), "{error}");
+    };
+    check(&config("0.0.0.0:0", None), None, "there is no token");
+    check(&config("[::]:0", None), None, "there is no token");
+    check(&config(&taken.to_string(), None), None, &format!("cannot listen on {taken}"));
+    let long = PathBuf::from(format!("/tmp/{}", "x".repeat(120)));
+    check(&AdminConfig::default(), Some(&long), "cannot listen on /tmp/xxx");
+}

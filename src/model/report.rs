@@ -1,0 +1,226 @@
+//! What the server says of itself: the JSON of `/readyz` and `/api/v1/…`, and what the command line reads back.
+//!
+//! Times are Unix seconds, not ages: an age is wrong as soon as it is written. Fields that do not apply are left out.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::target::Verdict;
+
+/// `/readyz`: whether queries are answered, part by part. Once ready it stays so: a verdict or a source never takes it back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readiness {
+    /// Whether every part is.
+    pub ready: bool,
+    /// What readiness consists of.
+    pub parts: Vec<ReadinessPart>,
+}
+
+/// One part of readiness, such as `zones`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadinessPart {
+    /// Its name.
+    pub name: String,
+    /// Whether it is there.
+    pub ready: bool,
+    /// What it has, or what it waits for.
+    pub detail: String,
+}
+
+/// `/api/v1/status`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the program.
+    pub version: String,
+    /// Process number.
+    pub pid: u32,
+    /// When the process started.
+    pub started_at: u64,
+    /// Whether queries are answered.
+    pub ready: bool,
+    /// Bound sockets.
+    pub listeners: Vec<Listener>,
+    /// State directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<PathBuf>,
+    /// Number of the published snapshot; each commit adds one.
+    pub generation: u64,
+    /// Zones, aliases counted.
+    pub zones: u64,
+    /// Zones that are answered SERVFAIL.
+    pub broken_zones: u64,
+    /// Targets by verdict.
+    pub targets: TargetCounts,
+    /// Whether the brake holds verdicts.
+    pub brake: bool,
+    /// When zones were last read again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reloaded_at: Option<u64>,
+}
+
+/// A bound socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    /// `udp` or `tcp`.
+    pub transport: String,
+    /// Where.
+    pub address: SocketAddr,
+}
+
+/// Targets by verdict.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetCounts {
+    /// Probes succeed.
+    pub up: u64,
+    /// Probes fail.
+    pub down: u64,
+    /// No verdict yet.
+    pub unknown: u64,
+}
+
+/// An entry of `/api/v1/zones`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneReport {
+    /// The apex, with its trailing dot.
+    pub zone: String,
+    /// Whether it is served.
+    pub state: ZoneState,
+    /// Why it is not, or what is wrong although it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Serial of the published SOA record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<u32>,
+    /// Owner names that hold records.
+    pub names: u64,
+    /// Apex of the zone that this one is an alias of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias_of: Option<String>,
+    /// Where it is configured.
+    pub file: PathBuf,
+    /// Whether it is signed.
+    pub signed: bool,
+    /// When the first signature expires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signatures_expire_at: Option<u64>,
+}
+
+/// Whether a zone is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ZoneState {
+    /// Its data are answered.
+    Serving,
+    /// Its last good data are answered, since its file is broken or gone.
+    Kept,
+    /// Every query in it is answered SERVFAIL.
+    Broken,
+}
+
+/// An entry of `/api/v1/targets`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetReport {
+    /// What is probed and how, such as `tcp 192.0.2.10:443`.
+    pub target: String,
+    /// What health says of it.
+    pub verdict: Verdict,
+    /// When the verdict last changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+    /// When it was last probed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probed_at: Option<u64>,
+    /// What the last probe met, if it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// The answer to `POST /api/v1/reload`: what reading the zones again came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadReport {
+    /// Whether everything was read without an error.
+    pub ok: bool,
+    /// Each zone that changed, or could not.
+    pub zones: Vec<ZoneChange>,
+    /// Zones that are as they were.
+    pub unchanged: u64,
+    /// Errors and warnings, each in its printed form.
+    pub findings: Vec<String>,
+}
+
+/// What a reload did to one zone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneChange {
+    /// The apex, with its trailing dot, or the file where the apex could not be read.
+    pub zone: String,
+    /// What happened.
+    pub change: ChangeKind,
+    /// Serial of the SOA record published now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<u32>,
+    /// Owner names that were added, changed and removed.
+    pub added: u64,
+    /// See `added`.
+    pub changed: u64,
+    /// See `added`.
+    pub removed: u64,
+}
+
+/// What a reload did to a zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChangeKind {
+    /// It is new.
+    Added,
+    /// It has other records.
+    Changed,
+    /// It is gone, as `--remove-missing` wanted.
+    Removed,
+    /// Its file is broken or has vanished: the old zone goes on.
+    Kept,
+    /// It cannot be served and has no old zone.
+    Broken,
+}
+
+/// The word of the JSON.
+impl std::fmt::Display for ChangeKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Added => "added",
+            Self::Changed => "changed",
+            Self::Removed => "removed",
+            Self::Kept => "kept",
+            Self::Broken => "broken",
+        })
+    }
+}
+
+/// The word of the JSON.
+impl std::fmt::Display for ZoneState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Serving => "serving",
+            Self::Kept => "kept",
+            Self::Broken => "broken",
+        })
+    }
+}
+
+/// An error of the API (RFC 9457, `application/problem+json`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What kind of problem: `about:blank`, so that the title is the status code's.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The status code in words.
+    pub title: String,
+    /// HTTP status code.
+    pub status: u16,
+    /// What is wrong here.
+    pub detail: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
