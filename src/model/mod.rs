@@ -7,6 +7,7 @@ pub mod diagnostic;
 pub mod hash;
 pub mod name;
 pub mod report;
+pub mod rdata;
 pub mod rrset;
 pub mod rrtype;
 pub mod serial;

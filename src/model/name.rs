@@ -93,11 +93,23 @@ impl Name {
     /// # Errors
     /// See [`NameError`]; lengths are those of the joined name.
     pub fn parse_relative_to(text: &str, origin: &Self) -> Result<Self, NameError> {
+        let mut wire = Self::wire_relative_to(text, origin)?;
+        // Length octets are at most 63 and so never letters.
+        wire.make_ascii_lowercase();
+        Ok(Self(wire.into_boxed_slice()))
+    }
+
+    /// As [`Name::parse_relative_to`], but gives wire form with the case as written: RDATA of types outside RFC 4034 §6.2 is
+    /// signed and served as it is.
+    ///
+    /// # Errors
+    /// See [`NameError`]; lengths are those of the joined name.
+    pub fn wire_relative_to(text: &str, origin: &Self) -> Result<Vec<u8>, NameError> {
         if text == "@" {
-            return Ok(origin.clone());
+            return Ok(origin.0.to_vec());
         }
         if text == "." {
-            return Ok(Self::root());
+            return Ok(vec![0]);
         }
         let (mut wire, absolute) = parse_labels(text)?;
         if absolute {
@@ -108,7 +120,7 @@ impl Name {
         if wire.len() > MAX_NAME_OCTETS {
             return Err(NameError::NameTooLong(wire.len()));
         }
-        Ok(Self(wire.into_boxed_slice()))
+        Ok(wire)
     }
 
     /// The uncompressed wire form, root label included.
@@ -225,7 +237,7 @@ fn parse_labels(text: &str) -> Result<(Vec<u8>, bool), NameError> {
                 absolute = true;
             }
             '\\' => label.push(parse_escape(&mut chars)?),
-            c if c.is_ascii_graphic() || c == ' ' => label.push(c.to_ascii_lowercase() as u8),
+            c if c.is_ascii_graphic() || c == ' ' => label.push(c as u8),
             c => return Err(NameError::NotAscii(c)),
         }
     }
@@ -238,17 +250,13 @@ fn parse_labels(text: &str) -> Result<(Vec<u8>, bool), NameError> {
 fn parse_escape(chars: &mut std::str::Chars<'_>) -> Result<u8, NameError> {
     let first = chars.next().ok_or(NameError::BadEscape)?;
     let Some(hundreds) = first.to_digit(10) else {
-        return u8::try_from(first)
-            .ok()
-            .filter(u8::is_ascii)
-            .map(|b| b.to_ascii_lowercase())
-            .ok_or(NameError::BadEscape);
+        return u8::try_from(first).ok().filter(u8::is_ascii).ok_or(NameError::BadEscape);
     };
     let mut value = hundreds;
     for _ in 0..2 {
         value = value * 10 + chars.next().and_then(|c| c.to_digit(10)).ok_or(NameError::BadEscape)?;
     }
-    u8::try_from(value).map(|b| b.to_ascii_lowercase()).map_err(|_| NameError::BadEscape)
+    u8::try_from(value).map_err(|_| NameError::BadEscape)
 }
 
 fn push_label(wire: &mut Vec<u8>, label: &mut Vec<u8>) -> Result<(), NameError> {
@@ -304,21 +312,33 @@ impl Borrow<[u8]> for Name {
 /// Presentation format with the trailing dot; octets that are special or not printable are escaped (RFC 1035 §5.1).
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_root() {
-            return f.write_str(".");
-        }
-        for label in self.labels() {
-            for &b in label {
-                match b {
-                    b'.' | b'\\' | b'"' | b';' | b'(' | b')' | b'@' | b'$' => write!(f, "\\{}", b as char)?,
-                    0x21..=0x7e => write!(f, "{}", b as char)?,
-                    _ => write!(f, "\\{b:03}")?,
-                }
-            }
-            f.write_str(".")?;
-        }
-        Ok(())
+        write_name(f, &self.0)
     }
+}
+
+/// Writes a wire-form name as [`Name`]'s `Display` does, in the case it has.
+///
+/// # Errors
+/// Those of `out`.
+///
+/// # Panics
+/// On octets that are no uncompressed wire-form name.
+pub fn write_name(out: &mut impl fmt::Write, wire: &[u8]) -> fmt::Result {
+    let labels = Labels { rest: wire };
+    if wire[0] == 0 {
+        return out.write_char('.');
+    }
+    for label in labels {
+        for &b in label {
+            match b {
+                b'.' | b'\\' | b'"' | b';' | b'(' | b')' | b'@' | b'$' => write!(out, "\\{}", b as char)?,
+                0x21..=0x7e => out.write_char(b as char)?,
+                _ => write!(out, "\\{b:03}")?,
+            }
+        }
+        out.write_char('.')?;
+    }
+    Ok(())
 }
 
 impl fmt::Debug for Name {
