@@ -193,8 +193,8 @@ pub(super) fn check_values(wire: &[u8]) -> Result<(), RdataError> {
             }
             NO_DEFAULT_ALPN | OHTTP => value.is_empty(),
             PORT => value.len() == 2,
-            IPV4HINT => !value.is_empty() && value.len() % 4 == 0,
-            IPV6HINT => !value.is_empty() && value.len() % 16 == 0,
+            IPV4HINT => !value.is_empty() && value.len().is_multiple_of(4),
+            IPV6HINT => !value.is_empty() && value.len().is_multiple_of(16),
             ECH | DOHPATH => !value.is_empty(),
             _ => true,
         };
@@ -211,7 +211,7 @@ pub(super) fn check_values(wire: &[u8]) -> Result<(), RdataError> {
 fn check_mandatory(value: &[u8], has: impl Fn(u16) -> bool) -> Result<bool, RdataError> {
     let keys: Vec<u16> = value.chunks_exact(2).map(|k| u16::from_be_bytes([k[0], k[1]])).collect();
     if value.is_empty()
-        || value.len() % 2 != 0
+        || !value.len().is_multiple_of(2)
         || keys.contains(&MANDATORY)
         || !keys.is_sorted_by(|a, b| a < b)
     {

@@ -94,7 +94,7 @@ fn parse_field(
     match field {
         Field::U8 => out.wire.push(number(tokens.word(what)?, what, u8::MAX.into())? as u8),
         Field::U16 => {
-            out.wire.extend((number(tokens.word(what)?, what, u16::MAX.into())? as u16).to_be_bytes())
+            out.wire.extend((number(tokens.word(what)?, what, u16::MAX.into())? as u16).to_be_bytes());
         }
         Field::U32 => out.wire.extend(number(tokens.word(what)?, what, u32::MAX)?.to_be_bytes()),
         Field::Period => out.wire.extend(period(tokens.word(what)?, what)?.to_be_bytes()),
