@@ -5,6 +5,7 @@ pub mod admin;
 pub mod answer;
 pub mod cli;
 pub mod config;
+pub mod dnssec;
 pub mod model;
 pub mod snapshot;
 pub mod telemetry;

@@ -1,0 +1,17 @@
+//! Signing: keys and their files, RRSIG and NSEC records, which signatures are due, and signatures kept for another time.
+//!
+//! Signing itself is pure and takes its time as an argument. Only `load`, `generate`, `marker` and `files` touch the disk.
+
+pub mod algorithm;
+mod bind;
+pub mod denial;
+mod der;
+mod files;
+pub mod generate;
+pub mod key;
+pub mod keys;
+mod load;
+pub mod marker;
+mod material;
+mod pem;
+pub mod sign;
