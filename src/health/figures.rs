@@ -1,0 +1,107 @@
+//! Counts and distributions for the metrics page.
+
+use super::probe::{Outcome, ProbeKind};
+
+/// Upper bounds of the histograms' buckets, in seconds; what is above the last one counts only in the total.
+pub const BUCKETS_S: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0];
+
+/// A histogram over [`BUCKETS_S`].
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Histogram {
+    /// Observations in each bucket (not cumulative).
+    pub buckets: [u64; BUCKETS_S.len()],
+    /// All observations.
+    pub count: u64,
+    /// Their sum in seconds.
+    pub sum_s: f64,
+}
+
+impl Histogram {
+    /// Counts one observation, in seconds.
+    pub fn observe(&mut self, value_s: f64) {
+        if let Some(bucket) = BUCKETS_S.iter().position(|&bound| value_s <= bound) {
+            self.buckets[bucket] += 1;
+        }
+        self.count += 1;
+        self.sum_s += value_s;
+    }
+}
+
+/// How probes ended, for metric labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OutcomeLabel {
+    /// Counted for the target.
+    Success,
+    /// Counted against the target.
+    Failure,
+    /// Counted as saying nothing: our own host's trouble.
+    LocalError,
+}
+
+impl OutcomeLabel {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Success, Self::Failure, Self::LocalError];
+
+    /// The metric label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::LocalError => "local_error",
+        }
+    }
+
+    /// The label of an outcome; a host that cannot be reached has been made one of the three before.
+    pub(super) fn of(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Success => Self::Success,
+            Outcome::Failure(_) => Self::Failure,
+            Outcome::HostUnreachable | Outcome::LocalError(_) => Self::LocalError,
+        }
+    }
+}
+
+/// What health has counted since the start, and how it stands.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Figures {
+    /// Finished probes by kind ([`ProbeKind::ALL`]) and outcome ([`OutcomeLabel::ALL`]).
+    pub probes: [[u64; OutcomeLabel::ALL.len()]; ProbeKind::ALL.len()],
+    /// How long probes took, by kind.
+    pub duration: [Histogram; ProbeKind::ALL.len()],
+    /// How late probes started.
+    pub lag: Histogram,
+    /// Probes running.
+    pub in_flight: usize,
+    /// The limit of the above.
+    pub in_flight_limit: usize,
+    /// Probes that had to wait for the limit of their address.
+    pub rate_limited: u64,
+    /// Targets by published verdict: unknown, up, down.
+    pub targets: [usize; 3],
+    /// Published changes to up.
+    pub rises: u64,
+    /// Published changes to down.
+    pub falls: u64,
+    /// Whether the brake holds verdicts.
+    pub brake_holding: bool,
+    /// Targets that are published as up only because the brake holds them.
+    pub brake_held_targets: usize,
+    /// How often the brake has engaged.
+    pub brake_engaged_total: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn observes_into_the_right_bucket() {
+        let mut histogram = Histogram::default();
+        for value in [0.0, 0.0005, 0.0006, 10.0, 11.0] {
+            histogram.observe(value);
+        }
+        assert_eq!((histogram.buckets[0], histogram.buckets[1], histogram.buckets[10]), (2, 1, 1));
+        assert_eq!(histogram.count, 5);
+        assert!((histogram.sum_s - 21.0011).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,416 @@
+//! All that health knows and decides, without sockets and without a clock: which targets there are, when they are probed next, what their
+//! results say, and what is published of it.
+//!
+//! The driver feeds it (targets, ends of probes, time in milliseconds on a clock that never goes back) and carries out what it
+//! returns: probes to start and [`Flip`]s to publish. A test does the same with a virtual clock.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::model::target::{Target, TargetId, Verdict};
+
+use super::brake::{Brake, BrakeLimits, BrakeState, Decision, Standing};
+use super::figures::{Figures, OutcomeLabel};
+use super::probe::{Outcome, ProbeKind, Reason};
+use super::schedule::{Limits, Planned, Schedule, Start};
+use super::verdict::{Evidence, Hysteresis, Thresholds};
+
+/// Why a published verdict changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The target's own results.
+    Results,
+    /// A verdict remembered from an earlier run.
+    Saved,
+    /// The brake took back a fall of a moment ago.
+    BrakeEngaged,
+    /// The brake let go, and the target still fails.
+    BrakeReleased,
+    /// The number was given to another target.
+    Replaced,
+}
+
+/// A change of a published verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flip {
+    /// Which target.
+    pub id: TargetId,
+    /// What it is.
+    pub target: Arc<Target>,
+    /// Published before.
+    pub from: Verdict,
+    /// Published from now on.
+    pub to: Verdict,
+    /// Why.
+    pub cause: Cause,
+    /// The latest result's reason, if it was not a success.
+    pub reason: Option<Reason>,
+    /// Failures in a row.
+    pub failures: u32,
+}
+
+/// A verdict remembered from an earlier run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// Up or down.
+    pub verdict: Verdict,
+    /// How long ago a result last confirmed it, in milliseconds.
+    pub age_ms: u64,
+}
+
+/// The latest result of a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastResult {
+    /// When it came, in the ledger's milliseconds.
+    pub at_ms: u64,
+    /// How long the probe took, in microseconds.
+    pub duration_us: u64,
+    /// What it was; never [`Outcome::HostUnreachable`].
+    pub outcome: Outcome,
+}
+
+/// What is known of one target.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The target.
+    pub target: Arc<Target>,
+    /// Rise and fall, whatever the brake does.
+    pub hysteresis: Hysteresis,
+    /// What stands on the board.
+    pub published: Verdict,
+    /// The latest result.
+    pub last: Option<LastResult>,
+    /// When a result last said something about the target; negative for one of an earlier run.
+    pub confirmed_at_ms: Option<i64>,
+    /// Whether the first round still waits for it.
+    awaited: bool,
+}
+
+impl Entry {
+    fn new(target: Arc<Target>) -> Self {
+        Self {
+            target,
+            hysteresis: Hysteresis::new(Verdict::Unknown),
+            published: Verdict::Unknown,
+            last: None,
+            confirmed_at_ms: None,
+            awaited: true,
+        }
+    }
+
+    /// Whether it is published as up only because the brake holds it.
+    pub fn is_held(&self) -> bool {
+        self.published == Verdict::Up && self.hysteresis.verdict() == Verdict::Down
+    }
+
+    fn standing(&self) -> Standing {
+        match self.published {
+            Verdict::Up if self.hysteresis.failures() > 0 || self.is_held() => Standing::Failing,
+            Verdict::Up => Standing::Sound,
+            _ => Standing::Out,
+        }
+    }
+
+    fn thresholds(&self) -> Thresholds {
+        Thresholds { rise: self.target.check.rise, fall: self.target.check.fall }
+    }
+
+    fn flip(&mut self, id: TargetId, to: Verdict, cause: Cause) -> Flip {
+        let from = std::mem::replace(&mut self.published, to);
+        let reason = self.last.as_ref().and_then(|last| match &last.outcome {
+            Outcome::Success => None,
+            Outcome::Failure(reason) | Outcome::LocalError(reason) => Some(reason.clone()),
+            Outcome::HostUnreachable => Some("no route to host".into()),
+        });
+        Flip {
+            id,
+            target: self.target.clone(),
+            from,
+            to,
+            cause,
+            reason,
+            failures: self.hysteresis.failures(),
+        }
+    }
+}
+
+/// The latest success at each of two different addresses: enough to know, for any address, when another one last answered.
+#[derive(Default)]
+struct Witnesses([Option<(IpAddr, u64)>; 2]);
+
+impl Witnesses {
+    fn answered(&mut self, address: IpAddr, at_ms: u64) {
+        if self.0[0].is_none_or(|(latest, _)| latest != address) {
+            self.0[1] = self.0[0];
+        }
+        self.0[0] = Some((address, at_ms));
+    }
+
+    fn other_than(&self, address: IpAddr) -> Option<u64> {
+        self.0.iter().flatten().find(|(witness, _)| *witness != address).map(|&(_, at_ms)| at_ms)
+    }
+}
+
+/// See the module's documentation.
+pub struct Ledger {
+    entries: Vec<Option<Entry>>,
+    schedule: Schedule,
+    brake: Brake,
+    witnesses: Witnesses,
+    figures: Figures,
+    awaited: usize,
+}
+
+impl Ledger {
+    /// A ledger without targets.
+    pub fn new(limits: Limits, brake: BrakeLimits) -> Self {
+        Self {
+            entries: Vec::new(),
+            schedule: Schedule::new(limits),
+            brake: Brake::new(brake),
+            witnesses: Witnesses::default(),
+            figures: Figures { in_flight_limit: limits.in_flight, ..Figures::default() },
+            awaited: 0,
+        }
+    }
+
+    /// Replaces the set of targets: kept ones keep everything, new ones start within a second, the others stop. `remembered` gives
+    /// verdicts from an earlier run, which count at once. Returns which numbers stopped, of which the caller aborts what runs.
+    pub fn set_targets(
+        &mut self,
+        now_ms: u64,
+        targets: &[(TargetId, Arc<Target>)],
+        mut remembered: impl FnMut(&Target) -> Option<Remembered>,
+        flips: &mut Vec<Flip>,
+    ) -> Vec<TargetId> {
+        let mut keep = vec![false; self.entries.len()];
+        let mut fresh = Vec::new();
+        for (id, target) in targets {
+            let index = id.0 as usize;
+            match self.entry(*id) {
+                Some(entry) if entry.target == *target => keep[index] = true,
+                _ => fresh.push((*id, target)),
+            }
+        }
+        let stopped: Vec<TargetId> = (0..keep.len())
+            .filter(|&index| !keep[index] && self.entries[index].is_some())
+            .map(|index| TargetId(index as u32))
+            .collect();
+        for &id in &stopped {
+            self.remove(id);
+        }
+        let mut planned = Vec::with_capacity(fresh.len());
+        for (id, target) in fresh {
+            let mut entry = Entry::new(target.clone());
+            if let Some(Remembered { verdict, age_ms }) = remembered(target) {
+                entry.hysteresis = Hysteresis::new(verdict);
+                entry.confirmed_at_ms = Some(now_ms as i64 - age_ms as i64);
+                entry.awaited = verdict == Verdict::Unknown;
+            }
+            planned.push(self.insert(id, entry, flips));
+        }
+        self.schedule.add(now_ms, &planned);
+        let longest_ms = targets.iter().map(|(_, t)| t.check.interval_ms + t.check.timeout_ms).max();
+        self.brake.set_window(longest_ms.unwrap_or(0).into());
+        stopped
+    }
+
+    fn insert(&mut self, id: TargetId, mut entry: Entry, flips: &mut Vec<Flip>) -> Planned {
+        let index = id.0 as usize;
+        if index >= self.entries.len() {
+            self.entries.resize_with(index + 1, || None);
+        }
+        self.awaited += usize::from(entry.awaited);
+        // Also without a remembered verdict: the number may have been another target's, whose verdict must not linger.
+        let cause = if entry.awaited { Cause::Replaced } else { Cause::Saved };
+        flips.push(entry.flip(id, entry.hysteresis.verdict(), cause));
+        self.brake.stands(id, Standing::Out, entry.standing());
+        self.figures.targets[entry.published as usize] += 1;
+        let check = &entry.target.check;
+        let planned = Planned { id, address: entry.target.address.ip(), interval_ms: check.interval_ms };
+        self.entries[index] = Some(entry);
+        planned
+    }
+
+    fn remove(&mut self, id: TargetId) {
+        let Some(entry) = self.entries.get_mut(id.0 as usize).and_then(Option::take) else { return };
+        self.brake.stands(id, entry.standing(), Standing::Out);
+        self.brake.forget(id);
+        self.figures.targets[entry.published as usize] -= 1;
+        self.awaited -= usize::from(entry.awaited);
+        self.schedule.remove(id);
+    }
+
+    /// The next probe to start now.
+    pub fn start_next(&mut self, now_ms: u64) -> Option<(Start, Arc<Target>)> {
+        let start = self.schedule.start_next(now_ms)?;
+        self.figures.lag.observe(start.lag_ms as f64 / 1000.0);
+        // The schedule holds exactly the targets that have an entry.
+        self.entry(start.id).map(|entry| (start, entry.target.clone()))
+    }
+
+    /// When to ask for a probe again.
+    pub fn wake_at(&self) -> Option<u64> {
+        self.schedule.wake_at()
+    }
+
+    /// Takes the end of a probe; of one that is no longer wanted it takes nothing.
+    pub fn finish(
+        &mut self,
+        now_ms: u64,
+        id: TargetId,
+        generation: u32,
+        outcome: Outcome,
+        duration_us: u64,
+        flips: &mut Vec<Flip>,
+    ) {
+        if !self.schedule.finish(now_ms, id, generation) {
+            return;
+        }
+        let outcome = self.settle(now_ms, id, outcome);
+        let Some(entry) = self.entries.get_mut(id.0 as usize).and_then(Option::as_mut) else { return };
+        let kind = ProbeKind::of(&entry.target) as usize;
+        self.figures.probes[kind][OutcomeLabel::of(&outcome) as usize] += 1;
+        self.figures.duration[kind].observe(duration_us as f64 / 1e6);
+        self.awaited -= usize::from(std::mem::take(&mut entry.awaited));
+        let evidence = match &outcome {
+            Outcome::Success => Evidence::Good,
+            Outcome::Failure(_) => Evidence::Bad,
+            Outcome::HostUnreachable | Outcome::LocalError(_) => Evidence::None,
+        };
+        if evidence == Evidence::Good {
+            self.witnesses.answered(entry.target.address.ip(), now_ms);
+        }
+        if evidence != Evidence::None {
+            entry.confirmed_at_ms = Some(now_ms as i64);
+        }
+        let before = entry.standing();
+        entry.last = Some(LastResult { at_ms: now_ms, duration_us, outcome });
+        entry.hysteresis.record(evidence, entry.thresholds());
+        let after = entry.standing();
+        self.brake.stands(id, before, after);
+        self.publish(now_ms, id, flips);
+        self.tick(now_ms, flips);
+    }
+
+    /// A host that the network calls unreachable has failed if anything else answers, or if nothing else is probed that could; otherwise
+    /// our own link or gateway is gone as likely as not. (A dead host that is probed alone with a short timeout is mostly a timeout
+    /// anyway: neighbour discovery takes 3 s to give up.)
+    fn settle(&self, now_ms: u64, id: TargetId, outcome: Outcome) -> Outcome {
+        let (Outcome::HostUnreachable, Some(entry)) = (&outcome, self.entry(id)) else { return outcome };
+        let witness = self.witnesses.other_than(entry.target.address.ip());
+        let answered = witness.is_some_and(|at_ms| now_ms.saturating_sub(at_ms) <= self.brake.window_ms());
+        if answered || self.schedule.addresses() <= 1 {
+            Outcome::Failure("no route to host".into())
+        } else {
+            Outcome::LocalError("no route to host, and no other address answers".into())
+        }
+    }
+
+    /// Brings what is published in line with the hysteresis, as far as the brake lets it.
+    fn publish(&mut self, now_ms: u64, id: TargetId, flips: &mut Vec<Flip>) {
+        let Some(entry) = self.entry(id) else { return };
+        let wanted = entry.hysteresis.verdict();
+        match (entry.published, wanted) {
+            (from, to) if from == to => {}
+            (Verdict::Up, Verdict::Down) => match self.brake.may_fall(now_ms) {
+                Decision::Fall => {
+                    self.change(id, Verdict::Down, Cause::Results, flips);
+                    self.brake.fell(now_ms, id);
+                }
+                Decision::Hold => {}
+                Decision::Engage(fallen) => {
+                    for id in fallen {
+                        self.change(id, Verdict::Up, Cause::BrakeEngaged, flips);
+                    }
+                }
+            },
+            (_, to) => self.change(id, to, Cause::Results, flips),
+        }
+    }
+
+    fn change(&mut self, id: TargetId, to: Verdict, cause: Cause, flips: &mut Vec<Flip>) {
+        let Some(entry) = self.entries.get_mut(id.0 as usize).and_then(Option::as_mut) else { return };
+        let before = entry.standing();
+        let flip = entry.flip(id, to, cause);
+        self.brake.stands(id, before, entry.standing());
+        self.figures.targets[flip.from as usize] -= 1;
+        self.figures.targets[to as usize] += 1;
+        match to {
+            Verdict::Up => self.figures.rises += 1,
+            Verdict::Down => self.figures.falls += 1,
+            Verdict::Unknown => {}
+        }
+        flips.push(flip);
+    }
+
+    /// Lets time pass for the brake; once a second is enough.
+    pub fn tick(&mut self, now_ms: u64, flips: &mut Vec<Flip>) {
+        if self.brake.tick(now_ms) {
+            self.let_go(now_ms, flips);
+        }
+    }
+
+    /// Releases the brake by hand; returns whether it held anything.
+    pub fn release_brake(&mut self, now_ms: u64, flips: &mut Vec<Flip>) -> bool {
+        let held = self.brake.release();
+        if held {
+            self.let_go(now_ms, flips);
+        }
+        held
+    }
+
+    fn let_go(&mut self, now_ms: u64, flips: &mut Vec<Flip>) {
+        let held: Vec<TargetId> = self.held().collect();
+        for id in held {
+            self.change(id, Verdict::Down, Cause::BrakeReleased, flips);
+            self.brake.fell(now_ms, id);
+        }
+    }
+
+    fn held(&self) -> impl Iterator<Item = TargetId> + '_ {
+        self.entries().filter(|(_, e)| e.is_held()).map(|(id, _)| id)
+    }
+
+    /// Targets of which no result has come yet and no verdict was remembered.
+    pub fn awaited(&self) -> usize {
+        self.awaited
+    }
+
+    /// What the brake is doing.
+    pub fn brake_state(&self) -> BrakeState {
+        self.brake.state()
+    }
+
+    /// Suspects and population of the brake, for its event.
+    pub fn brake_share(&self) -> (usize, usize) {
+        self.brake.share()
+    }
+
+    /// One target.
+    pub fn entry(&self, id: TargetId) -> Option<&Entry> {
+        self.entries.get(id.0 as usize).and_then(Option::as_ref)
+    }
+
+    /// Every target, lowest number first.
+    pub fn entries(&self) -> impl Iterator<Item = (TargetId, &Entry)> {
+        self.entries.iter().enumerate().filter_map(|(index, e)| Some((TargetId(index as u32), e.as_ref()?)))
+    }
+
+    /// Milliseconds until a target's next probe.
+    pub fn next_in_ms(&self, now_ms: u64, id: TargetId) -> Option<u64> {
+        self.schedule.next_in_ms(now_ms, id)
+    }
+
+    /// The figures as of now.
+    pub fn figures(&self) -> Figures {
+        Figures {
+            in_flight: self.schedule.in_flight(),
+            rate_limited: self.schedule.rate_limited(),
+            brake_holding: self.brake.is_holding(),
+            brake_held_targets: self.held().count(),
+            brake_engaged_total: self.brake.engaged_total(),
+            ..self.figures.clone()
+        }
+    }
+}

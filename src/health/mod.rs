@@ -1,0 +1,251 @@
+//! Health: probes every target and keeps its verdict on the board.
+//!
+//! ```text
+//!  set of targets (watch) ──▶ ledger (pure) ── start ──▶ probe/ (I/O, one task each)
+//!                              │  schedule · verdict · brake   │
+//!                              ◀──────── outcome ─────────┘
+//!                              └── flips ──▶ verdict board, log
+//! ```
+//!
+//! [`Health::spawn`] starts one driver task on a runtime of the caller's. Everything that decides lies in the [`ledger`] and below it, without
+//! clock or sockets; the driver and [`probe`] are the edges.
+
+pub mod brake;
+mod driver;
+pub mod figures;
+pub mod ledger;
+pub mod probe;
+pub mod schedule;
+pub mod verdict;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::config::HealthConfig;
+use crate::model::board::VerdictBoard;
+use crate::model::target::{Target, TargetId, Verdict};
+use crate::state::verdicts::{SavedVerdict, target_key};
+
+use brake::{BrakeLimits, BrakeState};
+use figures::Figures;
+use ledger::{Flip, Ledger, Remembered};
+use probe::Outcome;
+use schedule::Limits;
+
+/// The set of targets as the zones want it; numbers are unique in it, and so are targets.
+pub type TargetSet = Arc<Vec<(TargetId, Arc<Target>)>>;
+
+/// The entry point of health checking.
+#[derive(Debug)]
+pub struct Health;
+
+impl Health {
+    /// Starts probing the targets in `targets`, now and after each change of it, on `runtime`, and writes verdicts to `board`.
+    ///
+    /// Verdicts in `saved` that are younger than `config.verdict_max_age_ms` and not from the future are on the board before this returns,
+    /// for targets that are in the set already; for targets added later they count as long as they are young enough.
+    /// Probing ends by [`HealthHandle::shutdown`], or when the last handle or the sender of `targets` is dropped.
+    ///
+    /// A number that leaves the set is forgotten on the board; it may be given to another target in any later set.
+    pub fn spawn(
+        runtime: &Handle,
+        targets: watch::Receiver<TargetSet>,
+        board: Arc<VerdictBoard>,
+        config: &HealthConfig,
+        saved: Vec<SavedVerdict>,
+    ) -> HealthHandle {
+        let limits = Limits {
+            in_flight: config.probes_in_flight,
+            per_address_per_second: config.probes_per_second_per_address,
+        };
+        let brake =
+            BrakeLimits { down_percent: config.brake_down_percent, min_targets: config.brake_min_targets };
+        let shared = Arc::new(Shared {
+            ledger: Mutex::new(Ledger::new(limits, brake)),
+            board,
+            started: Instant::now(),
+            saved: Mutex::new(saved.into_iter().map(|s| (s.target.clone(), s)).collect()),
+            verdict_max_age_ms: config.verdict_max_age_ms,
+        });
+        driver::spawn(runtime, shared, targets)
+    }
+}
+
+/// What the driver and the handles share.
+struct Shared {
+    ledger: Mutex<Ledger>,
+    board: Arc<VerdictBoard>,
+    /// Zero of the ledger's clock.
+    started: Instant,
+    saved: Mutex<HashMap<String, SavedVerdict>>,
+    verdict_max_age_ms: u64,
+}
+
+impl Shared {
+    fn now_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        // A panic under the lock would be a bug; what the ledger knows is still better than stopping all checks.
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remembered(&self, target: &Target, now_unix_ms: u64) -> Option<Remembered> {
+        let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        if saved.is_empty() {
+            return None;
+        }
+        let found = saved.remove(&target_key(target))?;
+        let age_ms = found.age_ms(now_unix_ms).filter(|&age_ms| age_ms <= self.verdict_max_age_ms)?;
+        Some(Remembered { verdict: found.verdict(), age_ms })
+    }
+
+    /// Puts flips on the board, in the order in which they were decided: the ledger must still be locked.
+    fn publish(&self, _locked: &Ledger, flips: &[Flip]) {
+        for flip in flips {
+            self.board.set(flip.id, flip.to);
+        }
+    }
+}
+
+/// A view of running health checks, and the way to stop them. Cheap to clone.
+#[derive(Clone)]
+pub struct HealthHandle {
+    shared: Arc<Shared>,
+    first_round: watch::Receiver<bool>,
+    stop: Arc<watch::Sender<bool>>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl std::fmt::Debug for HealthHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HealthHandle").finish_non_exhaustive()
+    }
+}
+
+/// One target as health sees it now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetReport {
+    /// Its number on the board.
+    pub id: TargetId,
+    /// What is probed.
+    pub target: Arc<Target>,
+    /// What is published.
+    pub verdict: Verdict,
+    /// Whether only the brake keeps it up.
+    pub held: bool,
+    /// The latest result.
+    pub last: Option<ResultReport>,
+    /// Successes in a row.
+    pub successes: u32,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Milliseconds until the next probe; 0 when it is due.
+    pub next_in_ms: u64,
+}
+
+/// One result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResultReport {
+    /// Milliseconds of Unix time.
+    pub at_unix_ms: u64,
+    /// How long the probe took, in microseconds.
+    pub duration_us: u64,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+impl HealthHandle {
+    /// Waits until every target of the initial set has a remembered verdict or a first result; at most the longest timeout of
+    /// that set and one second. Returns at once when that has been, and when health has stopped.
+    pub async fn first_round_done(&self) {
+        let mut done = self.first_round.clone();
+        // An error means that the driver is gone: nothing more will come.
+        let _ = done.wait_for(|done| *done).await;
+    }
+
+    /// Every target, lowest number first.
+    pub fn report(&self) -> Vec<TargetReport> {
+        let now_unix_ms = unix_ms();
+        let ledger = self.shared.ledger();
+        let now_ms = self.shared.now_ms();
+        let result = |last: &ledger::LastResult| ResultReport {
+            at_unix_ms: now_unix_ms.saturating_sub(now_ms.saturating_sub(last.at_ms)),
+            duration_us: last.duration_us,
+            outcome: last.outcome.clone(),
+        };
+        let report = |(id, entry): (TargetId, &ledger::Entry)| TargetReport {
+            id,
+            target: entry.target.clone(),
+            verdict: entry.published,
+            held: entry.is_held(),
+            last: entry.last.as_ref().map(result),
+            successes: entry.hysteresis.successes(),
+            failures: entry.hysteresis.failures(),
+            next_in_ms: ledger.next_in_ms(now_ms, id).unwrap_or(0),
+        };
+        ledger.entries().map(report).collect()
+    }
+
+    /// What to save for the next start: the published verdict of each target that has one, with the time of the last result.
+    pub fn saved_verdicts(&self) -> Vec<SavedVerdict> {
+        let ledger = self.shared.ledger();
+        let zero_unix_ms = unix_ms() as i64 - self.shared.now_ms() as i64;
+        let save = |(_, entry): (TargetId, &ledger::Entry)| {
+            let at_unix_ms = u64::try_from(zero_unix_ms + entry.confirmed_at_ms?).ok()?;
+            let up = match entry.published {
+                Verdict::Up => true,
+                Verdict::Down => false,
+                Verdict::Unknown => return None,
+            };
+            Some(SavedVerdict { target: target_key(&entry.target), up, at_unix_ms })
+        };
+        ledger.entries().filter_map(save).collect()
+    }
+
+    /// Counts and distributions.
+    pub fn figures(&self) -> Figures {
+        self.shared.ledger().figures()
+    }
+
+    /// What the brake is doing; times are milliseconds since health was started.
+    pub fn brake_state(&self) -> BrakeState {
+        self.shared.ledger().brake_state()
+    }
+
+    /// Releases the brake by hand: held verdicts are published at once. Returns whether it held any.
+    pub fn release_brake(&self) -> bool {
+        let mut flips = Vec::new();
+        let mut ledger = self.shared.ledger();
+        let held = ledger.release_brake(self.shared.now_ms(), &mut flips);
+        self.shared.publish(&ledger, &flips);
+        drop(ledger);
+        if held {
+            tracing::warn!("health brake released by hand");
+        }
+        driver::log(&flips);
+        held
+    }
+
+    /// Stops probing, aborts the probes in flight and waits for the driver to end.
+    pub async fn shutdown(&self) {
+        let _ = self.stop.send(true);
+        let mut stopped = self.stopped.clone();
+        // An error means that the driver is gone, which is what we wait for.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    }
+}
+
+/// Milliseconds of Unix time; 0 for a clock before 1970.
+fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis() as u64
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! Probes: one check run against one address. All I/O of health checking is in here, one file a kind.
+
+mod tcp;
+
+use std::borrow::Cow;
+use std::io;
+
+use crate::model::target::{CheckKind, Target};
+
+/// Why a probe did not succeed: a few words for logs and the status page.
+pub type Reason = Cow<'static, str>;
+
+/// What came of one probe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The target answered as the check wants it.
+    Success,
+    /// The target did not: refused, reset, too late, wrong answer.
+    Failure(Reason),
+    /// The network answered that the host cannot be reached: our neighbour discovery got no reply (`EHOSTUNREACH` after the SYN was
+    /// handed to the network), or a router said so. That is what a dead host looks like, and also what everything looks like when our own
+    /// gateway is gone; the ledger tells them apart by whether other addresses answer.
+    HostUnreachable,
+    /// Our own host could not even try; says nothing about the target.
+    LocalError(Reason),
+}
+
+/// Kinds of probes, for metric labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProbeKind {
+    /// A connection.
+    Tcp,
+    /// A plain HTTP exchange.
+    Http,
+    /// An HTTP exchange over TLS.
+    Https,
+}
+
+impl ProbeKind {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Tcp, Self::Http, Self::Https];
+
+    /// The kind of a target's check.
+    pub fn of(target: &Target) -> Self {
+        match &target.check.kind {
+            CheckKind::Tcp => Self::Tcp,
+            CheckKind::Http(http) if http.tls.is_none() => Self::Http,
+            CheckKind::Http(_) => Self::Https,
+        }
+    }
+
+    /// The metric label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// Runs the target's check once, without a time limit: the driver sets one.
+pub async fn run(target: &Target) -> Outcome {
+    match &target.check.kind {
+        CheckKind::Tcp => tcp::probe(target.address).await,
+        CheckKind::Http(_) => Outcome::LocalError("not built yet".into()),
+    }
+}
+
+/// Sorts an error that `socket` or `connect` gave before any packet left this host.
+///
+/// Everything but a refusal is ours: no route (`ENETUNREACH`, and `EHOSTUNREACH` from an `unreachable` route), a prohibiting route or firewall
+/// (`EACCES`, `EPERM`), a blackhole route (`EINVAL`), no descriptors, buffers, memory or ports (`EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`,
+/// `EADDRNOTAVAIL`, `EAGAIN`), no such family (`EAFNOSUPPORT`).
+fn before_sending(error: &io::Error) -> Outcome {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Outcome::Failure("connection refused".into()),
+        io::ErrorKind::ConnectionReset => Outcome::Failure("connection reset".into()),
+        _ => Outcome::LocalError(describe(error)),
+    }
+}
+
+/// Sorts an error that came back after the packet was handed to the network.
+///
+/// `ENETUNREACH` stays local even then (a router that has lost its routes says nothing about the target), and so do errors of resources.
+fn after_sending(error: &io::Error) -> Outcome {
+    use io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::ConnectionRefused => Outcome::Failure("connection refused".into()),
+        Kind::ConnectionReset => Outcome::Failure("connection reset".into()),
+        Kind::TimedOut => Outcome::Failure("timed out".into()),
+        Kind::HostUnreachable => Outcome::HostUnreachable,
+        Kind::NetworkUnreachable | Kind::NetworkDown | Kind::AddrNotAvailable | Kind::OutOfMemory => {
+            Outcome::LocalError(describe(error))
+        }
+        _ if is_resource_error(error) => Outcome::LocalError(describe(error)),
+        _ => Outcome::Failure(describe(error)),
+    }
+}
+
+fn is_resource_error(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EADDRNOTAVAIL)
+    )
+}
+
+fn describe(error: &io::Error) -> Reason {
+    match error.raw_os_error() {
+        // The texts people search for; std's would add "(os error 101)".
+        Some(libc::ENETUNREACH) => "network unreachable from this host".into(),
+        Some(libc::EHOSTUNREACH) => "no route to host".into(),
+        Some(libc::EMFILE) => "out of file descriptors (process limit)".into(),
+        Some(libc::ENFILE) => "out of file descriptors (system limit)".into(),
+        Some(libc::EADDRNOTAVAIL) => "no local address or port available".into(),
+        Some(libc::ENOBUFS | libc::ENOMEM) => "out of socket memory".into(),
+        Some(libc::EACCES | libc::EPERM) => "forbidden by a local route or firewall".into(),
+        _ => error.to_string().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(code: i32, before: fn(&Outcome) -> bool, after: fn(&Outcome) -> bool) {
+        let error = io::Error::from_raw_os_error(code);
+        let (first, second) = (before_sending(&error), after_sending(&error));
+        assert!(before(&first), "{error}: before sending {first:?}");
+        assert!(after(&second), "{error}: after sending {second:?}");
+    }
+
+    #[test]
+    fn our_own_trouble_is_never_the_targets() {
+        let local: fn(&Outcome) -> bool = |o| matches!(o, Outcome::LocalError(_));
+        let failure: fn(&Outcome) -> bool = |o| matches!(o, Outcome::Failure(_));
+        for code in
+            [libc::ENETUNREACH, libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EADDRNOTAVAIL]
+        {
+            check(code, local, local);
+        }
+        for code in [libc::EACCES, libc::EPERM, libc::EINVAL, libc::EAFNOSUPPORT] {
+            check(code, local, failure);
+        }
+        check(libc::EHOSTUNREACH, local, |o| *o == Outcome::HostUnreachable);
+        for code in [libc::ECONNREFUSED, libc::ECONNRESET] {
+            check(code, failure, failure);
+        }
+        check(libc::ETIMEDOUT, local, failure);
+        check(libc::EPIPE, local, failure);
+    }
+}

@@ -1,0 +1,132 @@
+//! From results to a verdict: rise and fall.
+//!
+//! Pure: the caller says what happened, in the order in which it happened. No clock, no address, no I/O.
+
+use crate::model::target::Verdict;
+
+/// What one probe's result says about its target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// The target works.
+    Good,
+    /// The target does not work.
+    Bad,
+    /// Nothing: the probe failed on our own host (no route, no file descriptors).
+    None,
+}
+
+/// How many results in a row change a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Thresholds {
+    /// Successes in a row that turn down into up; 0 counts as 1.
+    pub rise: u32,
+    /// Failures in a row that turn up into down; 0 counts as 1.
+    pub fall: u32,
+}
+
+/// The hysteresis of one target.
+///
+/// - The first result that says anything is the first verdict, whatever the thresholds (interface.md, "Start-up").
+/// - From then on up turns into down after `fall` failures in a row, and down into up after `rise` successes in a row.
+/// - A local error changes nothing: neither the verdict nor a run of failures or successes that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hysteresis {
+    verdict: Verdict,
+    successes: u32,
+    failures: u32,
+}
+
+impl Hysteresis {
+    /// Starts without a verdict ([`Verdict::Unknown`]), or with one remembered from an earlier run.
+    pub fn new(verdict: Verdict) -> Self {
+        Self { verdict, successes: 0, failures: 0 }
+    }
+
+    /// The verdict as it stands.
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// Successes since the last failure.
+    pub fn successes(&self) -> u32 {
+        self.successes
+    }
+
+    /// Failures since the last success.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Takes one result; returns the new verdict if it changed.
+    pub fn record(&mut self, evidence: Evidence, thresholds: Thresholds) -> Option<Verdict> {
+        match evidence {
+            Evidence::None => return None,
+            Evidence::Good => {
+                self.failures = 0;
+                self.successes = self.successes.saturating_add(1);
+            }
+            Evidence::Bad => {
+                self.successes = 0;
+                self.failures = self.failures.saturating_add(1);
+            }
+        }
+        let verdict = match self.verdict {
+            Verdict::Unknown if self.failures > 0 => Verdict::Down,
+            Verdict::Unknown => Verdict::Up,
+            Verdict::Up if self.failures >= thresholds.fall.max(1) => Verdict::Down,
+            Verdict::Down if self.successes >= thresholds.rise.max(1) => Verdict::Up,
+            unchanged => unchanged,
+        };
+        let changed = verdict != self.verdict;
+        self.verdict = verdict;
+        changed.then_some(verdict)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Results as letters (`+` good, `-` bad, `e` local error), verdicts after each as `u`, `d` and `?`.
+    #[track_caller]
+    fn check(start: Verdict, rise: u32, fall: u32, results: &str, expected: &str) {
+        let mut hysteresis = Hysteresis::new(start);
+        let mut seen = String::new();
+        for letter in results.chars() {
+            let evidence = match letter {
+                '+' => Evidence::Good,
+                '-' => Evidence::Bad,
+                _ => Evidence::None,
+            };
+            let before = hysteresis.verdict();
+            let change = hysteresis.record(evidence, Thresholds { rise, fall });
+            assert_eq!(
+                change.is_some(),
+                before != hysteresis.verdict(),
+                "change told exactly when there is one"
+            );
+            seen.push(match hysteresis.verdict() {
+                Verdict::Up => 'u',
+                Verdict::Down => 'd',
+                Verdict::Unknown => '?',
+            });
+        }
+        assert_eq!(seen, expected, "rise {rise} fall {fall} of {results}");
+    }
+
+    #[test]
+    fn rises_and_falls() {
+        use Verdict::{Down, Unknown, Up};
+        check(Unknown, 2, 3, "+", "u");
+        check(Unknown, 2, 3, "-", "d");
+        check(Unknown, 2, 3, "ee-", "??d");
+        check(Unknown, 2, 3, "+---++", "uuuddu");
+        check(Unknown, 2, 3, "+--+--+---", "uuuuuuuuud");
+        check(Unknown, 2, 3, "-+-+-++", "ddddddu");
+        check(Unknown, 1, 1, "+-+-", "udud");
+        check(Up, 2, 3, "--e-", "uuud");
+        check(Up, 2, 3, "eeee", "uuuu");
+        check(Down, 2, 3, "+e+", "ddu");
+        check(Down, 0, 0, "+-", "ud");
+    }
+}

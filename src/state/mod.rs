@@ -1,0 +1,3 @@
+//! Everything under `--state`: what survives a restart.
+
+pub mod verdicts;
