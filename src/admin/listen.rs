@@ -13,10 +13,8 @@ use super::control::Control;
 use super::{pages, serve};
 use crate::config::AdminConfig;
 use crate::model::diagnostic::Diagnostic;
+use crate::model::report::SOCKET_NAME;
 use crate::telemetry::logs;
-
-/// Name of the unix socket in the state directory.
-pub const SOCKET_NAME: &str = "hale.sock";
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 128;

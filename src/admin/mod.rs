@@ -13,7 +13,7 @@ mod problem;
 mod serve;
 
 pub use control::{Control, ExportError, ExportFormat};
-pub use listen::{Admin, SOCKET_NAME};
+pub use listen::Admin;
 
 #[cfg(all(test, unix))]
 mod tests;

@@ -15,7 +15,7 @@ use super::*;
 use crate::config::AdminConfig;
 use crate::model::name::Name;
 use crate::model::report::{
-    Readiness, ReadinessPart, ReloadReport, Status, TargetReport, ZoneReport, ZoneState,
+    Readiness, ReadinessPart, ReloadReport, SOCKET_NAME, Status, TargetReport, ZoneReport, ZoneState,
 };
 use crate::model::target::Verdict;
 
@@ -49,7 +49,9 @@ impl Control for Fake {
             problem: None,
             serial: Some(7),
             names: 3,
-            alias_of: None,
+            checked_names: 1,
+            octets: 512,
+            changed_at: None,
             file: PathBuf::from("zones/example.json"),
             signed: false,
             signatures_expire_at: None,

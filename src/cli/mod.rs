@@ -1,9 +1,14 @@
 //! The command line: one file a subcommand. Exit codes are 0 fine, 1 failed while running, 2 bad configuration or arguments.
 
+mod client;
 mod later;
 mod outcome;
+mod reload;
+mod server;
 mod shell;
+mod status;
 mod terminal;
+mod zone;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -29,6 +34,13 @@ Exit codes: 0 fine, 1 failed while running, 2 bad configuration or arguments.";
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Look at the zones of the running server
+    #[command(subcommand)]
+    Zone(zone::ZoneCommand),
+    /// Show the running server at a glance
+    Status(status::StatusArgs),
+    /// Make the running server read its zones again
+    Reload(reload::ReloadArgs),
     /// Print the completion script of a shell
     Completions(shell::CompletionsArgs),
     /// Print the manual page
@@ -80,6 +92,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn run(command: Command) -> Outcome {
     match command {
+        Command::Zone(command) => zone::run(&command),
+        Command::Status(args) => status::run(&args),
+        Command::Reload(args) => reload::run(&args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man => shell::man(),
         Command::Sources(_) => later::refuse("sources"),

@@ -10,6 +10,12 @@ pub(super) fn print(text: &str) -> Outcome {
     written(io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()))
 }
 
+/// Prints a value as JSON for people and scripts.
+pub(super) fn print_json(value: &impl serde::Serialize) -> Outcome {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::running(error.to_string()))?;
+    print(&(text + "\n"))
+}
+
 /// What [`print`] makes of an I/O result on standard output.
 pub(super) fn written(result: io::Result<()>) -> Outcome {
     match result {

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::target::Verdict;
 
+/// Name of the server's unix socket in its state directory.
+pub const SOCKET_NAME: &str = "hale.sock";
+
 /// `/readyz`: whether queries are answered, part by part. Once ready it stays so: a verdict or a source never takes it back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Readiness {
@@ -95,9 +98,13 @@ pub struct ZoneReport {
     pub serial: Option<u32>,
     /// Owner names that hold records.
     pub names: u64,
-    /// Apex of the zone that this one is an alias of.
+    /// Those that health decides about.
+    pub checked_names: u64,
+    /// Octets of its compiled form.
+    pub octets: u64,
+    /// When it was last changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub alias_of: Option<String>,
+    pub changed_at: Option<u64>,
     /// Where it is configured.
     pub file: PathBuf,
     /// Whether it is signed.
@@ -160,12 +167,6 @@ pub struct ZoneChange {
     /// Serial of the SOA record published now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serial: Option<u32>,
-    /// Owner names that were added, changed and removed.
-    pub added: u64,
-    /// See `added`.
-    pub changed: u64,
-    /// See `added`.
-    pub removed: u64,
 }
 
 /// What a reload did to a zone.
