@@ -1,0 +1,382 @@
+//! The ordered set of names that hold an NSEC RRset, in canonical order (RFC 4034 §6.1).
+//!
+//! Names are kept as **sort keys** whose plain byte order is the canonical order: the labels in front of the apex from the
+//! right to the left, each ended by 00, with 00 and 01 inside a label written 01 02 and 01 03. Keys stand in blocks of about
+//! 128 that are shared between snapshots; a flip that changes no type bitmap's owner never touches them. The first eight
+//! octets of each block's first key stand beside the pointer to it, so that the search among blocks stays in one array.
+//!
+//! ```text
+//! block   0  u16 keys n   2  u32 × (n+1) offsets of the keys and of their end   then the keys
+//! ```
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use crate::model::name::MAX_NAME_OCTETS;
+
+use super::record::{le16, le32};
+
+/// Keys a block has when it is built; it is split at twice that.
+const KEYS_PER_BLOCK: usize = 128;
+/// Octets of the longest sort key: each octet of a name at most doubled.
+pub(super) const MAX_KEY_OCTETS: usize = 2 * MAX_NAME_OCTETS;
+
+/// A sort key in a fixed buffer.
+#[derive(Clone)]
+pub(super) struct SortKey {
+    bytes: [u8; MAX_KEY_OCTETS],
+    len: usize,
+}
+
+impl SortKey {
+    /// The key of `prefix`: labels in front of the apex, without root label. Starts of labels are found on the way.
+    pub(super) fn of_prefix(prefix: &[u8]) -> Self {
+        let mut starts = [0u8; 128];
+        let (mut count, mut at) = (0, 0);
+        while let (Some(&length), true) = (prefix.get(at), count < starts.len()) {
+            starts[count] = at as u8;
+            count += 1;
+            at += 1 + usize::from(length);
+        }
+        let mut key = Self { bytes: [0; MAX_KEY_OCTETS], len: 0 };
+        for &start in starts[..count].iter().rev() {
+            let start = usize::from(start);
+            key.push_label(prefix.get(start + 1..start + 1 + usize::from(prefix[start])).unwrap_or_default());
+        }
+        key
+    }
+
+    fn push_label(&mut self, label: &[u8]) {
+        for &octet in label {
+            match octet {
+                0 | 1 => {
+                    self.push(1);
+                    self.push(octet + 2);
+                }
+                _ => self.push(octet),
+            }
+        }
+        self.push(0);
+    }
+
+    #[inline]
+    fn push(&mut self, octet: u8) {
+        if let Some(to) = self.bytes.get_mut(self.len) {
+            *to = octet;
+            self.len += 1;
+        }
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// Turns a sort key back into labels in front of the apex, written to the end of `out`; returns where they start.
+pub(super) fn prefix_of_key(key: &[u8], out: &mut [u8; MAX_NAME_OCTETS]) -> usize {
+    let mut start = out.len();
+    for label in key.split(|&octet| octet == 0) {
+        // The key ends with 00, which splits off one empty label.
+        if label.is_empty() {
+            continue;
+        }
+        let length = label.len() - label.iter().filter(|&&octet| octet == 1).count();
+        let Some(begin) = start.checked_sub(length + 1) else { break };
+        out[begin] = length as u8;
+        let mut to = begin + 1;
+        let mut octets = label.iter();
+        while let Some(&octet) = octets.next() {
+            out[to] = if octet == 1 { octets.next().map_or(0, |o| o.wrapping_sub(2)) } else { octet };
+            to += 1;
+        }
+        start = begin;
+    }
+    start
+}
+
+#[derive(Clone, Debug)]
+struct Block {
+    head: u64,
+    bytes: Arc<[u8]>,
+}
+
+fn head_of(key: &[u8]) -> u64 {
+    let mut head = [0u8; 8];
+    for (to, from) in head.iter_mut().zip(key) {
+        *to = *from;
+    }
+    u64::from_be_bytes(head)
+}
+
+impl Block {
+    fn new(keys: &[&[u8]]) -> Self {
+        let mut bytes = Vec::with_capacity(6 + keys.iter().map(|k| k.len() + 4).sum::<usize>());
+        bytes.extend((keys.len() as u16).to_le_bytes());
+        let mut offset = 2 + 4 * (keys.len() + 1);
+        for key in keys {
+            bytes.extend((offset as u32).to_le_bytes());
+            offset += key.len();
+        }
+        bytes.extend((offset as u32).to_le_bytes());
+        keys.iter().for_each(|key| bytes.extend_from_slice(key));
+        Self { head: keys.first().map_or(0, |k| head_of(k)), bytes: bytes.into() }
+    }
+
+    fn len(&self) -> usize {
+        le16(&self.bytes, 0)
+    }
+
+    fn key(&self, index: usize) -> &[u8] {
+        let offset = |i: usize| le32(&self.bytes, 2 + 4 * i) as usize;
+        self.bytes.get(offset(index)..offset(index + 1)).unwrap_or_default()
+    }
+
+    /// How many keys are at or before `key`.
+    fn rank(&self, key: &[u8]) -> usize {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = (low + high) / 2;
+            if self.key(middle) <= key { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+}
+
+/// The set. Cloning it shares every block.
+#[derive(Clone, Debug, Default)]
+pub(super) struct DenialIndex {
+    blocks: Arc<[Block]>,
+}
+
+impl DenialIndex {
+    pub(super) fn bytes(&self) -> usize {
+        self.blocks.iter().map(|b| b.bytes.len() + size_of::<Block>()).sum()
+    }
+
+    /// The number of blocks whose first key is at or before `key`.
+    fn block_rank(&self, key: &[u8]) -> usize {
+        let head = head_of(key);
+        self.blocks.partition_point(|block| match block.head.cmp(&head) {
+            Ordering::Less => true,
+            Ordering::Greater => false,
+            Ordering::Equal => block.key(0) <= key,
+        })
+    }
+
+    /// The last key at or before `key`; before the first one, the last of all, as the chain is a ring (RFC 4034 §4.1.1).
+    pub(super) fn at_or_before(&self, key: &[u8]) -> Option<&[u8]> {
+        let block = match self.block_rank(key).checked_sub(1) {
+            Some(index) => self.blocks.get(index)?,
+            None => return self.last(),
+        };
+        block.rank(key).checked_sub(1).map(|i| block.key(i))
+    }
+
+    /// The last key before `key`, round the ring.
+    pub(super) fn before(&self, key: &[u8]) -> Option<&[u8]> {
+        let found = self.at_or_before(key)?;
+        if found != key {
+            return Some(found);
+        }
+        let index = self.block_rank(key).checked_sub(1)?;
+        let block = self.blocks.get(index)?;
+        match block.rank(key).checked_sub(2) {
+            Some(i) => Some(block.key(i)),
+            None => {
+                let previous = index.checked_sub(1).unwrap_or(self.blocks.len() - 1);
+                let block = self.blocks.get(previous)?;
+                Some(block.key(block.len().checked_sub(1)?))
+            }
+        }
+    }
+
+    /// The first key after `key`, round the ring.
+    pub(super) fn after(&self, key: &[u8]) -> Option<&[u8]> {
+        let first = || self.blocks.first().map(|b| b.key(0));
+        let Some(index) = self.block_rank(key).checked_sub(1) else { return first() };
+        let block = self.blocks.get(index)?;
+        let rank = block.rank(key);
+        if rank < block.len() {
+            return Some(block.key(rank));
+        }
+        self.blocks.get(index + 1).map(|b| b.key(0)).or_else(first)
+    }
+
+    fn last(&self) -> Option<&[u8]> {
+        self.blocks.last().and_then(|b| Some(b.key(b.len().checked_sub(1)?)))
+    }
+
+    /// The set after `changes`, of which the last one for a key counts. Blocks without changes are shared.
+    pub(super) fn changed(&self, changes: &DenialChanges) -> Self {
+        let changes = changes.settled();
+        if changes.is_empty() {
+            return self.clone();
+        }
+        let mut blocks = Vec::with_capacity(self.blocks.len() + changes.len() / KEYS_PER_BLOCK + 1);
+        let mut rest = &changes[..];
+        if self.blocks.is_empty() {
+            push_blocks(&mut blocks, &rest.iter().filter(|c| c.1).map(|c| c.0).collect::<Vec<_>>());
+        }
+        for (index, block) in self.blocks.iter().enumerate() {
+            // Changes before the first block belong to it.
+            let next = self.blocks.get(index + 1);
+            let here = next.map_or(rest.len(), |next| rest.partition_point(|c| c.0 < next.key(0)));
+            let (mine, later) = rest.split_at(here);
+            rest = later;
+            if mine.is_empty() {
+                blocks.push(block.clone());
+            } else {
+                push_blocks(&mut blocks, &merge(block, mine));
+            }
+        }
+        Self { blocks: blocks.into() }
+    }
+}
+
+fn merge<'a>(block: &'a Block, changes: &[(&'a [u8], bool)]) -> Vec<&'a [u8]> {
+    let mut keys: Vec<&[u8]> = Vec::with_capacity(block.len() + changes.len());
+    let mut old = (0..block.len()).map(|i| block.key(i)).peekable();
+    for &(key, is_in) in changes {
+        while let Some(before) = old.next_if(|k| *k < key) {
+            keys.push(before);
+        }
+        old.next_if_eq(&key);
+        if is_in {
+            keys.push(key);
+        }
+    }
+    keys.extend(old);
+    keys
+}
+
+fn push_blocks(blocks: &mut Vec<Block>, keys: &[&[u8]]) {
+    let size = if keys.len() <= 2 * KEYS_PER_BLOCK { 2 * KEYS_PER_BLOCK } else { KEYS_PER_BLOCK };
+    blocks.extend(keys.chunks(size).map(Block::new));
+}
+
+/// Additions and removals that a draft collects: keys end to end in one buffer.
+#[derive(Debug, Default)]
+pub(super) struct DenialChanges {
+    keys: Vec<u8>,
+    entries: Vec<(u32, u16, bool)>,
+}
+
+impl DenialChanges {
+    /// Notes that the name with this key now holds an NSEC RRset, or no longer does.
+    pub(super) fn set(&mut self, key: &[u8], is_in: bool) {
+        self.entries.push((self.keys.len() as u32, key.len() as u16, is_in));
+        self.keys.extend_from_slice(key);
+    }
+
+    fn key(&self, entry: &(u32, u16, bool)) -> &[u8] {
+        let start = entry.0 as usize;
+        &self.keys[start..start + usize::from(entry.1)]
+    }
+
+    /// By key, the last change of each.
+    fn settled(&self) -> Vec<(&[u8], bool)> {
+        let mut all: Vec<(&[u8], bool)> = self.entries.iter().map(|e| (self.key(e), e.2)).collect();
+        all.sort_by_key(|change| change.0);
+        // The sort is stable: of equal keys the last one stands last. `dedup` keeps the first, so copy backwards.
+        let mut kept: Vec<(&[u8], bool)> = Vec::with_capacity(all.len());
+        for change in all {
+            match kept.last_mut() {
+                Some(last) if last.0 == change.0 => *last = change,
+                _ => kept.push(change),
+            }
+        }
+        kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::name::Name;
+    use std::collections::BTreeSet;
+
+    fn key(text: &str) -> SortKey {
+        let name = Name::parse_absolute(text).unwrap();
+        SortKey::of_prefix(&name.wire()[..name.wire().len() - 1])
+    }
+
+    fn text(key: &[u8]) -> String {
+        let mut buffer = [0; MAX_NAME_OCTETS];
+        let start = prefix_of_key(key, &mut buffer);
+        let wire = [&buffer[start..], &[0]].concat();
+        Name::from_wire(&wire).unwrap().to_string()
+    }
+
+    #[test]
+    fn sort_keys_order_as_names_do_and_lead_back() {
+        let mut names: Vec<Name> = [
+            ".",
+            "a",
+            "b.a",
+            "\\000.a",
+            "\\001.a",
+            "\\000\\000.a",
+            "\\000\\001.a",
+            "\\002.a",
+            "*.a",
+            "aa",
+            "\\000a",
+            "z.\\001",
+            "a\\000",
+            "a\\000\\001.b",
+            "\\255.a",
+            "a.\\255",
+        ]
+        .map(|t| Name::parse_absolute(t).unwrap())
+        .to_vec();
+        names.push(
+            Name::parse_absolute(&format!("{0}.{0}.{0}.{1}", "\\001".repeat(63), "\\000".repeat(61)))
+                .unwrap(),
+        );
+        for a in &names {
+            assert_eq!(text(key(&a.to_string()).as_bytes()), a.to_string());
+            for b in &names {
+                let (x, y) = (key(&a.to_string()), key(&b.to_string()));
+                assert_eq!(x.as_bytes().cmp(y.as_bytes()), a.cmp(b), "{a} and {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn follows_a_plain_set_through_random_changes() {
+        let mut set: BTreeSet<Vec<u8>> = BTreeSet::new();
+        let mut index = DenialIndex::default();
+        let mut state = 7u64;
+        let mut random = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        for round in 0..60 {
+            let mut changes = DenialChanges::default();
+            for _ in 0..if round == 0 { 3000 } else { random(40) } {
+                let key = key(&format!("n{}.d{}", random(2000), random(3))).as_bytes().to_vec();
+                let is_in = random(3) != 0;
+                changes.set(&key, is_in);
+                if is_in {
+                    set.insert(key)
+                } else {
+                    set.remove(&key)
+                };
+            }
+            index = index.changed(&changes);
+            for _ in 0..200 {
+                let probe = key(&format!("n{}.d{}", random(2100), random(4)));
+                let probe = probe.as_bytes();
+                let want = set.range(..=probe.to_vec()).next_back().or(set.last());
+                assert_eq!(index.at_or_before(probe), want.map(|k| &k[..]));
+                let want = set.range(..probe.to_vec()).next_back().or(set.last());
+                assert_eq!(index.before(probe), want.map(|k| &k[..]));
+                let mut after = set.range(probe.to_vec()..).filter(|k| &k[..] != probe);
+                assert_eq!(index.after(probe), after.next().or(set.first()).map(|k| &k[..]));
+            }
+            let listed: Vec<Vec<u8>> =
+                index.blocks.iter().flat_map(|b| (0..b.len()).map(|i| b.key(i).to_vec())).collect();
+            assert!(listed.iter().eq(set.iter()), "round {round}");
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! A zone under change: owners are put and removed, then [`ZoneDraft::finish`] makes the image that is published.
+
+use std::sync::Arc;
+
+use crate::model::hash::HashKey;
+use crate::model::name::{MAX_LABELS, Name};
+use crate::model::rrtype::RrType;
+use crate::model::serial::Serial;
+
+use super::compile::{self, ImageError};
+use super::denial::{DenialChanges, DenialIndex, SortKey};
+use super::image::OwnerRecords;
+use super::keyed::KeyedName;
+use super::radix::OpenRadix;
+use super::record::{Node, flag};
+use super::zone::ZoneImage;
+
+/// What a zone holds, kept up to date owner by owner.
+#[derive(Clone, Debug)]
+pub(super) struct Totals {
+    /// Names that exist at each depth, empty non-terminals among them.
+    pub(super) names_at_depth: [u32; MAX_LABELS + 1],
+    pub(super) names: usize,
+    pub(super) owners: usize,
+    pub(super) rrsets: usize,
+    pub(super) cuts: usize,
+    pub(super) dnames: usize,
+    /// Octets of all shards.
+    pub(super) shard_bytes: usize,
+}
+
+impl Totals {
+    fn new() -> Self {
+        Self {
+            names_at_depth: [0; MAX_LABELS + 1],
+            names: 0,
+            owners: 0,
+            rrsets: 0,
+            cuts: 0,
+            dnames: 0,
+            shard_bytes: 0,
+        }
+    }
+
+    /// Counts what an owner holds, in or out.
+    fn count(&mut self, node: Node<'_>, is_in: bool) {
+        let shift = |total: &mut usize, by: usize| {
+            *total = if is_in { *total + by } else { total.saturating_sub(by) };
+        };
+        shift(&mut self.owners, usize::from(node.is_declared()));
+        shift(&mut self.rrsets, node.rrsets().count());
+        shift(&mut self.cuts, usize::from(node.is_cut()));
+        shift(&mut self.dnames, usize::from(node.has_dname()));
+    }
+
+    fn name_added(&mut self, depth: usize) {
+        self.names += 1;
+        self.names_at_depth[depth] += 1;
+    }
+
+    fn name_removed(&mut self, depth: usize) {
+        self.names -= 1;
+        self.names_at_depth[depth] -= 1;
+    }
+}
+
+/// A zone under change.
+///
+/// Made from an image it shares everything with it; what is touched is copied once, shard by shard. Empty non-terminals
+/// come and go by themselves: each record counts the names one label below it.
+#[derive(Debug)]
+pub struct ZoneDraft {
+    key: HashKey,
+    apex: Name,
+    shards: OpenRadix,
+    totals: Totals,
+    denial: DenialIndex,
+    denial_changes: DenialChanges,
+    /// The name in work, and its record: kept to use their memory again.
+    name: Box<KeyedName>,
+    record: Vec<u8>,
+}
+
+impl ZoneDraft {
+    /// An empty zone. `key` must be that of the snapshot it will be published in.
+    pub fn new(apex: Name, key: HashKey) -> Self {
+        let mut name = Box::<KeyedName>::default();
+        name.set(key, &apex);
+        let mut draft = Self {
+            key,
+            shards: OpenRadix::new(key, name.whole_hash()),
+            totals: Totals::new(),
+            denial: DenialIndex::default(),
+            denial_changes: DenialChanges::default(),
+            name,
+            record: Vec::new(),
+            apex,
+        };
+        let hash = draft.name.whole_hash();
+        compile::start_record(&[], 0, 0, &mut draft.record);
+        draft.shards.open(hash).push(hash, &draft.record);
+        draft.totals.name_added(draft.name.depth());
+        draft
+    }
+
+    /// A draft that starts as `image`, at the cost of a few pointers.
+    pub fn from_image(image: &Arc<ZoneImage>) -> Self {
+        let mut name = Box::<KeyedName>::default();
+        name.set(image.key(), image.apex());
+        Self {
+            key: image.key(),
+            apex: image.apex().clone(),
+            shards: OpenRadix::from_radix(image.key(), name.whole_hash(), image.radix()),
+            totals: image.totals().clone(),
+            denial: image.denial().clone(),
+            denial_changes: DenialChanges::default(),
+            name,
+            record: Vec::new(),
+        }
+    }
+
+    /// An owner as it stands in the draft.
+    pub fn owner(&self, name: &Name) -> Option<OwnerRecords> {
+        let prefix = self.prefix_of(name)?;
+        compile::decode_owner(self.shards.find(self.key.name(name), prefix)?, &self.apex)
+    }
+
+    fn prefix_of<'n>(&self, name: &'n Name) -> Option<&'n [u8]> {
+        name.is_at_or_below(&self.apex).then(|| &name.wire()[..name.wire().len() - self.apex.wire().len()])
+    }
+
+    /// Puts an owner in place of what was there under its name.
+    ///
+    /// # Errors
+    /// An owner outside the zone, or records that no message can carry; the draft is then as before.
+    pub fn put(&mut self, owner: &OwnerRecords) -> Result<(), ImageError> {
+        compile::encode_owner(owner, &self.apex, &mut self.record)?;
+        self.shards.grow_for(self.totals.names + 1);
+        self.name.set(self.key, &owner.name);
+        let (hash, depth) = (self.name.whole_hash(), self.name.depth());
+        let prefix = self.name.prefix(depth, self.apex.wire().len());
+        let shard = self.shards.open(hash);
+        let position = shard.position(hash, prefix);
+        let mut had_nsec = false;
+        if let Some(old) = position.and_then(|p| shard.node(p)) {
+            had_nsec = old.flags() & flag::NSEC != 0;
+            self.totals.count(old, false);
+            compile::set_neighbours(&mut self.record, old.children(), old.has_wildcard_child());
+        }
+        let mut has_nsec = false;
+        if let Some(new) = Node::at(&self.record, 0) {
+            has_nsec = new.flags() & flag::NSEC != 0;
+            self.totals.count(new, true);
+        }
+        if had_nsec != has_nsec {
+            self.denial_changes.set(SortKey::of_prefix(prefix).as_bytes(), has_nsec);
+        }
+        match position {
+            Some(position) => shard.replace(position, &self.record),
+            None => {
+                shard.push(hash, &self.record);
+                self.totals.name_added(depth);
+                self.link();
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the name in work known to its parent, and every ancestor that is missing.
+    fn link(&mut self) {
+        let apex_len = self.apex.wire().len();
+        for depth in (self.apex.label_count()..self.name.depth()).rev() {
+            let child_is_wildcard = self.name.suffix(depth + 1).starts_with(b"\x01*");
+            let hash = self.name.suffix_hash(depth);
+            let prefix = self.name.prefix(depth, apex_len);
+            let shard = self.shards.open(hash);
+            if let Some(position) = shard.position(hash, prefix) {
+                let Some((children, wildcard)) =
+                    shard.node(position).map(|n| (n.children(), n.has_wildcard_child()))
+                else {
+                    return;
+                };
+                if let Some(record) = shard.record_mut(position) {
+                    compile::set_neighbours(record, children + 1, wildcard || child_is_wildcard);
+                }
+                return;
+            }
+            compile::start_record(prefix, 0, 0, &mut self.record);
+            compile::set_neighbours(&mut self.record, 1, child_is_wildcard);
+            shard.push(hash, &self.record);
+            self.totals.name_added(depth);
+        }
+    }
+
+    /// Takes an owner out. It stays as an empty non-terminal if there are names below it; ancestors that were empty
+    /// non-terminals only for its sake go with it.
+    pub fn remove(&mut self, name: &Name) {
+        if !name.is_at_or_below(&self.apex) {
+            return;
+        }
+        self.name.set(self.key, name);
+        let (hash, depth) = (self.name.whole_hash(), self.name.depth());
+        let prefix = self.name.prefix(depth, self.apex.wire().len());
+        let shard = self.shards.open(hash);
+        let Some(position) = shard.position(hash, prefix) else { return };
+        let Some(old) = shard.node(position).filter(|node| node.is_declared()) else { return };
+        self.totals.count(old, false);
+        if old.flags() & flag::NSEC != 0 {
+            self.denial_changes.set(SortKey::of_prefix(prefix).as_bytes(), false);
+        }
+        if old.children() > 0 || prefix.is_empty() {
+            compile::start_record(prefix, 0, 0, &mut self.record);
+            compile::set_neighbours(&mut self.record, old.children(), old.has_wildcard_child());
+            shard.replace(position, &self.record);
+        } else {
+            shard.remove(position);
+            self.totals.name_removed(depth);
+            self.unlink();
+        }
+    }
+
+    /// Takes the name in work, which is gone, from its parent's count, and ancestors that have become needless with it.
+    fn unlink(&mut self) {
+        let apex_len = self.apex.wire().len();
+        for depth in (self.apex.label_count()..self.name.depth()).rev() {
+            let child_is_wildcard = self.name.suffix(depth + 1).starts_with(b"\x01*");
+            let hash = self.name.suffix_hash(depth);
+            let prefix = self.name.prefix(depth, apex_len);
+            let shard = self.shards.open(hash);
+            let Some(position) = shard.position(hash, prefix) else { return };
+            let Some(node) = shard.node(position) else { return };
+            let (children, wildcard) = (node.children().saturating_sub(1), node.has_wildcard_child());
+            if children > 0 || node.is_declared() || prefix.is_empty() {
+                if let Some(record) = shard.record_mut(position) {
+                    compile::set_neighbours(record, children, wildcard && !child_is_wildcard);
+                }
+                return;
+            }
+            shard.remove(position);
+            self.totals.name_removed(depth);
+        }
+    }
+
+    /// Seals what was touched and makes the image.
+    ///
+    /// # Errors
+    /// No single SOA record at the apex.
+    pub fn finish(mut self) -> Result<ZoneImage, ImageError> {
+        let no_soa = || ImageError::NoSoa { apex: self.apex.clone() };
+        let apex = self.shards.find(self.key.name(&self.apex), &[]).ok_or_else(no_soa)?;
+        let soa = apex.rrset(RrType::SOA).ok_or_else(no_soa)?;
+        let figures = compile::soa_figures(&soa).ok_or_else(no_soa)?;
+        let is_signed = soa.signature_count > 0;
+        // Negative answers carry the SOA with the smaller of its TTL and its MINIMUM field (RFC 2308 §3).
+        let mut negative = compile::decode_rrset(&soa, &self.apex);
+        negative.rrset.ttl = negative.rrset.ttl.min(figures.minimum);
+        let mut negative_block = Vec::new();
+        compile::encode_block(&self.apex, &negative, &self.apex, &mut negative_block)?;
+        let denial = self.denial.changed(&self.denial_changes);
+        let (radix, difference) = self.shards.seal();
+        self.totals.shard_bytes = self.totals.shard_bytes.saturating_add_signed(difference);
+        Ok(ZoneImage::new(super::zone::Parts {
+            key: self.key,
+            apex: self.apex,
+            radix,
+            totals: self.totals,
+            denial,
+            serial: Serial(figures.serial),
+            is_signed,
+            negative_soa: negative_block.into_boxed_slice(),
+        }))
+    }
+}

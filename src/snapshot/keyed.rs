@@ -1,0 +1,240 @@
+//! A domain name in a fixed buffer, with the hash of every suffix of it: what all lookups take.
+
+use crate::model::hash::HashKey;
+use crate::model::name::{MAX_LABELS, MAX_NAME_OCTETS, Name};
+
+/// A name in lower case with its label boundaries and the hash of each suffix.
+///
+/// It lives in a worker's scratch space and is filled again for each query, so that nothing is allocated or zeroed. A
+/// **depth** is a number of labels counted from the root: depth 0 is the root, [`depth`](Self::depth) the whole name.
+pub struct KeyedName {
+    wire: [u8; MAX_NAME_OCTETS],
+    len: usize,
+    labels: usize,
+    /// Where each label starts, leftmost first; one more for the root label.
+    starts: [u8; MAX_LABELS + 1],
+    hashes: [u64; MAX_LABELS + 1],
+}
+
+/// The octets at this place are no domain name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAName;
+
+impl Default for KeyedName {
+    fn default() -> Self {
+        Self {
+            wire: [0; MAX_NAME_OCTETS],
+            len: 1,
+            labels: 0,
+            starts: [0; MAX_LABELS + 1],
+            hashes: [0; MAX_LABELS + 1],
+        }
+    }
+}
+
+impl std::fmt::Debug for KeyedName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", self.wire())
+    }
+}
+
+impl KeyedName {
+    /// Reads the uncompressed name at `at` of a message; returns where it ends.
+    ///
+    /// # Errors
+    /// A pointer, a reserved label type, over 255 octets, or the end of the message before the root label.
+    #[inline]
+    pub fn read_plain(&mut self, key: HashKey, message: &[u8], at: usize) -> Result<usize, NotAName> {
+        let name = message.get(at..).ok_or(NotAName)?;
+        let name = &name[..name.len().min(MAX_NAME_OCTETS)];
+        let (mut end, mut labels) = (0usize, 0usize);
+        loop {
+            let length = usize::from(*name.get(end).ok_or(NotAName)?);
+            // A name of 255 octets has at most 127 labels, so `labels` stays in bounds.
+            self.starts[labels] = end as u8;
+            end += 1 + length;
+            if length == 0 {
+                break;
+            }
+            if length > 63 {
+                return Err(NotAName);
+            }
+            labels += 1;
+        }
+        // Length octets are at most 63 and so never letters: folding all octets alike is safe.
+        for (to, from) in self.wire[..end].iter_mut().zip(&name[..end]) {
+            *to = from.to_ascii_lowercase();
+        }
+        self.len = end;
+        self.labels = labels;
+        self.hash(key);
+        Ok(at + end)
+    }
+
+    /// Reads the name at `at` of a message that we wrote ourselves, following pointers.
+    ///
+    /// # Errors
+    /// As [`read_plain`](Self::read_plain); pointers must lead backwards.
+    pub fn read_compressed(&mut self, key: HashKey, message: &[u8], mut at: usize) -> Result<(), NotAName> {
+        let (mut len, mut labels, mut limit) = (0usize, 0usize, at);
+        loop {
+            let length = usize::from(*message.get(at).ok_or(NotAName)?);
+            if length & 0xc0 == 0xc0 {
+                let low = usize::from(*message.get(at + 1).ok_or(NotAName)?);
+                at = (length & 0x3f) << 8 | low;
+                if at >= limit {
+                    return Err(NotAName);
+                }
+                limit = at;
+                continue;
+            }
+            if length > 63 || len + length + 1 > MAX_NAME_OCTETS {
+                return Err(NotAName);
+            }
+            let label = message.get(at..at + 1 + length).ok_or(NotAName)?;
+            self.starts[labels] = len as u8;
+            for (to, from) in self.wire[len..].iter_mut().zip(label) {
+                *to = from.to_ascii_lowercase();
+            }
+            len += 1 + length;
+            at += 1 + length;
+            if length == 0 {
+                break;
+            }
+            labels += 1;
+        }
+        self.len = len;
+        self.labels = labels;
+        self.hash(key);
+        Ok(())
+    }
+
+    /// Becomes `head` (whole labels) followed by `tail` (a whole name), both in lower case.
+    ///
+    /// # Errors
+    /// More than 255 octets together, or no sequence of labels.
+    pub fn join(&mut self, key: HashKey, head: &[u8], tail: &[u8]) -> Result<(), NotAName> {
+        let mut whole = [0u8; MAX_NAME_OCTETS];
+        let len = head.len() + tail.len();
+        let (to_head, to_tail) = whole.get_mut(..len).ok_or(NotAName)?.split_at_mut(head.len());
+        to_head.copy_from_slice(head);
+        to_tail.copy_from_slice(tail);
+        let end = self.read_plain(key, &whole[..len], 0)?;
+        if end == len { Ok(()) } else { Err(NotAName) }
+    }
+
+    /// Becomes a copy of `name`.
+    pub fn set(&mut self, key: HashKey, name: &Name) {
+        // A `Name` is a valid wire-form name by construction.
+        let read = self.read_plain(key, name.wire(), 0);
+        debug_assert_eq!(read, Ok(name.wire().len()));
+    }
+
+    fn hash(&mut self, key: HashKey) {
+        let mut hash = key.root();
+        self.hashes[0] = hash;
+        for depth in 1..=self.labels {
+            let start = usize::from(self.starts[self.labels - depth]);
+            let length = usize::from(self.wire[start]);
+            hash = key.extend(hash, self.wire.get(start + 1..start + 1 + length).unwrap_or_default());
+            self.hashes[depth] = hash;
+        }
+    }
+
+    /// The whole name in wire form and lower case.
+    #[inline]
+    pub fn wire(&self) -> &[u8] {
+        &self.wire[..self.len]
+    }
+
+    /// Octets of the whole name.
+    #[inline]
+    #[expect(clippy::len_without_is_empty, reason = "no name is empty: even the root has its root label")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Number of labels without the root label.
+    #[inline]
+    pub fn depth(&self) -> usize {
+        self.labels
+    }
+
+    /// Where the suffix of `depth` labels starts within [`wire`](Self::wire); the whole name for a larger depth.
+    #[inline]
+    pub fn start(&self, depth: usize) -> usize {
+        usize::from(self.starts[self.labels.saturating_sub(depth)])
+    }
+
+    /// The suffix of `depth` labels.
+    #[inline]
+    pub fn suffix(&self, depth: usize) -> &[u8] {
+        &self.wire[self.start(depth)..self.len]
+    }
+
+    /// The labels between the suffix of `depth` labels and a suffix of `outer_len` octets, as the owner records of a zone
+    /// hold them.
+    #[inline]
+    pub fn prefix(&self, depth: usize, outer_len: usize) -> &[u8] {
+        self.wire.get(self.start(depth)..self.len.saturating_sub(outer_len)).unwrap_or_default()
+    }
+
+    /// Hash of the suffix of `depth` labels.
+    #[inline]
+    pub fn suffix_hash(&self, depth: usize) -> u64 {
+        self.hashes[depth.min(self.labels)]
+    }
+
+    /// Hash of the whole name.
+    #[inline]
+    pub fn whole_hash(&self) -> u64 {
+        self.hashes[self.labels]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: [u64; 2] = [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210];
+
+    #[test]
+    fn agrees_with_the_name_it_was_read_from() {
+        let key = HashKey::new(KEY);
+        let longest = format!("{0}.{0}.{0}.{0}.x", "a".repeat(62));
+        let deepest = "a.".repeat(127);
+        for text in [".", "test", "www.example.test", "*.Apps.example.TEST", &longest, &deepest] {
+            let name = Name::parse_absolute(text).unwrap();
+            let mut keyed = KeyedName::default();
+            keyed.set(key, &name);
+            assert_eq!(keyed.wire(), name.wire(), "{text}");
+            assert_eq!(keyed.depth(), name.label_count(), "{text}");
+            assert_eq!(keyed.whole_hash(), key.name(&name), "{text}");
+            let mut suffix = Some(name);
+            while let Some(name) = suffix {
+                let depth = name.label_count();
+                assert_eq!(
+                    (keyed.suffix(depth), keyed.suffix_hash(depth)),
+                    (name.wire(), key.name(&name)),
+                    "{text}"
+                );
+                suffix = name.parent();
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_name() {
+        let key = HashKey::new(KEY);
+        let mut keyed = KeyedName::default();
+        let too_long = [&[63u8; 256][..]].concat();
+        for bad in [&b""[..], b"\x01", b"\x01a", b"\x40a\0", b"\x80\0", b"\xc0\x0c", &too_long] {
+            assert_eq!(keyed.read_plain(key, bad, 0), Err(NotAName), "{bad:?}");
+        }
+        for bad in [&b"\xc0\x00"[..], b"\xc0", b"\x01a\xc0\x00", b"\x01a\xc0\x7f"] {
+            assert_eq!(keyed.read_compressed(key, bad, 0), Err(NotAName), "{bad:?}");
+        }
+        assert_eq!(keyed.read_compressed(key, b"\x01b\0\x01A\xc0\0", 3), Ok(()));
+        assert_eq!(keyed.wire(), b"\x01a\x01b\0");
+    }
+}

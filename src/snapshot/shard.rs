@@ -1,0 +1,201 @@
+//! Shards: about 128 owner records each, in one allocation with a small open-addressing index in front.
+//!
+//! ```text
+//! shard   0  u32 slots - 1 (a power of two less one)    4  u32 records
+//!         8  slots: u32 hash bits 24 to 55 · u32 offset of the record, 0 for none
+//!            records (record.rs), end to end
+//! ```
+//!
+//! The shard is chosen by the hash's highest bits, the slot by its lowest; the tag between them keeps a search from
+//! touching other owners' records. One allocation means that a lookup follows three pointers (zone, radix node, shard) and
+//! that a commit copies one piece of memory.
+
+use std::sync::Arc;
+
+use crate::model::hash::HashKey;
+use crate::model::name::MAX_NAME_OCTETS;
+
+use super::record::{Node, le32};
+
+/// A shard that snapshots share.
+pub(super) type Shard = Arc<[u8]>;
+
+const SHARD_HEADER: usize = 8;
+const SLOT: usize = 8;
+
+fn tag(hash: u64) -> u32 {
+    (hash >> 24) as u32
+}
+
+/// The record of the owner whose labels in front of the apex are `head` and `tail` together.
+#[inline]
+pub(super) fn find<'s>(shard: &'s [u8], hash: u64, head: &[u8], tail: &[u8]) -> Option<Node<'s>> {
+    let mask = le32(shard, 0);
+    let wanted = tag(hash);
+    let mut slot = hash as u32 & mask;
+    // The builder leaves a third of the slots empty; the bound only matters for a blob that is not ours.
+    for _ in 0..=mask {
+        let at = SHARD_HEADER + slot as usize * SLOT;
+        let offset = le32(shard, at + 4);
+        if offset == 0 {
+            return None;
+        }
+        if le32(shard, at) == wanted {
+            let node = Node::at(shard, offset as usize)?;
+            let prefix = node.prefix();
+            if prefix.len() == head.len() + tail.len() && prefix.starts_with(head) && prefix.ends_with(tail) {
+                return Some(node);
+            }
+        }
+        slot = (slot + 1) & mask;
+    }
+    None
+}
+
+/// Every record of a shard.
+pub(super) fn nodes(shard: &[u8]) -> impl Iterator<Item = Node<'_>> {
+    let mut at = SHARD_HEADER + (le32(shard, 0) as usize + 1) * SLOT;
+    let mut left = le32(shard, 4);
+    std::iter::from_fn(move || {
+        left = left.checked_sub(1)?;
+        let node = Node::at(shard, at)?;
+        at += node.bytes().len();
+        Some(node)
+    })
+}
+
+/// An empty shard.
+pub(super) fn empty() -> Shard {
+    OpenShard::default().seal(&mut Vec::new())
+}
+
+/// Hash of an owner by its labels in front of the apex.
+pub(super) fn hash_prefix(key: HashKey, apex_hash: u64, prefix: &[u8]) -> u64 {
+    let mut starts = [0u8; MAX_NAME_OCTETS / 2 + 1];
+    let (mut count, mut at) = (0, 0);
+    while let Some(&length) = prefix.get(at) {
+        starts[count] = at as u8;
+        count += 1;
+        at += 1 + usize::from(length);
+    }
+    starts[..count].iter().rev().fold(apex_hash, |hash, &start| {
+        let start = usize::from(start);
+        key.extend(hash, &prefix[start + 1..start + 1 + usize::from(prefix[start])])
+    })
+}
+
+/// A shard that is being built or changed. Records that were replaced stay behind as garbage until it is sealed.
+#[derive(Debug, Default)]
+pub(super) struct OpenShard {
+    records: Vec<u8>,
+    hashes: Vec<u64>,
+    offsets: Vec<u32>,
+    /// Octets of the shared shard it was opened from.
+    pub(super) sealed_bytes: usize,
+}
+
+impl OpenShard {
+    /// Copies a shared shard.
+    pub(super) fn open(shard: &[u8], key: HashKey, apex_hash: u64) -> Self {
+        let mut open = Self { sealed_bytes: shard.len(), ..Self::default() };
+        let start = SHARD_HEADER + (le32(shard, 0) as usize + 1) * SLOT;
+        open.records.reserve_exact(shard.len() - start);
+        for node in nodes(shard) {
+            open.push(hash_prefix(key, apex_hash, node.prefix()), node.bytes());
+        }
+        open
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.hashes.len()
+    }
+
+    /// The position of an owner; a position holds until the next [`remove`](Self::remove).
+    pub(super) fn position(&self, hash: u64, prefix: &[u8]) -> Option<usize> {
+        // About 128 words end to end: a scan is as fast as a table and needs none.
+        let mut from = 0;
+        while let Some(found) = self.hashes[from..].iter().position(|&h| h == hash) {
+            let position = from + found;
+            if self.node(position).is_some_and(|node| node.prefix() == prefix) {
+                return Some(position);
+            }
+            from = position + 1;
+        }
+        None
+    }
+
+    pub(super) fn node(&self, position: usize) -> Option<Node<'_>> {
+        Node::at(&self.records, *self.offsets.get(position)? as usize)
+    }
+
+    /// The record at a position, to change in place fields that do not change its length.
+    pub(super) fn record_mut(&mut self, position: usize) -> Option<&mut [u8]> {
+        let at = *self.offsets.get(position)? as usize;
+        let len = le32(&self.records, at) as usize;
+        self.records.get_mut(at..at + len)
+    }
+
+    pub(super) fn push(&mut self, hash: u64, record: &[u8]) {
+        self.hashes.push(hash);
+        self.offsets.push(self.records.len() as u32);
+        self.records.extend_from_slice(record);
+    }
+
+    pub(super) fn replace(&mut self, position: usize, record: &[u8]) {
+        match self.record_mut(position) {
+            Some(old) if old.len() == record.len() => old.copy_from_slice(record),
+            _ => {
+                self.offsets[position] = self.records.len() as u32;
+                self.records.extend_from_slice(record);
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, position: usize) {
+        self.hashes.swap_remove(position);
+        self.offsets.swap_remove(position);
+    }
+
+    /// Moves its records into two shards by one more bit of their hashes, `bit` counted from the highest as 0.
+    pub(super) fn split(self, bit: u32) -> [Self; 2] {
+        let mut halves = [Self::default(), Self::default()];
+        let upper = |hash: u64| usize::from(hash << bit >> 63 != 0);
+        let mut bytes = [0usize; 2];
+        for (position, &hash) in self.hashes.iter().enumerate() {
+            bytes[upper(hash)] += self.node(position).map_or(0, |n| n.bytes().len());
+        }
+        for (half, bytes) in halves.iter_mut().zip(bytes) {
+            half.records.reserve_exact(bytes);
+        }
+        for (position, &hash) in self.hashes.iter().enumerate() {
+            if let Some(node) = self.node(position) {
+                halves[upper(hash)].push(hash, node.bytes());
+            }
+        }
+        // What the shared shard took is taken off once.
+        halves[0].sealed_bytes = self.sealed_bytes;
+        halves
+    }
+
+    /// The shared form. `buffer` is working space that is used again from shard to shard.
+    pub(super) fn seal(&self, buffer: &mut Vec<u8>) -> Shard {
+        let slots = (self.len() * 3 / 2 + 1).next_power_of_two();
+        let mask = slots as u32 - 1;
+        buffer.clear();
+        buffer.extend(mask.to_le_bytes());
+        buffer.extend((self.len() as u32).to_le_bytes());
+        buffer.resize(SHARD_HEADER + slots * SLOT, 0);
+        for (position, &hash) in self.hashes.iter().enumerate() {
+            let Some(node) = self.node(position) else { continue };
+            let mut slot = hash as u32 & mask;
+            while le32(buffer, SHARD_HEADER + slot as usize * SLOT + 4) != 0 {
+                slot = (slot + 1) & mask;
+            }
+            let (at, offset) = (SHARD_HEADER + slot as usize * SLOT, buffer.len() as u32);
+            buffer[at..at + 4].copy_from_slice(&tag(hash).to_le_bytes());
+            buffer[at + 4..at + 8].copy_from_slice(&offset.to_le_bytes());
+            buffer.extend_from_slice(node.bytes());
+        }
+        Arc::from(&buffer[..])
+    }
+}

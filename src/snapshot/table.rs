@@ -1,0 +1,192 @@
+//! The catalogue: which zones are served, found by longest match of the apex.
+
+use std::sync::Arc;
+
+use crate::model::hash::HashKey;
+use crate::model::name::Name;
+
+use super::keyed::KeyedName;
+use super::zone::ZoneImage;
+
+/// Everything that is served at one moment. Immutable; a change makes another one that shares what has not changed.
+#[derive(Clone)]
+pub struct Snapshot {
+    key: HashKey,
+    generation: u64,
+    /// By index. A place that is `None` is taken by the next zone that is added.
+    zones: Vec<Option<Entry>>,
+    /// Open addressing by the apex's hash; index + 1, 0 for none. Shared as long as the same zones stand in it.
+    slots: Arc<[(u64, u32)]>,
+    /// Bit d is set if some apex has d labels.
+    depths: u128,
+}
+
+#[derive(Clone)]
+struct Entry {
+    apex_hash: u64,
+    state: State,
+}
+
+#[derive(Clone)]
+enum State {
+    Served(Arc<ZoneImage>),
+    Broken(Name),
+}
+
+impl Entry {
+    fn apex(&self) -> &Name {
+        match &self.state {
+            State::Served(image) => image.apex(),
+            State::Broken(apex) => apex,
+        }
+    }
+}
+
+/// A zone of a snapshot.
+#[derive(Clone, Copy, Debug)]
+pub struct ZoneRef<'s> {
+    /// Its index, which it keeps as long as it stands in successive snapshots.
+    pub index: u32,
+    /// Its apex.
+    pub apex: &'s Name,
+    /// What it serves; `None` for a zone that could not be built and answers SERVFAIL.
+    pub image: Option<&'s Arc<ZoneImage>>,
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Snapshot").field("generation", &self.generation).finish_non_exhaustive()
+    }
+}
+
+impl Snapshot {
+    /// A snapshot without zones. Every zone put into it must have been made with the same `key`.
+    pub fn empty(key: HashKey) -> Self {
+        Self { key, generation: 0, zones: Vec::new(), slots: Arc::new([]), depths: 0 }
+    }
+
+    /// How many changes led here from the empty snapshot.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The key of all name hashes.
+    #[inline]
+    pub fn key(&self) -> HashKey {
+        self.key
+    }
+
+    /// This snapshot with `image` as its zone: added, or in place of what its apex had before.
+    #[must_use]
+    pub fn with_zone(&self, image: Arc<ZoneImage>) -> Self {
+        debug_assert_eq!(image.key(), self.key, "a zone hashed with another key would never be found");
+        self.with(Entry { apex_hash: image.apex_hash(), state: State::Served(image) })
+    }
+
+    /// This snapshot with a zone that answers SERVFAIL, since it could not be built.
+    #[must_use]
+    pub fn with_broken_zone(&self, apex: Name) -> Self {
+        self.with(Entry { apex_hash: self.key.name(&apex), state: State::Broken(apex) })
+    }
+
+    /// This snapshot without a zone.
+    #[must_use]
+    pub fn without_zone(&self, apex: &Name) -> Self {
+        let mut next = self.clone();
+        next.generation += 1;
+        if let Some(zone) = self.zone(apex) {
+            next.zones[zone.index as usize] = None;
+            next.rebuild_slots();
+        }
+        next
+    }
+
+    fn with(&self, entry: Entry) -> Self {
+        let mut next = self.clone();
+        next.generation += 1;
+        if let Some(zone) = self.zone(entry.apex()) {
+            next.zones[zone.index as usize] = Some(entry);
+            return next;
+        }
+        match next.zones.iter_mut().find(|place| place.is_none()) {
+            Some(place) => *place = Some(entry),
+            None => next.zones.push(Some(entry)),
+        }
+        next.rebuild_slots();
+        next
+    }
+
+    fn rebuild_slots(&mut self) {
+        let count = (self.zones.len() * 2).next_power_of_two();
+        let mut slots = vec![(0u64, 0u32); count];
+        self.depths = 0;
+        for (index, entry) in self.zones.iter().enumerate() {
+            let Some(entry) = entry else { continue };
+            self.depths |= 1 << entry.apex().label_count();
+            let mut slot = entry.apex_hash as usize & (count - 1);
+            while slots[slot].1 != 0 {
+                slot = (slot + 1) & (count - 1);
+            }
+            slots[slot] = (entry.apex_hash, index as u32 + 1);
+        }
+        self.slots = slots.into();
+    }
+
+    /// The zone with the longest apex that is `name` or above it and has at most `max_depth` labels.
+    #[inline]
+    pub fn zone_of(&self, name: &KeyedName, max_depth: usize) -> Option<ZoneRef<'_>> {
+        let deepest = max_depth.min(name.depth()) as u32;
+        // Only the depths at which there is an apex are tried, deepest first.
+        let mut depths = self.depths & (u128::MAX >> (127 - deepest.min(127)));
+        while depths != 0 {
+            let depth = 127 - depths.leading_zeros() as usize;
+            if let Some(zone) = self.at(name.suffix_hash(depth), name.suffix(depth)) {
+                return Some(zone);
+            }
+            depths &= !(1 << depth);
+        }
+        None
+    }
+
+    /// The zone with this apex.
+    pub fn zone(&self, apex: &Name) -> Option<ZoneRef<'_>> {
+        self.at(self.key.name(apex), apex.wire())
+    }
+
+    /// Every zone, by index.
+    pub fn zones(&self) -> impl Iterator<Item = ZoneRef<'_>> {
+        (0..self.zones.len()).filter_map(|index| self.by_index(index as u32))
+    }
+
+    /// One more than the largest index: how many counters suffice for all zones.
+    pub fn zone_slots(&self) -> usize {
+        self.zones.len()
+    }
+
+    #[inline]
+    fn at(&self, hash: u64, apex: &[u8]) -> Option<ZoneRef<'_>> {
+        let mask = self.slots.len().checked_sub(1)?;
+        let mut slot = hash as usize & mask;
+        loop {
+            // At most half of the slots are taken, so an empty one ends every search.
+            let &(found, place) = self.slots.get(slot)?;
+            let index = place.checked_sub(1)?;
+            if found == hash
+                && let Some(zone) = self.by_index(index).filter(|zone| zone.apex.wire() == apex)
+            {
+                return Some(zone);
+            }
+            slot = (slot + 1) & mask;
+        }
+    }
+
+    #[inline]
+    fn by_index(&self, index: u32) -> Option<ZoneRef<'_>> {
+        let entry = self.zones.get(index as usize)?.as_ref()?;
+        let image = match &entry.state {
+            State::Served(image) => Some(image),
+            State::Broken(_) => None,
+        };
+        Some(ZoneRef { index, apex: entry.apex(), image })
+    }
+}
