@@ -4,6 +4,7 @@
 
 pub mod algorithm;
 mod bind;
+pub mod cache;
 pub mod denial;
 mod der;
 mod files;
@@ -14,4 +15,5 @@ mod load;
 pub mod marker;
 mod material;
 mod pem;
+pub mod schedule;
 pub mod sign;
