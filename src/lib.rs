@@ -11,4 +11,5 @@ pub mod model;
 pub mod snapshot;
 pub mod state;
 pub mod telemetry;
+pub mod transport;
 pub mod zone;

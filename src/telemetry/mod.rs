@@ -1,4 +1,6 @@
-//! What the server says of itself while it runs: logs and the service manager's notifications.
+//! What the server says of itself while it runs: counters, the metrics page, logs and the service manager's notifications.
 
+pub mod counters;
 pub mod logs;
+pub mod metrics;
 pub mod systemd;

@@ -1,0 +1,211 @@
+//! Binding: every socket is bound before anything is served, so that what cannot be had is told at once.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::config::ListenAddress;
+
+/// Requested socket buffers. At about 768 octets of kernel memory a small datagram this is a burst of some 1300 queries;
+/// `net.core.rmem_max` may cut it.
+const BUFFER_BYTES: usize = 1 << 20;
+/// A datagram waits no longer than this for a device that takes nothing.
+const SEND_TIMEOUT: Duration = Duration::from_millis(100);
+/// An idle worker looks up so often.
+pub(super) const IDLE_WAKE: Duration = Duration::from_secs(1);
+const BACKLOG: i32 = 1024;
+/// Attempts to find a port that is free for UDP and TCP alike.
+const PORT_ATTEMPTS: usize = 32;
+
+/// An address that cannot be listened on.
+#[derive(Debug)]
+pub struct BindError {
+    /// As configured.
+    pub address: SocketAddr,
+    /// `UDP` or `TCP`; empty where it is not about one of them.
+    pub protocol: &'static str,
+    /// What the system said.
+    pub error: io::Error,
+    /// What to do about it.
+    pub hint: String,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let space = if self.protocol.is_empty() { "" } else { " " };
+        write!(f, "cannot listen on {}{space}{}: {}", self.address, self.protocol, self.error)?;
+        if self.hint.is_empty() { Ok(()) } else { write!(f, "\n  hint: {}", self.hint) }
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+/// The sockets of one `listen` entry: one of each kind for a worker.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    /// As bound, with the port the system gave for port 0.
+    pub(super) address: SocketAddr,
+    pub(super) udp: Vec<Socket>,
+    pub(super) tcp: Vec<Socket>,
+}
+
+/// Binds every address. An optional one whose family the machine does not have is left out with a warning.
+pub(super) fn bind_all(listen: &[ListenAddress], workers: usize) -> Result<Vec<Sockets>, BindError> {
+    let mut all = Vec::with_capacity(listen.len());
+    for (i, entry) in listen.iter().enumerate() {
+        match bind_one(entry.address, workers) {
+            Ok(sockets) => all.push(sockets),
+            Err(e) if entry.optional && is_missing_family(&e.error) => {
+                tracing::warn!(address = %entry.address, error = %e.error, "this machine has no such address family: not listening there");
+            }
+            Err(e) => return Err(with_hint(e, &listen[..i])),
+        }
+    }
+    if let ([], Some(first)) = (all.as_slice(), listen.first()) {
+        let error = io::Error::new(io::ErrorKind::AddrNotAvailable, "no address left to listen on");
+        return Err(BindError { address: first.address, protocol: "", error, hint: String::new() });
+    }
+    Ok(all)
+}
+
+fn bind_one(address: SocketAddr, workers: usize) -> Result<Sockets, BindError> {
+    let mut attempt = 1;
+    loop {
+        let udp = bind_group(address, Type::DGRAM, workers)?;
+        let bound = local_address(&udp, address)?;
+        match bind_group(bound, Type::STREAM, workers) {
+            Ok(tcp) => return Ok(Sockets { address: bound, udp, tcp }),
+            // Port 0: what UDP was given is taken for TCP; another draw.
+            Err(e)
+                if address.port() == 0
+                    && attempt < PORT_ATTEMPTS
+                    && e.error.kind() == io::ErrorKind::AddrInUse =>
+            {
+                attempt += 1;
+            }
+            Err(e) => return Err(BindError { address, ..e }),
+        }
+    }
+}
+
+/// One socket a worker, all on one address and port.
+///
+/// Linux shares an address between sockets that all have SO_REUSEPORT and one owner. So the first is bound without the option:
+/// then any other process there, another Hale included, is an error instead of a silent half of the queries. The option is
+/// set on it afterwards, which lets our own others join (and, being set before `listen`, puts it into their TCP group).
+fn bind_group(address: SocketAddr, kind: Type, workers: usize) -> Result<Vec<Socket>, BindError> {
+    let protocol = if kind == Type::DGRAM { "UDP" } else { "TCP" };
+    let fail = |error| BindError { address, protocol, error, hint: String::new() };
+    let first = new_socket(address, kind).map_err(fail)?;
+    first.bind(&address.into()).map_err(fail)?;
+    let mut group = vec![first];
+    let bound = local_address(&group, address)?;
+    for _ in 1..workers {
+        share(&group[0]).map_err(fail)?;
+        let socket = new_socket(address, kind).map_err(fail)?;
+        share(&socket).map_err(fail)?;
+        socket.bind(&bound.into()).map_err(fail)?;
+        group.push(socket);
+    }
+    if kind == Type::STREAM {
+        for socket in &group {
+            socket.listen(BACKLOG).map_err(fail)?;
+        }
+    }
+    Ok(group)
+}
+
+#[cfg(unix)]
+fn share(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_port(true)
+}
+
+#[cfg(not(unix))]
+fn share(_: &Socket) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+fn new_socket(address: SocketAddr, kind: Type) -> io::Result<Socket> {
+    let protocol = if kind == Type::DGRAM { Protocol::UDP } else { Protocol::TCP };
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    if address.is_ipv6() {
+        // The IPv4 wildcard is an entry of its own; a socket for both would answer IPv4 from mapped addresses.
+        socket.set_only_v6(true)?;
+    }
+    if kind == Type::STREAM {
+        // Connections of the process before us in TIME_WAIT do not keep the port. On UDP this option would share it.
+        #[cfg(unix)]
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        return Ok(socket);
+    }
+    // More is better, less is no reason not to serve.
+    let _ = socket.set_recv_buffer_size(BUFFER_BYTES);
+    let _ = socket.set_send_buffer_size(BUFFER_BYTES);
+    socket.set_read_timeout(Some(IDLE_WAKE))?;
+    socket.set_write_timeout(Some(SEND_TIMEOUT))?;
+    #[cfg(target_os = "linux")]
+    {
+        super::mmsg::ignore_path_mtu(&socket, address.is_ipv6())?;
+        if address.ip().is_unspecified() {
+            super::mmsg::receive_local_address(&socket, address.is_ipv6())?;
+        }
+    }
+    Ok(socket)
+}
+
+fn local_address(group: &[Socket], configured: SocketAddr) -> Result<SocketAddr, BindError> {
+    let fail = |error| BindError { address: configured, protocol: "", error, hint: String::new() };
+    let address = group[0].local_addr().map_err(fail)?;
+    address.as_socket().ok_or_else(|| fail(io::ErrorKind::Unsupported.into()))
+}
+
+fn is_missing_family(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    if error.raw_os_error() == Some(libc::EAFNOSUPPORT) {
+        return true;
+    }
+    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
+}
+
+/// Adds what to do about it. `earlier` are the entries that were bound already.
+fn with_hint(e: BindError, earlier: &[ListenAddress]) -> BindError {
+    let port = e.address.port();
+    let hint = match e.error.kind() {
+        io::ErrorKind::PermissionDenied if port < 1024 => format!(
+            "ports below 1024 need a privilege: give the program CAP_NET_BIND_SERVICE (AmbientCapabilities= in a systemd unit, \
+             `setcap cap_net_bind_service=+ep hale`), or listen on a port above; port {port} was asked for"
+        ),
+        io::ErrorKind::AddrInUse => match earlier.iter().find(|other| overlap(other.address, e.address)) {
+            Some(other) => {
+                format!("{} in the same list covers it already: keep one of the two", other.address)
+            }
+            None => format!(
+                "another server is on it, maybe an older hale: `ss -lnptu 'sport = :{port}'` shows which{}",
+                if port == 53 && e.address.ip().is_unspecified() {
+                    "; systemd-resolved holds 127.0.0.53 only: list this machine's addresses one by one beside it"
+                } else {
+                    ""
+                }
+            ),
+        },
+        io::ErrorKind::AddrNotAvailable => "no interface of this machine has this address".to_owned(),
+        _ if is_missing_family(&e.error) => "this machine has no IPv6: remove the entry".to_owned(),
+        _ => String::new(),
+    };
+    BindError { hint, ..e }
+}
+
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let wild =
+        |ip: IpAddr| ip == IpAddr::V4(Ipv4Addr::UNSPECIFIED) || ip == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    let covers = a.ip() == b.ip() || wild(a.ip()) || wild(b.ip());
+    a.port() == b.port() && a.port() != 0 && a.is_ipv4() == b.is_ipv4() && covers
+}

@@ -1,0 +1,42 @@
+//! How queries come in and responses go out. Every transport calls the one engine; none knows what a zone is.
+//!
+//! On Linux a worker is two threads: one that reads and answers datagrams in batches for each address ([`udp`]), and one for
+//! streams ([`tcp`]). Elsewhere, and with `--portable`, hickory-server carries both ([`portable`]). All sockets are bound by
+//! [`bind`] before anything is answered.
+
+mod account;
+mod bind;
+mod limits;
+#[cfg(target_os = "linux")]
+mod mmsg;
+mod portable;
+mod running;
+mod shutdown;
+#[cfg(target_os = "linux")]
+mod stream;
+#[cfg(target_os = "linux")]
+mod tcp;
+#[cfg(target_os = "linux")]
+mod udp;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::answer::{Outcome, Query};
+
+pub use bind::BindError;
+pub use limits::Limits;
+pub use running::{Bound, Running, bind};
+
+/// Whatever answers. One is made for each thread, so it needs no lock; [`Engine::answer`] must not wait for anything.
+pub trait Engine: Send + 'static {
+    /// Answers one message into `out`, which holds at least 4096 octets for a datagram and 65,535 for a stream.
+    fn answer(&mut self, query: &Query<'_>, out: &mut [u8]) -> Outcome;
+
+    /// Called about once a second while nothing arrives: the time to let go of a snapshot that was replaced.
+    fn idle(&mut self) {}
+}
+
+/// Unix seconds, as [`Query::now_s`] takes them. A clock before 1970 reads 0.
+fn now_s() -> u32 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32)
+}

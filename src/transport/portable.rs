@@ -1,0 +1,213 @@
+//! UDP and TCP by hickory-server, where batched system calls do not exist or `--portable` asks for it.
+//!
+//! hickory parses each message before the engine sees it, and can send nothing but messages that it encodes itself. So the
+//! engine answers the raw octets, its response is decoded, and hickory encodes it again: the same message in content, not
+//! always in octets (compression differs). What it cannot do:
+//!
+//! - A message that hickory cannot parse gets its FORMERR, without question and OPT, instead of the engine's response.
+//! - A wildcard socket answers from the address that the kernel's routing chooses, not from the one that was asked.
+//! - A header that announces 65,535 questions makes hickory reserve memory for them until it finds that they are not there.
+//! - TCP has an idle timeout but no caps; a message in work at the stop is given up.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::{TcpListener, UdpSocket};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hickory_proto::op::{Header, HeaderCounts, Message, ResponseCode};
+use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, DecodeError};
+use hickory_server::Server;
+use hickory_server::net::runtime::Time;
+use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
+use hickory_server::zone_handler::{MessageResponseBuilder, Queries};
+use tokio::runtime::Runtime;
+
+use super::bind::IDLE_WAKE;
+use super::shutdown::Stop;
+use super::{Engine, account, now_s};
+use crate::answer::{Outcome, Query, Transport};
+use crate::telemetry::counters::{DropReason, Writer};
+
+/// Responses that wait for a slow TCP client before hickory gives the connection up.
+const RESPONSE_BUFFER: usize = 32;
+/// hickory's accept loop ends with ECONNABORTED; it is started again after this long.
+const RESTART_PAUSE: Duration = Duration::from_millis(10);
+
+/// Serves datagrams until `stop`.
+pub(super) fn serve_udp<E: Engine>(
+    runtime: &Runtime,
+    sockets: &[UdpSocket],
+    engine: E,
+    counters: Writer,
+    stop: &Stop,
+) {
+    serve(runtime, sockets, engine, counters, stop, |server, socket| {
+        let socket = socket.try_clone()?;
+        socket.set_nonblocking(true)?;
+        server.register_socket(tokio::net::UdpSocket::from_std(socket)?);
+        Ok(())
+    });
+}
+
+/// Serves streams until `stop`; a connection is closed when it has been idle for `idle`.
+pub(super) fn serve_tcp<E: Engine>(
+    runtime: &Runtime,
+    listeners: &[TcpListener],
+    idle: Duration,
+    engine: E,
+    counters: Writer,
+    stop: &Stop,
+) {
+    serve(runtime, listeners, engine, counters, stop, move |server, listener| {
+        let listener = tokio::net::TcpListener::from_std(listener.try_clone()?)?;
+        server.register_listener(listener, idle, RESPONSE_BUFFER);
+        Ok(())
+    });
+}
+
+/// A hickory server for each socket: one that ends is started again without the others.
+fn serve<E: Engine, S: Sync>(
+    runtime: &Runtime,
+    sockets: &[S],
+    engine: E,
+    counters: Writer,
+    stop: &Stop,
+    register: impl Fn(&mut Server<Handler<E>>, &S) -> io::Result<()>,
+) {
+    let handler =
+        Handler(Arc::new(Mutex::new(Answering { engine, counters, out: vec![0; usize::from(u16::MAX)] })));
+    let register = &register;
+    let all = sockets.iter().map(|socket| handler.serve_one(stop, move |server| register(server, socket)));
+    runtime.block_on(join_all(all));
+}
+
+/// Drives all futures on this task until the last has ended.
+async fn join_all(futures: impl Iterator<Item = impl Future<Output = ()>>) {
+    let mut pending: Vec<_> = futures.map(Box::pin).collect();
+    poll_fn(|context| {
+        pending.retain_mut(|future| future.as_mut().poll(context).is_pending());
+        if pending.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
+/// The engine behind a lock, since hickory calls its handler through `&self`. All callers are on one thread: the lock is
+/// never waited for.
+struct Handler<E>(Arc<Mutex<Answering<E>>>);
+
+impl<E> Clone for Handler<E> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+struct Answering<E> {
+    engine: E,
+    counters: Writer,
+    out: Vec<u8>,
+}
+
+impl<E: Engine> Handler<E> {
+    async fn serve_one(&self, stop: &Stop, register: impl Fn(&mut Server<Self>) -> io::Result<()>) {
+        while !stop.requested() {
+            let mut server = Server::new(self.clone());
+            match register(&mut server) {
+                Ok(()) => self.until_done(&mut server, stop).await,
+                Err(error) => tracing::error!(%error, "a socket cannot be served"),
+            }
+            if !stop.requested() {
+                tokio::time::sleep(RESTART_PAUSE).await;
+            }
+        }
+    }
+
+    async fn until_done(&self, server: &mut Server<Self>, stop: &Stop) {
+        loop {
+            tokio::select! {
+                result = server.block_until_done() => {
+                    if let Err(error) = result {
+                        tracing::warn!(%error, "hickory-server ended and is started again");
+                    }
+                    return;
+                }
+                () = stop.wait() => {
+                    let _ = server.shutdown_gracefully().await;
+                    return;
+                }
+                () = tokio::time::sleep(IDLE_WAKE) => self.lock().engine.idle(),
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Answering<E>> {
+        // After a panic the engine answers on; nothing of it depends on the message before.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The engine's response, decoded, with its question as hickory wants it; `None` where nothing is to be sent.
+    fn respond(&self, request: &Request) -> Option<Result<(Message, Queries), DecodeError>> {
+        let bytes = request.as_slice();
+        let transport = match request.protocol() {
+            hickory_server::net::xfer::Protocol::Udp => Transport::Udp,
+            _ => Transport::Tcp,
+        };
+        let query = Query { bytes, peer: request.src(), transport, now_s: now_s() };
+        let Answering { engine, counters, out } = &mut *self.lock();
+        match engine.answer(&query, out) {
+            Outcome::Reply(reply) => {
+                counters.answered(&account::answered(transport, bytes.len(), &reply));
+                Some(decode(&out[..reply.len]))
+            }
+            Outcome::Drop => {
+                counters.dropped(account::protocol(transport), bytes.len(), DropReason::NotAQuery);
+                None
+            }
+        }
+    }
+}
+
+fn decode(response: &[u8]) -> Result<(Message, Queries), DecodeError> {
+    let message = Message::from_vec(response)?;
+    let mut decoder = BinDecoder::new(response);
+    Header::read(&mut decoder)?;
+    let queries = Queries::read(&mut decoder, message.queries.len())?;
+    Ok((message, queries))
+}
+
+#[async_trait]
+impl<E: Engine> RequestHandler for Handler<E> {
+    async fn handle_request<R: ResponseHandler, T: Time>(
+        &self,
+        request: &Request,
+        mut handle: R,
+    ) -> ResponseInfo {
+        let sent = match self.respond(request) {
+            None => return nothing(request),
+            Some(Ok((message, queries))) => {
+                let response = MessageResponseBuilder::new(&queries, message.edns.as_ref()).build(
+                    message.metadata,
+                    &message.answers,
+                    &message.authorities,
+                    [],
+                    &message.additionals,
+                );
+                handle.send_response(response).await
+            }
+            Some(Err(error)) => {
+                tracing::warn!(%error, "a response that hickory cannot decode is answered SERVFAIL; serve without --portable");
+                let builder = MessageResponseBuilder::from_message_request(request);
+                handle.send_response(builder.error_msg(&request.metadata, ResponseCode::ServFail)).await
+            }
+        };
+        // The client is gone, mostly.
+        sent.unwrap_or_else(|_| nothing(request))
+    }
+}
+
+/// hickory wants to be told of a response also where there is none.
+fn nothing(request: &Request) -> ResponseInfo {
+    Header { metadata: request.metadata, counts: HeaderCounts::default() }.into()
+}

@@ -1,0 +1,227 @@
+//! From configuration to running workers, and back to none.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+
+use super::bind::{BindError, Sockets, bind_all};
+use super::limits::Limits;
+use super::shutdown::Stop;
+use super::{Engine, portable};
+use crate::config::ListenAddress;
+use crate::telemetry::counters::{Counters, Writer};
+
+/// A worker that panicked is started again after this long.
+const RESTART_PAUSE: Duration = Duration::from_millis(100);
+
+/// Binds UDP and TCP on every address, for so many workers (at least one), without answering yet. Queries that arrive
+/// before [`Bound::start`] wait in the kernel.
+///
+/// With `portable`, or where batched system calls do not exist, hickory-server will carry them; `limits` has no effect on
+/// its TCP but for the idle time.
+///
+/// # Errors
+/// The first address that cannot be bound, with what to do about it. An [`optional`](ListenAddress::optional) address of a
+/// family that the machine does not have is no error, unless none is left.
+pub fn bind(
+    listen: &[ListenAddress],
+    workers: usize,
+    limits: Limits,
+    portable: bool,
+) -> Result<Bound, BindError> {
+    let portable = portable || cfg!(not(target_os = "linux"));
+    // Elsewhere SO_REUSEPORT is missing, or gives everything to the last socket.
+    let workers = if cfg!(target_os = "linux") { workers.max(1) } else { 1 };
+    Ok(Bound { sockets: bind_all(listen, workers)?, workers, limits, portable })
+}
+
+/// Sockets that are bound and wait.
+#[derive(Debug)]
+pub struct Bound {
+    sockets: Vec<Sockets>,
+    workers: usize,
+    limits: Limits,
+    portable: bool,
+}
+
+impl Bound {
+    /// What is listened on, for UDP and TCP alike, in the order configured: port 0 is replaced by the port taken, and
+    /// optional addresses that could not be had are missing.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.sockets.iter().map(|s| s.address).collect()
+    }
+
+    /// Starts all threads. `engine` is called with the worker's number on each thread that answers, and again where a worker
+    /// panicked and is started anew.
+    ///
+    /// # Errors
+    /// A thread or runtime that the system does not give.
+    pub fn start<E, F>(self, engine: F, counters: Arc<Counters>) -> io::Result<Running>
+    where
+        E: Engine,
+        F: Fn(usize) -> E + Send + Sync + 'static,
+    {
+        let stop = Stop::default();
+        let mut running = Running { stop: stop.clone(), threads: Vec::new(), wakers: Vec::new() };
+        let context = Context { engine: Arc::new(engine), counters, stop };
+        // An error drops `running`, which ends the threads started so far.
+        if self.portable {
+            running.start_portable(self, &context)?;
+        } else {
+            running.start_batched(self, &context)?;
+        }
+        Ok(running)
+    }
+}
+
+/// What every thread is given.
+struct Context<F> {
+    engine: Arc<F>,
+    counters: Arc<Counters>,
+    stop: Stop,
+}
+
+/// Workers at work.
+#[derive(Debug)]
+pub struct Running {
+    stop: Stop,
+    threads: Vec<JoinHandle<()>>,
+    /// UDP sockets whose blocked readers are woken at the stop.
+    wakers: Vec<UdpSocket>,
+}
+
+impl Running {
+    /// Stops reading, answers what was read, and waits for all threads: some milliseconds, or up to a second where TCP
+    /// clients have responses to take. It blocks; an async caller uses `spawn_blocking`.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.stop.give();
+        for socket in self.wakers.drain(..) {
+            // Linux says ENOTCONN for a socket without a peer, and wakes its readers all the same.
+            let _ = socket2::SockRef::from(&socket).shutdown(std::net::Shutdown::Read);
+        }
+        for thread in self.threads.drain(..) {
+            // Panics are caught within the thread.
+            let _ = thread.join();
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn start_batched<E, F>(&mut self, bound: Bound, context: &Context<F>) -> io::Result<()>
+    where
+        E: Engine,
+        F: Fn(usize) -> E + Send + Sync + 'static,
+    {
+        let connections = super::limits::Connections::new(&bound.limits);
+        for (worker, (datagrams, listeners)) in
+            by_worker(bound.sockets, bound.workers).into_iter().enumerate()
+        {
+            for socket in datagrams {
+                self.wakers.push(socket.try_clone()?);
+                self.spawn(
+                    format!("hale-udp-{worker}"),
+                    worker,
+                    context,
+                    move |mut engine, mut counters, stop| {
+                        super::udp::serve(&socket, &mut engine, &mut counters, &stop);
+                    },
+                )?;
+            }
+            let runtime = single_threaded()?;
+            let (connections, limits) = (Arc::clone(&connections), bound.limits);
+            self.spawn(format!("hale-tcp-{worker}"), worker, context, move |engine, counters, stop| {
+                super::tcp::serve(&runtime, &listeners, engine, counters, &connections, limits, &stop);
+            })?;
+        }
+        Ok(())
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn start_batched<E, F>(&mut self, bound: Bound, context: &Context<F>) -> io::Result<()>
+    where
+        E: Engine,
+        F: Fn(usize) -> E + Send + Sync + 'static,
+    {
+        self.start_portable(bound, context)
+    }
+
+    /// UDP and TCP have a thread and a runtime each, so that a listener in trouble leaves datagrams alone.
+    fn start_portable<E, F>(&mut self, bound: Bound, context: &Context<F>) -> io::Result<()>
+    where
+        E: Engine,
+        F: Fn(usize) -> E + Send + Sync + 'static,
+    {
+        for (worker, (datagrams, listeners)) in
+            by_worker(bound.sockets, bound.workers).into_iter().enumerate()
+        {
+            let runtime = single_threaded()?;
+            self.spawn(format!("hale-udp-{worker}"), worker, context, move |engine, counters, stop| {
+                portable::serve_udp(&runtime, &datagrams, engine, counters, &stop);
+            })?;
+            let (runtime, idle) = (single_threaded()?, bound.limits.idle);
+            self.spawn(format!("hale-tcp-{worker}"), worker, context, move |engine, counters, stop| {
+                portable::serve_tcp(&runtime, &listeners, idle, engine, counters, &stop);
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A thread that runs `body` until the stop, with a new engine and writer each time: a worker that panicked on one message
+    /// must not leave its share of the queries unanswered from then on.
+    fn spawn<E, F>(
+        &mut self,
+        name: String,
+        worker: usize,
+        context: &Context<F>,
+        body: impl Fn(E, Writer, Stop) + Send + 'static,
+    ) -> io::Result<()>
+    where
+        E: Engine,
+        F: Fn(usize) -> E + Send + Sync + 'static,
+    {
+        let (engine, counters, stop) =
+            (Arc::clone(&context.engine), Arc::clone(&context.counters), context.stop.clone());
+        let run = move || {
+            while !stop.requested() {
+                // What a panic leaves behind is dropped: the engine and the writer are made anew, sockets hold no state.
+                let once = AssertUnwindSafe(|| body(engine(worker), counters.writer(), stop.clone()));
+                if catch_unwind(once).is_err() {
+                    tracing::error!(worker, "a worker panicked and is started again; please report this");
+                    thread::sleep(RESTART_PAUSE);
+                }
+            }
+        };
+        self.threads.push(thread::Builder::new().name(name).spawn(run)?);
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Each worker's own sockets: one of each kind from every address.
+fn by_worker(addresses: Vec<Sockets>, workers: usize) -> Vec<(Vec<UdpSocket>, Vec<TcpListener>)> {
+    let mut all: Vec<(Vec<UdpSocket>, Vec<TcpListener>)> = (0..workers).map(|_| Default::default()).collect();
+    for sockets in addresses {
+        for ((own, udp), tcp) in all.iter_mut().zip(sockets.udp).zip(sockets.tcp) {
+            own.0.push(udp.into());
+            own.1.push(tcp.into());
+        }
+    }
+    all
+}
+
+fn single_threaded() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}

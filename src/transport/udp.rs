@@ -1,0 +1,112 @@
+//! Datagrams: one thread for each address and worker, blocked in one system call that brings a batch.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::mmsg::{BATCH, Batch, Datagram};
+use super::shutdown::Stop;
+use super::{Engine, account, now_s};
+use crate::answer::{Outcome, Query, Transport};
+use crate::telemetry::counters::{DropReason, Protocol, SendError, Writer};
+
+/// Errors in a row before a worker pauses between attempts, and how long.
+const ERRORS_IN_A_ROW: u32 = 8;
+const ERROR_PAUSE: Duration = Duration::from_millis(10);
+/// At the stop, what the kernel had taken already is answered for no longer than this.
+const DRAIN: Duration = Duration::from_millis(50);
+
+/// Serves one socket until `stop`. The socket blocks, and has a receive timeout at which the engine is told that it is idle;
+/// whoever stops shuts the socket down for reading after giving the signal.
+pub(super) fn serve<E: Engine>(socket: &UdpSocket, engine: &mut E, counters: &mut Writer, stop: &Stop) {
+    let wildcard = socket.local_addr().is_ok_and(|a| a.ip().is_unspecified());
+    let mut batch = Batch::new(wildcard);
+    let mut errors = 0;
+    while !stop.requested() {
+        match batch.receive(socket, BATCH, true) {
+            Ok(received) => {
+                errors = 0;
+                answer_batch(&mut batch, received, engine, counters);
+                send(&mut batch, socket, counters);
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => engine.idle(),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => {
+                // An ICMP error of an earlier response, mostly. One that stays must not become a busy loop.
+                counters.receive_error();
+                errors += 1;
+                if errors >= ERRORS_IN_A_ROW {
+                    thread::sleep(ERROR_PAUSE);
+                }
+            }
+        }
+    }
+    drain(&mut batch, socket, engine, counters);
+}
+
+/// Answers what arrived before the stop.
+fn drain<E: Engine>(batch: &mut Batch, socket: &UdpSocket, engine: &mut E, counters: &mut Writer) {
+    let end = Instant::now() + DRAIN;
+    while Instant::now() < end {
+        match batch.receive(socket, BATCH, false) {
+            Ok(received) if received > 0 => {
+                answer_batch(batch, received, engine, counters);
+                send(batch, socket, counters);
+            }
+            _ => return,
+        }
+    }
+}
+
+fn answer_batch<E: Engine>(batch: &mut Batch, received: usize, engine: &mut E, counters: &mut Writer) {
+    let now_s = now_s();
+    let mut arrived = 0;
+    for i in 0..received {
+        let Datagram { bytes, peer, oversize, out } = batch.datagram(i);
+        // A socket shut down for reading yields empty messages without a sender.
+        let Some(peer) = peer else { continue };
+        arrived += 1;
+        let reason = if oversize {
+            DropReason::Oversize
+        } else if cannot_be_answered(peer) {
+            DropReason::BadSource
+        } else {
+            let query = Query { bytes, peer, transport: Transport::Udp, now_s };
+            match engine.answer(&query, out) {
+                Outcome::Reply(reply) => {
+                    counters.answered(&account::answered(Transport::Udp, bytes.len(), &reply));
+                    batch.reply(i, reply.len);
+                    continue;
+                }
+                Outcome::Drop => DropReason::NotAQuery,
+            }
+        };
+        counters.dropped(Protocol::Udp, bytes.len(), reason);
+    }
+    if arrived > 0 {
+        counters.batch(arrived);
+    }
+}
+
+/// Port 0 is nobody's, and sending to it is an error; so is the unspecified address.
+fn cannot_be_answered(peer: SocketAddr) -> bool {
+    peer.port() == 0 || peer.ip().is_unspecified()
+}
+
+fn send(batch: &mut Batch, socket: &UdpSocket, counters: &mut Writer) {
+    if batch.queued() > 0 {
+        batch.send(socket, |error| counters.send_error(classify(error)));
+    }
+}
+
+fn classify(error: &io::Error) -> SendError {
+    match error.raw_os_error() {
+        Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => SendError::Full,
+        Some(
+            libc::ENETUNREACH | libc::EHOSTUNREACH | libc::ENETDOWN | libc::EHOSTDOWN | libc::ECONNREFUSED,
+        ) => SendError::Unreachable,
+        Some(libc::EPERM | libc::EACCES) => SendError::Denied,
+        _ => SendError::Other,
+    }
+}
