@@ -1,6 +1,8 @@
 //! The command line: one file a subcommand. Exit codes are 0 fine, 1 failed while running, 2 bad configuration or arguments.
 
 mod client;
+mod demo;
+mod healthcheck;
 mod later;
 mod outcome;
 mod reload;
@@ -41,10 +43,12 @@ enum Command {
     Status(status::StatusArgs),
     /// Make the running server read its zones again
     Reload(reload::ReloadArgs),
+    /// Exit with 0 if the server lives, for a container's health check
+    Healthcheck(healthcheck::HealthcheckArgs),
     /// Print the completion script of a shell
     Completions(shell::CompletionsArgs),
-    /// Print the manual page
-    Man,
+    /// Print the manual page, of hale or of one command
+    Man(shell::ManArgs),
 
     // Names that are promised but not built yet say so, rather than being unknown.
     #[command(hide = true)]
@@ -95,8 +99,9 @@ fn run(command: Command) -> Outcome {
         Command::Zone(command) => zone::run(&command),
         Command::Status(args) => status::run(&args),
         Command::Reload(args) => reload::run(&args),
+        Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Completions(args) => shell::completions(&args),
-        Command::Man => shell::man(),
+        Command::Man(args) => shell::man(&args),
         Command::Sources(_) => later::refuse("sources"),
         Command::Plan(_) => later::refuse("plan"),
         Command::Explain(_) => later::refuse("explain"),

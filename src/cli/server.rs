@@ -25,6 +25,11 @@ pub(super) struct ServerArgs {
 }
 
 impl ServerArgs {
+    /// Whether flags or the environment say which server is meant.
+    pub(super) fn is_given(&self) -> bool {
+        self.server.is_some() || self.state.is_some() || variable("HALE_SERVER").is_some()
+    }
+
     /// The server to ask: what the flags say, else the environment, else the socket in the default state directory.
     ///
     /// # Errors
@@ -62,6 +67,6 @@ impl ServerArgs {
 }
 
 /// An environment variable that is set and not empty.
-fn variable(name: &str) -> Option<String> {
+pub(super) fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -20,11 +20,24 @@ pub(super) fn completions(args: &CompletionsArgs) -> Outcome {
     terminal::print(&String::from_utf8_lossy(&script))
 }
 
-/// Prints the manual page in roff: `hale man | man -l -`.
-pub(super) fn man() -> Outcome {
-    let mut page = Vec::new();
+#[derive(clap::Args, Debug)]
+pub(super) struct ManArgs {
+    /// Command such as `serve` or `zone export`
+    command: Vec<String>,
+}
+
+/// Prints a manual page in roff: `hale man serve | man -l -`.
+pub(super) fn man(args: &ManArgs) -> Outcome {
     let mut command = Arguments::command();
     command.build();
+    for name in &args.command {
+        let found = command.find_subcommand(name).filter(|found| !found.is_hide_set());
+        command = found.cloned().ok_or_else(|| {
+            Failure::usage(format!("`hale {}` is not a command", args.command.join(" ")))
+                .hint("`hale --help` lists them")
+        })?;
+    }
+    let mut page = Vec::new();
     clap_mangen::Man::new(command)
         .render(&mut page)
         .map_err(|error| Failure::running(format!("cannot make the manual page: {error}")))?;

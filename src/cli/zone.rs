@@ -196,7 +196,12 @@ fn to_file(client: &Client, path: &str, file: &Path) -> Outcome {
     let failed = |error: io::Error| Failure::running(format!("{}: {error}", file.display()));
     let result = File::create(&partial)
         .map_err(failed)
-        .and_then(|mut out| copy(client, path, &mut out)?.and_then(|()| out.sync_all()).map_err(failed))
+        .and_then(|mut out| {
+            copy(client, path, &mut out)
+                .map_err(|f| f.hint("the file is as it was"))?
+                .and_then(|()| out.sync_all())
+                .map_err(failed)
+        })
         .and_then(|()| std::fs::rename(&partial, file).map_err(failed));
     if result.is_err() {
         // It may not exist; the error that is reported is the one that matters.

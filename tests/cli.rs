@@ -1,0 +1,293 @@
+//! The command line as its users meet it: the binary's output and exit codes.
+#![allow(clippy::unwrap_used)]
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use hale::admin::{Admin, Control, ExportError, ExportFormat};
+use hale::config::AdminConfig;
+use hale::model::name::Name;
+use hale::model::report::{
+    ChangeKind, Listener, Readiness, ReloadReport, Status, TargetCounts, TargetReport, ZoneChange,
+    ZoneReport, ZoneState,
+};
+
+/// Runs `hale` with the arguments in `line`, away from any configuration of this machine.
+fn hale(line: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hale"));
+    for (name, _) in
+        std::env::vars().filter(|(name, _)| name.starts_with("HALE_") || name.starts_with("DNS_"))
+    {
+        command.env_remove(name);
+    }
+    command.args(line.split_whitespace()).current_dir(std::env::temp_dir()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// Runs `line` and looks for the exit code and for words on standard output and on standard error; empty ones mean silence.
+fn check(line: &str, code: i32, out: &str, err: &str) {
+    let output = hale(line);
+    assert_eq!(output.status.code(), Some(code), "hale {line}: {output:?}");
+    for (stream, want) in [(&output.stdout, out), (&output.stderr, err)] {
+        let got = text(stream);
+        let fits = if want.is_empty() { got.is_empty() } else { got.contains(want) };
+        assert!(fits, "hale {line}: wanted {want:?}, got {got:?}");
+    }
+}
+
+#[test]
+fn exit_codes_and_streams() {
+    check("--version", 0, concat!("hale ", env!("CARGO_PKG_VERSION")), "");
+    check("--help", 0, "hale demo", "");
+    check("zone export --help", 0, "HALE_SERVER", "");
+    check("", 2, "", "Usage: hale <COMMAND>");
+    check("nonsense", 2, "", "unrecognized subcommand");
+    check("status --nonsense", 2, "", "unexpected argument");
+    check("zone show a..b", 2, "", "error: \"a..b\" is not a domain name");
+    check("status --server ftp://x", 2, "", "hint: unix:");
+    check("status --server http://x --state /tmp", 2, "", "cannot be used with");
+    check("status --token-file /nonexistent", 2, "", "/nonexistent: the token cannot be read");
+    check("zone export x --view configured", 2, "", "not in this version");
+}
+
+#[test]
+fn what_is_not_built_says_so() {
+    for command in [
+        "sources",
+        "plan",
+        "explain",
+        "top",
+        "events",
+        "override",
+        "brake",
+        "resync",
+        "pause",
+        "resume",
+        "state",
+        "mirror",
+        "zone import",
+        "zone diff",
+    ] {
+        for arguments in ["", " --help", " www.example.test A --client 192.0.2.1", " set -- x"] {
+            check(
+                &format!("{command}{arguments}"),
+                2,
+                "",
+                &format!("`hale {command}` is not in this version"),
+            );
+        }
+    }
+    let help = hale("--help");
+    assert!(!text(&help.stdout).contains("override"), "what is not there is not advertised");
+}
+
+#[test]
+fn completions_and_manual_pages() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        check(&format!("completions {shell}"), 0, "healthcheck", "");
+    }
+    check("man", 0, ".TH hale 1", "");
+    check("man zone export", 0, ".TH hale-zone-export 1", "");
+    check("man top", 2, "", "is not a command");
+}
+
+#[test]
+fn no_server() {
+    check(
+        "status --state /nonexistent",
+        1,
+        "",
+        "error: no server is running at /nonexistent/hale.sock\n  hint: ",
+    );
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    check(
+        &format!("reload --server http://{closed}"),
+        1,
+        "",
+        &format!("no server answers at http://{closed}"),
+    );
+    check(&format!("healthcheck --listen {closed} --timeout 1"), 1, "", "no DNS answer from");
+    check("healthcheck --state /nonexistent", 1, "", "no server is running");
+}
+
+/// A server that has one zone.
+struct Fake;
+
+impl Control for Fake {
+    fn readiness(&self) -> Readiness {
+        Readiness::default()
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            version: "9.9.9".to_owned(),
+            pid: 4711,
+            listeners: vec![Listener {
+                transport: "udp".to_owned(),
+                address: "127.0.0.1:53".parse().unwrap(),
+            }],
+            zones: 1,
+            targets: TargetCounts { up: 2, down: 1, unknown: 0 },
+            ..Status::default()
+        }
+    }
+
+    fn zones(&self) -> Vec<ZoneReport> {
+        vec![ZoneReport {
+            zone: "example.test.".to_owned(),
+            state: ZoneState::Serving,
+            problem: None,
+            serial: Some(1_700_000_000),
+            names: 12,
+            checked_names: 3,
+            octets: 4096,
+            changed_at: None,
+            file: PathBuf::from("zones/example.json"),
+            signed: false,
+            signatures_expire_at: None,
+        }]
+    }
+
+    fn targets(&self) -> Vec<TargetReport> {
+        Vec::new()
+    }
+
+    fn export(&self, zone: &Name, format: ExportFormat, out: &mut dyn Write) -> Result<(), ExportError> {
+        match (zone.to_string().as_str(), format) {
+            ("example.test.", ExportFormat::Text) => {
+                Ok(out.write_all(b"example.test. 300 IN NS ns1.example.test.\n")?)
+            }
+            ("example.test.", ExportFormat::Json) => Ok(out.write_all(b"{\"zone\":\"example.test\"}")?),
+            ("broken.test.", _) => {
+                out.write_all(&[b';'; 200_000])?;
+                Err(std::io::Error::other("half-way").into())
+            }
+            _ => Err(ExportError::UnknownZone),
+        }
+    }
+
+    fn reload(&self, remove_missing: bool) -> Result<ReloadReport, String> {
+        let change = if remove_missing { ChangeKind::Removed } else { ChangeKind::Kept };
+        Ok(ReloadReport {
+            ok: remove_missing,
+            zones: vec![ZoneChange { zone: "example.test.".to_owned(), change, serial: None }],
+            unchanged: 2,
+            findings: vec!["warning: zones/a.json: gone".to_owned()],
+        })
+    }
+
+    fn metrics(&self) -> String {
+        String::new()
+    }
+}
+
+/// Runs `test` beside a [`Fake`] server; it is given the state directory and the address of the admin listener.
+fn with_server(token: Option<&str>, test: impl FnOnce(&Path, &str)) {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let state = std::env::temp_dir().join(format!("hale-cli-{}-{number}", std::process::id()));
+    std::fs::create_dir(&state).unwrap();
+    let listen = if token.is_some() { "0.0.0.0:0" } else { "127.0.0.1:0" };
+    let config = AdminConfig {
+        listen: listen.parse().ok(),
+        token: token.map(str::to_owned),
+        ..AdminConfig::default()
+    };
+    let admin = Admin::bind(&config, Some(&state)).unwrap();
+    let port = admin.addresses().next().unwrap().1.port();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let served = runtime.spawn(admin.serve(Arc::new(Fake), stopped));
+    test(&state, &format!("http://127.0.0.1:{port}"));
+    stop.send(true).unwrap();
+    runtime.block_on(served).unwrap().unwrap();
+    std::fs::remove_dir_all(state).unwrap();
+}
+
+#[test]
+fn over_the_unix_socket() {
+    with_server(None, |state, _| {
+        let at = format!("--state {}", state.display());
+        check(&format!("status {at}"), 0, "targets    2 up, 1 down, 0 unknown\n", "");
+        check(&format!("status {at} --json"), 0, "\"version\": \"9.9.9\"", "");
+        check(&format!("zone show {at}"), 0, "example.test.  serving  1700000000  12     no\n", "");
+        check(&format!("zone show EXAMPLE.test {at}"), 0, "names    12, 3 of them checked\n", "");
+        check(
+            &format!("zone show other.test {at}"),
+            1,
+            "",
+            "error: other.test. is not a zone of this server\n",
+        );
+        check(&format!("zone export example.test {at}"), 0, "example.test. 300 IN NS", "");
+        check(&format!("zone export example.test --format json {at}"), 0, "{\"zone\"", "");
+        check(
+            &format!("zone export other.test {at}"),
+            1,
+            "",
+            "error: other.test. is not a zone of this server\n",
+        );
+        check(
+            &format!("reload {at}"),
+            1,
+            "example.test.: kept\n2 zones unchanged\n",
+            "warning: zones/a.json: gone\n",
+        );
+        check(&format!("reload --remove-missing {at}"), 0, "example.test.: removed\n", "warning: ");
+        check(&format!("healthcheck {at}"), 0, "alive\n", "");
+    });
+}
+
+#[test]
+fn an_export_replaces_a_file_whole_or_not_at_all() {
+    with_server(None, |state, _| {
+        let file = state.join("out.zone");
+        let at = format!("--output {} --state {}", file.display(), state.display());
+        check(&format!("zone export example.test {at}"), 0, "", "");
+        let whole = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(whole, "example.test. 300 IN NS ns1.example.test.\n");
+        check(&format!("zone export broken.test {at}"), 1, "", "hint: the file is as it was");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), whole);
+        let names: Vec<_> = std::fs::read_dir(state).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(names.len(), 2, "the socket and the export: {names:?}");
+    });
+}
+
+#[test]
+fn over_http_with_a_token() {
+    with_server(Some("s3cret"), |state, url| {
+        let [right, wrong] = [("right", "s3cret\n"), ("wrong", "guess")].map(|(name, token)| {
+            let file = state.join(name);
+            std::fs::write(&file, token).unwrap();
+            file.display().to_string()
+        });
+        check(&format!("status --server {url}"), 1, "", "hint: give the token with --token-file FILE");
+        check(&format!("reload --server {url} --token-file {wrong}"), 1, "", "error: the token is wrong");
+        check(&format!("status --server {url} --token-file {right}"), 0, "hale 9.9.9, process 4711", "");
+        check(
+            &format!("reload --remove-missing --server {url} --token-file {right}"),
+            0,
+            "removed",
+            "warning",
+        );
+        check(&format!("healthcheck --server {url}"), 0, "alive", "");
+    });
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_failure() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_hale"))
+        .args(["completions", "bash"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+}
