@@ -169,8 +169,13 @@ fn export(args: &ExportArgs) -> Outcome {
     to_file(&client, &path, file)
 }
 
-/// Copies the body out. The outer error is the server's, the inner one that of `out`.
-fn copy(client: &Client, path: &str, out: &mut impl Write) -> Result<io::Result<()>, Failure> {
+/// Copies the body out. `broken_off` is the hint where the server breaks off. The outer error is the server's, the inner one that of `out`.
+fn copy(
+    client: &Client,
+    path: &str,
+    out: &mut impl Write,
+    broken_off: &str,
+) -> Result<io::Result<()>, Failure> {
     let mut body = client.request("GET", path, "")?;
     let mut buffer = vec![0; 64 * 1024];
     loop {
