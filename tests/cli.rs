@@ -182,9 +182,7 @@ impl Control for Fake {
         })
     }
 
-    fn metrics(&self) -> String {
-        String::new()
-    }
+    fn metrics(&self, _: &mut MetricsWriter) {}
 }
 
 /// Runs `test` beside a [`Fake`] server; it is given the state directory and the address of the admin listener.

@@ -18,6 +18,7 @@ use crate::model::report::{
     Readiness, ReadinessPart, ReloadReport, SOCKET_NAME, Status, TargetReport, ZoneReport, ZoneState,
 };
 use crate::model::target::Verdict;
+use crate::telemetry::metrics::{MetricKind, MetricsWriter};
 
 /// More than the sockets and channels between here and there hold.
 const LARGE: usize = 8 * 1024 * 1024;
@@ -89,7 +90,7 @@ impl Control for Fake {
     }
 
     fn metrics(&self) -> String {
-        "# TYPE hale_zones gauge
+        "# HELP hale_zones Zones.\n# TYPE hale_zones gauge
 hale_zones{state=\"served\"} 1
 "
         .to_owned()
@@ -224,7 +225,10 @@ fn pages_on_loopback() {
     let page = get("/metrics");
     assert!(page.head.contains("content-type: text/plain; version=0.0.4"), "{}", page.head);
     assert!(page.head.contains("cache-control: no-store") && page.head.contains("nosniff"), "{}", page.head);
-    assert_eq!(page.text(), "# TYPE hale_zones gauge\nhale_zones{state=\"served\"} 1\n");
+    assert_eq!(
+        page.text(),
+        "# HELP hale_zones Zones.\n# TYPE hale_zones gauge\nhale_zones{state=\"served\"} 1\n"
+    );
 
     assert_eq!(get("/api/v1/status").json()["version"], "0.0.0");
     assert_eq!(get("/api/v1/zones").json()["zones"][0]["state"], "serving");
