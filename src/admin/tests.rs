@@ -89,11 +89,9 @@ impl Control for Fake {
         Ok(ReloadReport { ok: !remove_missing, ..ReloadReport::default() })
     }
 
-    fn metrics(&self) -> String {
-        "# HELP hale_zones Zones.\n# TYPE hale_zones gauge
-hale_zones{state=\"served\"} 1
-"
-        .to_owned()
+    fn metrics(&self, page: &mut MetricsWriter) {
+        page.family("hale_zones", MetricKind::Gauge, "Zones.");
+        page.sample(&[("state", "served")], 1);
     }
 }
 

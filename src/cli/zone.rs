@@ -164,12 +164,19 @@ fn export(args: &ExportArgs) -> Outcome {
     let path = format!("/api/v1/zones/{}/export?format={format}", percent_encoded(&zone.to_string()));
     let client = args.server.client()?;
     let Some(file) = &args.output else {
-        return terminal::written(copy(&client, &path, &mut io::stdout().lock())?);
+        let mut out = io::stdout().lock();
+        return terminal::written(copy(
+            &client,
+            &path,
+            &mut out,
+            "what was written so far is not the whole zone",
+        )?);
     };
     to_file(&client, &path, file)
 }
 
-/// Copies the body out. `broken_off` is the hint where the server breaks off. The outer error is the server's, the inner one that of `out`.
+/// Copies the body out. `broken_off` is the hint where the server breaks off. The outer error is the server's, the inner one that
+/// of `out`.
 fn copy(
     client: &Client,
     path: &str,
@@ -202,8 +209,7 @@ fn to_file(client: &Client, path: &str, file: &Path) -> Outcome {
     let result = File::create(&partial)
         .map_err(failed)
         .and_then(|mut out| {
-            copy(client, path, &mut out)
-                .map_err(|f| f.hint("the file is as it was"))?
+            copy(client, path, &mut out, "the file is as it was")?
                 .and_then(|()| out.sync_all())
                 .map_err(failed)
         })
