@@ -14,6 +14,7 @@ use hale::model::report::{
     ChangeKind, Listener, Readiness, ReloadReport, Status, TargetCounts, TargetReport, ZoneChange,
     ZoneReport, ZoneState,
 };
+use hale::telemetry::metrics::MetricsWriter;
 
 /// Runs `hale` with the arguments in `line`, away from any configuration of this machine.
 fn hale(line: &str) -> Output {

@@ -194,7 +194,7 @@ fn copy(
                 }
             }
             Err(error) => {
-                return Err(client.broke_off(&error).hint("what was written is not the whole zone"));
+                return Err(client.broke_off(&error).hint(broken_off));
             }
         }
     }
