@@ -12,7 +12,7 @@ use crate::model::target::{Target, TargetId, Verdict};
 
 use super::brake::BrakeState;
 use super::ledger::{Cause, Flip};
-use super::probe::{self, Outcome};
+use super::probe::{Outcome, Prober};
 use super::schedule::Start;
 use super::{HealthHandle, Shared, TargetSet, unix_ms};
 
@@ -34,6 +34,7 @@ struct Done {
 struct Driver {
     runtime: Handle,
     shared: Arc<Shared>,
+    prober: Arc<Prober>,
     /// The probe that runs for each target, by number.
     running: Vec<Option<JoinHandle<()>>>,
     results: mpsc::UnboundedSender<Done>,
@@ -59,6 +60,7 @@ pub(super) fn spawn(
     let mut driver = Driver {
         runtime: runtime.clone(),
         shared: shared.clone(),
+        prober: Arc::default(),
         running: Vec::new(),
         results,
         flips: Vec::new(),
@@ -142,7 +144,7 @@ impl Driver {
             if index >= self.running.len() {
                 self.running.resize_with(index + 1, || None);
             }
-            let probe = probe_once(start, target, self.results.clone());
+            let probe = probe_once(self.prober.clone(), start, target, self.results.clone());
             self.running[index] = Some(self.runtime.spawn(probe));
         }
         ledger.wake_at()
@@ -217,13 +219,18 @@ impl Drop for Report {
     }
 }
 
-async fn probe_once(start: Start, target: Arc<Target>, results: mpsc::UnboundedSender<Done>) {
+async fn probe_once(
+    prober: Arc<Prober>,
+    start: Start,
+    target: Arc<Target>,
+    results: mpsc::UnboundedSender<Done>,
+) {
     let unfinished = Outcome::LocalError("the probe was broken off".into());
     let done = Done { id: start.id, generation: start.generation, outcome: unfinished, duration_us: 0 };
     let mut report = Report { done: Some(done), results };
     let started = Instant::now();
     let limit = Duration::from_millis(target.check.timeout_ms.into());
-    let outcome = match timeout(limit, probe::run(&target)).await {
+    let outcome = match timeout(limit, prober.run(&target)).await {
         Ok(outcome) => outcome,
         Err(_) => Outcome::Failure("timed out".into()),
     };

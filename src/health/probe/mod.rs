@@ -1,6 +1,9 @@
 //! Probes: one check run against one address. All I/O of health checking is in here, one file a kind.
 
+mod http;
+mod redirect;
 mod tcp;
+mod tls;
 
 use std::borrow::Cow;
 use std::io;
@@ -59,11 +62,20 @@ impl ProbeKind {
     }
 }
 
-/// Runs the target's check once, without a time limit: the driver sets one.
-pub async fn run(target: &Target) -> Outcome {
-    match &target.check.kind {
-        CheckKind::Tcp => tcp::probe(target.address).await,
-        CheckKind::Http(_) => Outcome::LocalError("not built yet".into()),
+/// Runs probes, and keeps what they share.
+#[derive(Debug, Default)]
+pub struct Prober {
+    tls: tls::TlsConfigs,
+}
+
+impl Prober {
+    /// Runs the target's check once, without a time limit: the driver sets one.
+    pub async fn run(&self, target: &Target) -> Outcome {
+        match &target.check.kind {
+            CheckKind::Tcp => tcp::probe(target.address).await,
+            // Boxed, so that the many TCP probes do not each carry the room that an HTTP exchange needs.
+            CheckKind::Http(check) => Box::pin(http::probe(&self.tls, target.address, check)).await,
+        }
     }
 }
 
