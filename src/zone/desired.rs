@@ -8,6 +8,8 @@ use crate::model::name::Name;
 use crate::model::rrset::Rrset;
 use crate::model::target::Endpoint;
 
+pub use super::build::Builder;
+
 /// A zone as it is configured. It lives while a snapshot is built; afterwards only its checked owners are kept.
 #[derive(Clone, Debug)]
 pub struct DesiredZone {
@@ -47,6 +49,8 @@ pub struct DesiredOwner {
     pub rrsets: Vec<Rrset>,
     /// Addresses that health decides about.
     pub checked: Option<Box<Checked>>,
+    /// Order of the addresses among [`DesiredOwner::rrsets`] in answers; checked ones have their own.
+    pub order: Order,
 }
 
 /// Where an owner stands with regard to zone cuts (RFC 9499 §7).

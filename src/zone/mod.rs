@@ -1,5 +1,7 @@
 //! What a zone should say and does say: desired records, selection by health, differences, serials. Pure: no I/O, no clock.
 
+pub mod build;
+pub mod check;
 pub mod desired;
 pub mod select;
 pub mod serial;

@@ -185,3 +185,12 @@ pub fn names(rtype: RrType, wire: &[u8]) -> Vec<RdataName> {
         Err(_) => Vec::new(),
     }
 }
+
+/// Whether SVCB or HTTPS RDATA carries `ipv4hint` or `ipv6hint` (RFC 9460 §7.3), which clients use without asking for the address.
+pub fn has_address_hints(rtype: RrType, wire: &[u8]) -> bool {
+    if !matches!(rtype, RrType::SVCB | RrType::HTTPS) || validate(rtype, wire).is_err() {
+        return false;
+    }
+    let behind_target = names(rtype, wire).first().map_or(wire.len(), |name| name.offset + name.len);
+    svcb::params(&wire[behind_target..]).any(|(key, _)| matches!(key, svcb::IPV4HINT | svcb::IPV6HINT))
+}

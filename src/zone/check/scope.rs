@@ -1,0 +1,251 @@
+//! Rules that need the whole zone.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Bound;
+
+use super::{Link, Mark, Placed, owner_path, relative};
+use crate::config::ZoneHeader;
+use crate::model::diagnostic::{Diagnostic, Position};
+use crate::model::name::Name;
+use crate::model::rrtype::RrType;
+use crate::zone::desired::{DesiredOwner, Place};
+
+/// A zone whose owners have their places.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::zone) struct Scope<'a> {
+    pub(in crate::zone) header: &'a ZoneHeader,
+    pub(in crate::zone) apex: &'a Name,
+    pub(in crate::zone) owners: &'a BTreeMap<Name, Placed>,
+    pub(in crate::zone) links: &'a [Link],
+    pub(in crate::zone) checked: &'a [(Name, Mark)],
+}
+
+/// What hides the names below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cover {
+    Delegation,
+    Dname,
+}
+
+/// What the zone has at a name.
+struct Found<'a> {
+    /// The owner that hides the name, which lies below it.
+    cover: Option<(Cover, Name)>,
+    /// The owner itself, or the wildcard that answers for it.
+    owner: Option<&'a DesiredOwner>,
+    /// Whether the name exists, if only as an empty non-terminal or by a wildcard.
+    exists: bool,
+}
+
+/// Checks the zone.
+pub(in crate::zone) fn check(scope: &Scope<'_>, out: &mut Vec<Diagnostic>) {
+    for link in scope.links {
+        scope.check_link(link, out);
+    }
+    scope.check_hidden(out);
+    for (name, mark) in scope.checked {
+        scope.check_glue(name, mark, out);
+    }
+}
+
+fn holds(owner: &DesiredOwner, rtype: RrType) -> bool {
+    owner.rrsets.iter().any(|rrset| rrset.rtype == rtype)
+}
+
+fn has_addresses(owner: &DesiredOwner) -> bool {
+    owner.checked.is_some() || holds(owner, RrType::A) || holds(owner, RrType::AAAA)
+}
+
+impl<'a> Scope<'a> {
+    fn get(&self, name: &Name) -> Option<&'a DesiredOwner> {
+        self.owners.get(name).map(|placed| &placed.owner)
+    }
+
+    /// Whether there is an owner at the name or below it (RFC 4592 §2.2.2).
+    fn exists(&self, name: &Name) -> bool {
+        self.owners.contains_key(name)
+            || self
+                .owners
+                .range::<Name, _>((Bound::Excluded(name), Bound::Unbounded))
+                .next()
+                .is_some_and(|(next, _)| next.is_below(name))
+    }
+
+    /// The names above one, up to the apex.
+    fn above(&self, name: &Name) -> impl Iterator<Item = Name> + use<'a> {
+        let apex = self.apex;
+        std::iter::successors(name.parent(), Name::parent).take_while(|above| above.is_at_or_below(apex))
+    }
+
+    fn cover(&self, name: &Name) -> Option<(Cover, Name)> {
+        self.above(name).find_map(|above| {
+            let owner = self.get(&above)?;
+            match owner.place {
+                Place::Cut => Some((Cover::Delegation, above)),
+                // What is occluded itself hides nothing more.
+                Place::Apex | Place::Authoritative if holds(owner, RrType::DNAME) => {
+                    Some((Cover::Dname, above))
+                }
+                _ => None,
+            }
+        })
+    }
+
+    fn find(&self, name: &Name) -> Found<'a> {
+        let cover = self.cover(name);
+        if self.exists(name) {
+            return Found { cover, owner: self.get(name), exists: true };
+        }
+        // RFC 4592 §3.3.1: only the wildcard below the closest encloser counts.
+        let closest_encloser = self.above(name).find(|above| self.exists(above));
+        let wildcard =
+            closest_encloser.and_then(|encloser| encloser.prepend(b"*").ok()).and_then(|w| self.get(&w));
+        Found { cover, owner: wildcard, exists: wildcard.is_some() }
+    }
+
+    fn name(&self, name: &Name) -> String {
+        relative(name, self.apex)
+    }
+
+    fn check_link(&self, link: &Link, out: &mut Vec<Diagnostic>) {
+        let found = self.find(&link.target);
+        let is_held = found.exists || found.cover.is_some();
+        if let Some(written) = link.written.as_deref().filter(|_| !is_held) {
+            let message = format!("\"{written}\" is relative to the zone, which does not hold it");
+            let hint = format!("write \"{written}.\" if the name is absolute");
+            out.push(
+                Diagnostic::error(&self.header.file, message)
+                    .at(link.mark.position, &*link.mark.path)
+                    .hint(hint),
+            );
+            return;
+        }
+        if !link.follow {
+            return;
+        }
+        if link.hints && found.owner.is_some_and(|owner| owner.checked.is_some()) {
+            let message =
+                format!("address hints bypass the health checks of \"{}\"", self.name(&link.target));
+            out.push(self.warning(&link.mark, message, "leave ipv4hint and ipv6hint out (RFC 9460 §7.3)"));
+        }
+        match link.rtype {
+            RrType::NS | RrType::MX | RrType::SRV => self.check_host(link, &found, out),
+            _ if !is_held => out.push(self.dangling(link)),
+            _ => {}
+        }
+    }
+
+    /// Targets that must be hosts: RFC 2181 §10.3 for NS and MX, RFC 2782 for SRV.
+    fn check_host(&self, link: &Link, found: &Found<'_>, out: &mut Vec<Diagnostic>) {
+        let (rtype, target) = (link.rtype, self.name(&link.target));
+        let below_delegation = matches!(found.cover, Some((Cover::Delegation, _)));
+        let is_alias = matches!(found.cover, Some((Cover::Dname, _)))
+            || (!below_delegation && found.owner.is_some_and(|owner| holds(owner, RrType::CNAME)));
+        if is_alias {
+            let message = format!("the {rtype} target \"{target}\" is an alias");
+            let rfc = if rtype == RrType::SRV { "RFC 2782" } else { "RFC 2181 §10.3" };
+            let hint = format!(
+                "name a host with addresses of its own ({rfc}); many resolvers do not follow an alias here"
+            );
+            out.push(self.warning(&link.mark, message, &hint));
+            return;
+        }
+        if found.owner.is_some_and(has_addresses) {
+            return;
+        }
+        if rtype == RrType::NS {
+            // A name in another child zone resolves there; one at or below its own delegation cannot without glue.
+            if !below_delegation || link.target.is_at_or_below(&link.owner) {
+                let message = format!("the name server \"{target}\" has no address");
+                out.push(self.warning(
+                    &link.mark,
+                    message,
+                    &format!("give \"{target}\" an A or AAAA record (RFC 1034 §4.2.1)"),
+                ));
+            }
+        } else if below_delegation {
+            // Its addresses stand in the child zone.
+        } else if found.exists {
+            let message = format!("the {rtype} target \"{target}\" has no address");
+            out.push(self.warning(&link.mark, message, &format!("give \"{target}\" an A or AAAA record")));
+        } else {
+            out.push(self.dangling(link));
+        }
+    }
+
+    fn dangling(&self, link: &Link) -> Diagnostic {
+        let target = self.name(&link.target);
+        let message = format!("the {} target \"{target}\" does not exist in the zone", link.rtype);
+        let hint = if link.target.label_count() == self.apex.label_count() + 1 {
+            format!("add \"{target}\" to the records, or end a name outside of the zone in a dot")
+        } else {
+            format!("add \"{target}\" to the records, or correct the name")
+        };
+        self.warning(&link.mark, message, &hint)
+    }
+
+    /// Records that a delegation or a DNAME above them hides. Addresses that an NS record points to are glue, and served in referrals.
+    fn check_hidden(&self, out: &mut Vec<Diagnostic>) {
+        let servers: HashSet<&Name> =
+            self.links.iter().filter(|link| link.rtype == RrType::NS).map(|link| &link.target).collect();
+        for (name, Placed { owner, position }) in self.owners {
+            let is_glue = servers.contains(name);
+            let cover = match owner.place {
+                Place::Apex | Place::Authoritative => continue,
+                // What else stands at a cut was said when the owner was read.
+                Place::Cut if is_glue || !has_addresses(owner) => continue,
+                Place::Cut => Some((Cover::Delegation, name.clone())),
+                Place::Occluded => self.cover(name),
+            };
+            let Some((cover, above)) = cover else { continue };
+            let (what, why) = match cover {
+                Cover::Dname => ("DNAME", "names below a DNAME are answered by it (RFC 6672 §2.4)"),
+                Cover::Delegation => (
+                    "delegation",
+                    "they belong into the child zone; only addresses of its name servers are served from here, as glue",
+                ),
+            };
+            let is_address = |rtype: RrType| matches!(rtype, RrType::A | RrType::AAAA);
+            let all_addresses =
+                owner.place == Place::Cut || owner.rrsets.iter().all(|rrset| is_address(rrset.rtype));
+            if cover == Cover::Delegation && is_glue && all_addresses {
+                continue;
+            }
+            let above = self.name(&above);
+            let message =
+                format!("records of \"{}\" are hidden by the {what} at \"{above}\"", self.name(name));
+            out.push(self.warning(&self.owner_mark(name, *position), message, why));
+        }
+    }
+
+    /// Glue is what the parent says about the child's hosts: taking it away cuts the child off, and nothing signs it.
+    fn check_glue(&self, name: &Name, mark: &Mark, out: &mut Vec<Diagnostic>) {
+        let Some(owner) = self.get(name) else { return };
+        let cut = match owner.place {
+            Place::Cut => Some(name.clone()),
+            Place::Occluded => {
+                self.cover(name).filter(|(cover, _)| *cover == Cover::Delegation).map(|(_, above)| above)
+            }
+            Place::Apex | Place::Authoritative => None,
+        };
+        if let Some(cut) = cut {
+            let (name, cut) = (self.name(name), self.name(&cut));
+            let message =
+                format!("a check on \"{name}\", whose addresses are glue of the delegation \"{cut}\"");
+            let hint = "leave the check out here; the child zone can check them";
+            out.push(Diagnostic::error(&self.header.file, message).at(mark.position, &*mark.path).hint(hint));
+        }
+    }
+
+    fn owner_mark(&self, name: &Name, position: Position) -> Mark {
+        let labels = &name.wire()[..name.wire().len() - self.apex.wire().len()];
+        // An owner's labels are those of its key; ended by the root label they are the key again.
+        let path = Name::from_wire(&[labels, &[0]].concat())
+            .map_or_else(|_| "records".to_owned(), |key| owner_path(&key));
+        Mark { position, path: path.into() }
+    }
+
+    fn warning(&self, mark: &Mark, message: String, hint: &str) -> Diagnostic {
+        Diagnostic::warning(&self.header.file, message).at(mark.position, &*mark.path).hint(hint)
+    }
+}
