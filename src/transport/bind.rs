@@ -153,9 +153,9 @@ fn new_socket(address: SocketAddr, kind: Type) -> io::Result<Socket> {
     socket.set_write_timeout(Some(SEND_TIMEOUT))?;
     #[cfg(target_os = "linux")]
     {
-        super::mmsg::ignore_path_mtu(&socket, address.is_ipv6())?;
+        super::udp::mmsg::ignore_path_mtu(&socket, address.is_ipv6())?;
         if address.ip().is_unspecified() {
-            super::mmsg::receive_local_address(&socket, address.is_ipv6())?;
+            super::udp::mmsg::receive_local_address(&socket, address.is_ipv6())?;
         }
     }
     Ok(socket)

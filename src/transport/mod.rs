@@ -7,13 +7,9 @@
 mod account;
 mod bind;
 mod limits;
-#[cfg(target_os = "linux")]
-mod mmsg;
 mod portable;
 mod running;
 mod shutdown;
-#[cfg(target_os = "linux")]
-mod stream;
 #[cfg(target_os = "linux")]
 mod tcp;
 #[cfg(target_os = "linux")]

@@ -1,6 +1,7 @@
 //! The transports against real sockets on loopback, with an engine that answers any question at once.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+mod descriptors;
 mod support;
 mod tcp;
 mod udp;

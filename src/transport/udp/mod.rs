@@ -1,15 +1,17 @@
 //! Datagrams: one thread for each address and worker, blocked in one system call that brings a batch.
 
+pub(super) mod mmsg;
+
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::mmsg::{BATCH, Batch, Datagram};
 use super::shutdown::Stop;
 use super::{Engine, account, now_s};
 use crate::answer::{Outcome, Query, Transport};
 use crate::telemetry::counters::{DropReason, Protocol, SendError, Writer};
+use mmsg::{BATCH, Batch, Datagram};
 
 /// Errors in a row before a worker pauses between attempts, and how long.
 const ERRORS_IN_A_ROW: u32 = 8;

@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use tokio::net::TcpStream;
 
-use super::{Engine, account, now_s};
 use crate::answer::{Outcome, Query, Transport};
 use crate::telemetry::counters::{CloseReason, DropReason, Protocol, Writer};
+use crate::transport::{Engine, account, now_s};
 
 /// Octets read at once.
 pub(super) const INPUT: usize = 16 * 1024;

@@ -16,11 +16,11 @@ use libc::{
 };
 
 /// Most datagrams of one system call.
-pub(super) const BATCH: usize = 64;
+pub(in crate::transport) const BATCH: usize = 64;
 
 /// Octets kept of a datagram. EDNS here advertises 1232, so this is generous; the 64 above a page keep the slots from
 /// falling into the same sets of the processor's cache.
-pub(super) const SLOT: usize = 4096 + 64;
+pub(in crate::transport) const SLOT: usize = 4096 + 64;
 
 /// Room for one control message with an `in6_pktinfo` (40 octets) or an `in_pktinfo` (32), aligned as a `cmsghdr`.
 #[repr(C, align(8))]
@@ -90,19 +90,19 @@ impl Drop for Slots {
 }
 
 /// A datagram received.
-pub(super) struct Datagram<'a> {
+pub(in crate::transport) struct Datagram<'a> {
     /// Its octets, as many as fit a slot.
-    pub(super) bytes: &'a [u8],
+    pub(in crate::transport) bytes: &'a [u8],
     /// Where it came from; `None` if the kernel gave no address of the internet families.
-    pub(super) peer: Option<SocketAddr>,
+    pub(in crate::transport) peer: Option<SocketAddr>,
     /// Whether it was longer than the slot.
-    pub(super) oversize: bool,
+    pub(in crate::transport) oversize: bool,
     /// Where a response of up to [`SLOT`] octets goes.
-    pub(super) out: &'a mut [u8],
+    pub(in crate::transport) out: &'a mut [u8],
 }
 
 /// Buffers of one socket's worker: a receive call fills them, responses are queued beside, and one send call sends them.
-pub(super) struct Batch {
+pub(in crate::transport) struct Batch {
     slots: Slots,
     /// Whether the kernel tells the local address of each datagram (`IP_PKTINFO`, `IPV6_RECVPKTINFO`).
     local: bool,
@@ -114,7 +114,7 @@ pub(super) struct Batch {
 
 impl Batch {
     /// Allocates all that will ever be needed. With `local` the socket is one of [`receive_local_address`].
-    pub(super) fn new(local: bool) -> Self {
+    pub(in crate::transport) fn new(local: bool) -> Self {
         let mut slots = Slots::new();
         let base = slots.0;
         let arrays = slots.get_mut();
@@ -146,7 +146,12 @@ impl Batch {
     ///
     /// # Errors
     /// Those of `recvmmsg`: `WouldBlock` after the socket's receive timeout.
-    pub(super) fn receive(&mut self, socket: &UdpSocket, most: usize, wait: bool) -> io::Result<usize> {
+    pub(in crate::transport) fn receive(
+        &mut self,
+        socket: &UdpSocket,
+        most: usize,
+        wait: bool,
+    ) -> io::Result<usize> {
         let local = self.local;
         let arrays = self.slots.get_mut();
         for header in arrays.received[..self.filled].iter_mut().map(|m| &mut m.msg_hdr) {
@@ -179,7 +184,7 @@ impl Batch {
 
     /// A datagram of the last receive call, with room for its response. `i` is below what that call returned.
     #[inline]
-    pub(super) fn datagram(&mut self, i: usize) -> Datagram<'_> {
+    pub(in crate::transport) fn datagram(&mut self, i: usize) -> Datagram<'_> {
         assert!(i < self.filled);
         let arrays = self.slots.get_mut();
         let header = &arrays.received[i];
@@ -192,7 +197,7 @@ impl Batch {
     /// Queues the first `len` octets of the output slot of datagram `i`, to be sent to where that came from, from the
     /// address it was sent to. Each datagram is replied to at most once.
     #[inline]
-    pub(super) fn reply(&mut self, i: usize, len: usize) {
+    pub(in crate::transport) fn reply(&mut self, i: usize, len: usize) {
         assert!(i < self.filled && self.queued < BATCH && len <= SLOT);
         let base = self.slots.0;
         let q = self.queued;
@@ -223,14 +228,14 @@ impl Batch {
     }
 
     /// Responses queued and not yet sent.
-    pub(super) fn queued(&self) -> usize {
+    pub(in crate::transport) fn queued(&self) -> usize {
         self.queued
     }
 
     /// Sends what is queued. A response that cannot be sent is given up, reported to `failed`, and the next one tried: every
     /// turn of the loop takes at least one off the queue. A socket that stays full gives up the rest of the batch, each
     /// reported, since each further try could wait for the send timeout again.
-    pub(super) fn send(&mut self, socket: &UdpSocket, mut failed: impl FnMut(&io::Error)) {
+    pub(in crate::transport) fn send(&mut self, socket: &UdpSocket, mut failed: impl FnMut(&io::Error)) {
         let mut done = 0;
         while done < self.queued {
             // SAFETY: `done..queued` are headers that `reply` filled with pointers into this allocation; the kernel only reads
@@ -317,7 +322,7 @@ fn source_from_destination(control: &mut Control, len: usize) -> usize {
 ///
 /// # Errors
 /// Those of `setsockopt`.
-pub(super) fn receive_local_address(socket: &impl AsRawFd, v6: bool) -> io::Result<()> {
+pub(in crate::transport) fn receive_local_address(socket: &impl AsRawFd, v6: bool) -> io::Result<()> {
     if v6 {
         set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)
     } else {
@@ -330,7 +335,7 @@ pub(super) fn receive_local_address(socket: &impl AsRawFd, v6: bool) -> io::Resu
 ///
 /// # Errors
 /// Those of `setsockopt`.
-pub(super) fn ignore_path_mtu(socket: &impl AsRawFd, v6: bool) -> io::Result<()> {
+pub(in crate::transport) fn ignore_path_mtu(socket: &impl AsRawFd, v6: bool) -> io::Result<()> {
     if v6 {
         set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_OMIT)
     } else {
@@ -350,4 +355,117 @@ fn set_option(socket: &impl AsRawFd, level: c_int, option: c_int, value: c_int) 
         )
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A received control message of this level, type and payload, and what becomes of it.
+    fn check(level: c_int, kind: c_int, payload: &[u8], expected: Option<&[u8]>) {
+        let mut control = Control([0; CONTROL]);
+        // All-zero octets are a valid cmsghdr: integers.
+        let mut header: cmsghdr = unsafe { std::mem::zeroed() };
+        header.cmsg_len = (CMSG_DATA + payload.len()) as _;
+        (header.cmsg_level, header.cmsg_type) = (level, kind);
+        unsafe { control.0.as_mut_ptr().cast::<cmsghdr>().write(header) };
+        control.0[CMSG_DATA..][..payload.len()].copy_from_slice(payload);
+        let used = source_from_destination(&mut control, (CMSG_DATA + payload.len()).next_multiple_of(8));
+        assert_eq!(used, expected.map_or(0, |e| (CMSG_DATA + e.len()).next_multiple_of(8)));
+        if let Some(expected) = expected {
+            assert_eq!(&control.0[CMSG_DATA..][..expected.len()], expected);
+        }
+    }
+
+    fn v6(address: &str, interface: u32) -> Vec<u8> {
+        let address: Ipv6Addr = address.parse().unwrap();
+        [&address.octets()[..], &interface.to_ne_bytes()].concat()
+    }
+
+    #[test]
+    fn sources_of_responses() {
+        // ipi_ifindex, ipi_spec_dst, ipi_addr.
+        let told = [7, 0, 0, 0, 192, 0, 2, 1, 192, 0, 2, 255];
+        let set = [0, 0, 0, 0, 192, 0, 2, 1, 192, 0, 2, 255];
+        check(libc::IPPROTO_IP, libc::IP_PKTINFO, &told, Some(&set));
+        for (received, source, interface) in [
+            ("2001:db8::1", "2001:db8::1", 0),
+            ("fe80::1", "fe80::1", 7),
+            ("febf::1", "febf::1", 7),
+            ("fec0::1", "fec0::1", 0),
+            ("ff02::1", "::", 7),
+        ] {
+            let expected = v6(source, interface);
+            check(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &v6(received, 7), Some(&expected));
+        }
+        check(libc::SOL_SOCKET, libc::IP_PKTINFO, &told, None);
+        let mut nothing = Control([0; CONTROL]);
+        assert_eq!(source_from_destination(&mut nothing, 0), 0);
+    }
+
+    fn pair() -> (UdpSocket, UdpSocket) {
+        let (a, b) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+        a.connect(b.local_addr().unwrap()).unwrap();
+        a.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+        (a, b)
+    }
+
+    #[test]
+    fn a_response_that_cannot_be_sent_does_not_keep_the_others() {
+        let (client, server) = pair();
+        let mut batch = Batch::new(false);
+        for octet in 1..=4 {
+            client.send(&[octet]).unwrap();
+        }
+        assert_eq!(batch.receive(&server, BATCH, true).unwrap(), 4);
+        for i in 0..4 {
+            let Datagram { bytes, out, .. } = batch.datagram(i);
+            out[0] = bytes[0];
+            batch.reply(i, 1);
+        }
+        // Port 0: the kernel refuses the second with EINVAL.
+        batch.slots.get_mut().names[1].v4.sin_port = 0;
+        let mut failures = Vec::new();
+        batch.send(&server, |e| failures.push(e.raw_os_error()));
+        assert_eq!((failures, batch.queued()), (vec![Some(libc::EINVAL)], 0));
+        for expected in [1, 3, 4] {
+            let mut octet = [0];
+            client.recv(&mut octet).unwrap();
+            assert_eq!(octet[0], expected);
+        }
+    }
+
+    #[test]
+    fn batches_fill_and_are_used_again() {
+        let (client, server) = pair();
+        let mut batch = Batch::new(false);
+        assert_eq!(batch.receive(&server, BATCH, false).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        for round in 0..3u8 {
+            for i in 0..70 {
+                client.send(&[round, i]).unwrap();
+            }
+            for (most, expected) in [(1, 1), (BATCH, BATCH), (1000, 5)] {
+                assert_eq!(batch.receive(&server, most, true).unwrap(), expected);
+                for i in 0..expected {
+                    let datagram = batch.datagram(i);
+                    assert_eq!((datagram.bytes[0], datagram.peer), (round, client.local_addr().ok()));
+                    assert!(!datagram.oversize && datagram.out.len() == SLOT);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_socket_shut_down_for_reading_wakes_its_reader() {
+        let (_client, server) = pair();
+        let waker = server.try_clone().unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut batch = Batch::new(false);
+            let received = batch.receive(&server, BATCH, true).unwrap();
+            (0..received).all(|i| batch.datagram(i).peer.is_none())
+        });
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let _ = socket2::SockRef::from(&waker).shutdown(std::net::Shutdown::Read);
+        assert!(reader.join().unwrap());
+    }
 }

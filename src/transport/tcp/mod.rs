@@ -7,6 +7,8 @@
 //!
 //! No connection has a timer. A task looks at all of them some times a second and closes what is overdue.
 
+mod stream;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
@@ -21,9 +23,9 @@ use tokio::task::{AbortHandle, LocalSet};
 
 use super::limits::{Connections, Limits, Place};
 use super::shutdown::Stop;
-use super::stream::{Buffers, Conversation, Phase, Step};
 use super::{Engine, bind::IDLE_WAKE};
 use crate::telemetry::counters::{AcceptError, CloseReason, RefuseReason, Writer};
+use stream::{Buffers, Conversation, Phase, Step};
 
 /// How long the stop waits for clients to take the responses that are written already.
 const DRAIN: Duration = Duration::from_secs(1);
