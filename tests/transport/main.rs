@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod descriptors;
+mod portable;
 mod support;
 mod tcp;
 mod udp;
