@@ -1,8 +1,31 @@
 //! The answer engine: one function over two buffers, used by every transport.
+//!
+//! [`answer`] does no I/O, takes no lock, allocates nothing, reads no clock and never panics. It reads a query (parse.rs), follows
+//! it through the zones of a snapshot (resolve.rs, referral.rs), adds proofs and addresses (denial.rs, additional.rs) and writes
+//! the response as it goes (encode.rs, edns.rs).
+
+mod additional;
+mod cookie;
+mod denial;
+mod edns;
+mod encode;
+mod parse;
+mod rcode;
+mod referral;
+mod resolve;
+mod tsig;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::model::rrtype::RrType;
+use crate::snapshot::lookup::{KeyedName, Snapshot};
+
+use edns::{ExtendedError, Opt};
+use encode::Response;
+use parse::{HEADER, Parsed, Request};
+use rcode::Rcode;
+use resolve::{Resolver, Work};
 
 /// How a query arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,4 +97,183 @@ pub enum Kind {
     Referral,
     /// Any error code.
     Error,
+}
+
+/// Octets of the longest NSID that fits beside everything else in the smallest response.
+pub const MAX_NSID_OCTETS: usize = 128;
+
+/// What a server says about itself, and its limits.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The name server identifier (RFC 5001), if there is one; of more than [`MAX_NSID_OCTETS`] octets those are sent.
+    pub nsid: Option<Vec<u8>>,
+    /// The secret of server cookies (RFC 9018); without it COOKIE options are ignored.
+    pub cookie_secret: Option<[u8; 16]>,
+    /// Octets of the largest UDP response, and the payload size that is announced (RFC 9715); at least 512.
+    pub udp_payload_limit: u16,
+    /// Idle timeout announced by edns-tcp-keepalive (RFC 7828) in units of 100 ms; without it the option is ignored.
+    pub tcp_keepalive_100ms: Option<u16>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { nsid: None, cookie_secret: None, udp_payload_limit: 1232, tcp_keepalive_100ms: None }
+    }
+}
+
+impl Settings {
+    fn nsid(&self) -> Option<&[u8]> {
+        self.nsid.as_deref().map(|nsid| &nsid[..nsid.len().min(MAX_NSID_OCTETS)])
+    }
+}
+
+/// What one worker keeps from query to query, so that answering allocates nothing.
+#[derive(Debug)]
+pub struct Scratch {
+    settings: Arc<Settings>,
+    name: Box<KeyedName>,
+    other: Box<KeyedName>,
+    /// Counts answers with rotating RRsets.
+    turn: u32,
+}
+
+impl Scratch {
+    /// Scratch space for one worker.
+    pub fn new(settings: Arc<Settings>) -> Self {
+        Self { settings, name: Box::default(), other: Box::default(), turn: 0 }
+    }
+}
+
+/// Answers one message into `out`, which should hold the largest response of the transport: `udp_payload_limit` octets, or
+/// 65,535 for TCP.
+///
+/// It never panics, allocates, locks or reads a clock, whatever the message.
+pub fn answer(snapshot: &Snapshot, scratch: &mut Scratch, query: &Query<'_>, out: &mut [u8]) -> Outcome {
+    match parse::parse(snapshot.key(), query.bytes, &mut scratch.name) {
+        Parsed::Unanswerable => Outcome::Drop,
+        Parsed::OtherOpcode => answer_other_opcode(query.bytes, out),
+        Parsed::Query(request) => answer_query(snapshot, scratch, query, &request, out),
+    }
+}
+
+/// NOTIMP with a header alone: what the other sections mean is the opcode's business (RFC 8906 §3.1.4).
+fn answer_other_opcode(message: &[u8], out: &mut [u8]) -> Outcome {
+    let (Some(header), Some((to, _))) =
+        (message.first_chunk::<HEADER>(), out.split_first_chunk_mut::<HEADER>())
+    else {
+        return Outcome::Drop;
+    };
+    *to = [0; HEADER];
+    to[..2].copy_from_slice(&header[..2]);
+    to[2] = 0x80 | header[2] & 0x78;
+    to[3] = Rcode::NOTIMP.0 as u8;
+    let class =
+        Class { rcode: Rcode::NOTIMP.0, qtype: RrType(0), zone: None, kind: Kind::Error, truncated: false };
+    Outcome::Reply(Reply { len: HEADER, class })
+}
+
+#[inline]
+fn answer_query(
+    snapshot: &Snapshot,
+    scratch: &mut Scratch,
+    query: &Query<'_>,
+    request: &Request<'_>,
+    out: &mut [u8],
+) -> Outcome {
+    let Scratch { settings, name, other, turn } = scratch;
+    let settings: &Settings = settings;
+    let edns = request.edns.as_ref();
+    let opt = edns.map(|edns| Opt::new(settings, query, edns));
+    let limit = edns::response_limit(settings, query.transport, edns);
+    let reserved = opt.as_ref().map_or(0, Opt::len);
+    let Ok(mut response) = Response::new(out, request.echo, limit, reserved) else { return Outcome::Drop };
+    let mut class = Class { rcode: 0, qtype: request.qtype, zone: None, kind: Kind::Error, truncated: false };
+    let (rcode, error) = match refusal(request) {
+        Some(Rcode::NOTAUTH) => {
+            return answer_unknown_key(snapshot, other, request, opt.as_ref(), response);
+        }
+        Some(rcode) => (rcode, None),
+        // A client without a question wanted a cookie, which stands in the OPT record (RFC 7873 §5.4).
+        None if request.echo.len() == HEADER => (Rcode::NOERROR, None),
+        None => {
+            let dnssec_ok = edns.is_some_and(|edns| edns.dnssec_ok);
+            let mut resolver =
+                Resolver::new(snapshot, Work { name, other, turn }, response, request.qtype, dnssec_ok);
+            if let Some(zone) = resolver.zone() {
+                class.zone = Some(zone.index);
+                class.kind = resolver.resolve(&zone);
+                if let Some(targets) = resolver.targets.filter(|_| !resolver.response.truncated) {
+                    resolver.add_targets(targets);
+                }
+            } else {
+                resolver.rcode = Rcode::REFUSED;
+                resolver.error = Some(ExtendedError::NOT_AUTHORITATIVE);
+            }
+            response = resolver.response;
+            (resolver.rcode, resolver.error)
+        }
+    };
+    class.rcode = rcode.0;
+    class.truncated = response.truncated;
+    if let Some(opt) = &opt {
+        response.write_opt(rcode, opt, error);
+    }
+    Outcome::Reply(Reply { len: response.finish(rcode), class })
+}
+
+/// Why a query is not answered from the zones, if so.
+#[inline]
+fn refusal(request: &Request<'_>) -> Option<Rcode> {
+    if request.refusal.is_some() {
+        return request.refusal;
+    }
+    if request.edns.as_ref().is_some_and(|edns| edns.version > 0) {
+        return Some(Rcode::BADVERS);
+    }
+    if request.tsig.is_some() {
+        return Some(Rcode::NOTAUTH);
+    }
+    if request.echo.len() == HEADER {
+        return None;
+    }
+    if request.qclass != 1 {
+        return Some(Rcode::REFUSED);
+    }
+    match request.qtype {
+        // Transfers are not configured.
+        RrType::AXFR | RrType::IXFR => Some(Rcode::REFUSED),
+        RrType::MAILA | RrType::MAILB | RrType::TKEY => Some(Rcode::NOTIMP),
+        // No question can be for these: OPT and TSIG are no data, 0 is reserved, NXNAME only stands in bitmaps (RFC 9824 §3.1).
+        RrType(0) | RrType::OPT | RrType::TSIG | RrType::NXNAME => Some(Rcode::FORMERR),
+        _ => None,
+    }
+}
+
+/// NOTAUTH with an unsigned TSIG of error BADKEY (RFC 8945 §5.2.1).
+#[cold]
+fn answer_unknown_key(
+    snapshot: &Snapshot,
+    name: &mut KeyedName,
+    request: &Request<'_>,
+    opt: Option<&Opt<'_>>,
+    mut response: Response<'_>,
+) -> Outcome {
+    let Some(tsig) = &request.tsig else { return Outcome::Drop };
+    let mut rcode = Rcode::NOTAUTH;
+    if let Some(opt) = opt {
+        response.write_opt(rcode, opt, None);
+    }
+    if tsig.write_bad_key(snapshot.key(), name, &mut response).is_err() {
+        // Two names of nearly 255 octets: no room, and nobody's key.
+        response.clear_question();
+        rcode = Rcode::FORMERR;
+    }
+    let class = Class {
+        rcode: rcode.0,
+        qtype: request.qtype,
+        zone: None,
+        kind: Kind::Error,
+        truncated: response.truncated,
+    };
+    Outcome::Reply(Reply { len: response.finish(rcode), class })
 }

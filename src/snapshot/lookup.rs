@@ -107,6 +107,13 @@ impl ZoneImage {
         self.find(name.suffix_hash(depth), &[], name.prefix(depth, self.apex().wire().len()))
     }
 
+    /// The owner of that very name, also where it is glue or occluded; `None` if it is not in the zone.
+    pub fn glue(&self, name: &KeyedName) -> Option<Node<'_>> {
+        let depth = self.apex_depth();
+        let in_zone = name.depth() >= depth && name.suffix(depth) == self.apex().wire();
+        if in_zone { self.node_at(name, name.depth()) } else { None }
+    }
+
     /// The owner whose NSEC RRset matches `name`, or else covers it (RFC 4034 §6.1 order).
     pub fn denial_of(&self, name: &KeyedName) -> Option<Node<'_>> {
         self.denial_node(name.prefix(name.depth(), self.apex().wire().len()))

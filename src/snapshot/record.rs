@@ -99,6 +99,11 @@ impl<'s> Node<'s> {
         usize::from(self.record[11])
     }
 
+    /// What tells it from every other node of a snapshot.
+    pub fn identity(self) -> usize {
+        self.record.as_ptr() as usize
+    }
+
     /// The owner's labels in front of the apex, without root label; empty for the apex.
     #[inline]
     pub fn prefix(self) -> &'s [u8] {
@@ -253,6 +258,21 @@ impl<'s> RrsetView<'s> {
     /// The RRSIG RRs alone.
     pub fn signatures(&self) -> &'s [u8] {
         &self.wire[self.rrs_len..]
+    }
+
+    /// The RRSIG RRs as an RRset of their own.
+    pub fn signatures_alone(&self) -> Self {
+        Self {
+            rtype: RrType::RRSIG,
+            rotate: false,
+            note: self.note,
+            rr_count: self.signature_count,
+            signature_count: 0,
+            rr_len: 0,
+            relocations: &[],
+            rrs_len: self.signatures().len(),
+            wire: self.signatures(),
+        }
     }
 
     /// Offsets into [`rrs`](Self::rrs) of two octets that become a pointer to the apex.

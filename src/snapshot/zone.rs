@@ -160,7 +160,7 @@ impl ZoneImage {
 
     /// Labels of the apex.
     #[inline]
-    pub(super) fn apex_depth(&self) -> usize {
+    pub fn apex_depth(&self) -> usize {
         self.apex_depth
     }
 
