@@ -47,7 +47,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "admin",
         ],
     ),
-    ("cli", &["config", "zone", "dnssec", "app"]),
+    ("cli", &["model", "config", "telemetry", "zone", "dnssec", "app"]),
 ];
 
 const EDGE: &[&str] = &[

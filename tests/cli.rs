@@ -14,7 +14,6 @@ use hale::model::report::{
     ChangeKind, Listener, Readiness, ReloadReport, Status, TargetCounts, TargetReport, ZoneChange,
     ZoneReport, ZoneState,
 };
-use hale::telemetry::metrics::MetricsWriter;
 
 /// Runs `hale` with the arguments in `line`, away from any configuration of this machine.
 fn hale(line: &str) -> Output {
@@ -147,7 +146,7 @@ impl Control for Fake {
             serial: Some(1_700_000_000),
             names: 12,
             checked_names: 3,
-            octets: 4096,
+            alias_of: None,
             changed_at: None,
             file: PathBuf::from("zones/example.json"),
             signed: false,
@@ -177,13 +176,22 @@ impl Control for Fake {
         let change = if remove_missing { ChangeKind::Removed } else { ChangeKind::Kept };
         Ok(ReloadReport {
             ok: remove_missing,
-            zones: vec![ZoneChange { zone: "example.test.".to_owned(), change, serial: None }],
+            zones: vec![ZoneChange {
+                zone: "example.test.".to_owned(),
+                change,
+                serial: None,
+                added: 0,
+                changed: 2,
+                removed: 1,
+            }],
             unchanged: 2,
             findings: vec!["warning: zones/a.json: gone".to_owned()],
         })
     }
 
-    fn metrics(&self, _: &mut MetricsWriter) {}
+    fn metrics(&self) -> String {
+        String::new()
+    }
 }
 
 /// Runs `test` beside a [`Fake`] server; it is given the state directory and the address of the admin listener.
@@ -234,10 +242,15 @@ fn over_the_unix_socket() {
         check(
             &format!("reload {at}"),
             1,
-            "example.test.: kept\n2 zones unchanged\n",
+            "example.test. kept, names ~2 -1\n2 zones unchanged\n",
             "warning: zones/a.json: gone\n",
         );
-        check(&format!("reload --remove-missing {at}"), 0, "example.test.: removed\n", "warning: ");
+        check(
+            &format!("reload --remove-missing {at}"),
+            0,
+            "example.test. removed, names ~2 -1\n",
+            "warning: ",
+        );
         check(&format!("healthcheck {at}"), 0, "alive\n", "");
     });
 }

@@ -6,7 +6,6 @@ use serde::Deserialize;
 
 use crate::model::name::Name;
 use crate::model::report::{Readiness, ReloadReport, Status, TargetReport, ZoneReport};
-use crate::telemetry::metrics::MetricsWriter;
 
 /// The running server, as the admin listener sees it. Its methods are called on threads that may block, but for `readiness`.
 pub trait Control: Send + Sync + 'static {
@@ -35,8 +34,8 @@ pub trait Control: Send + Sync + 'static {
     /// Why it could not even be tried, such as a server that is shutting down. A broken file is in the report instead.
     fn reload(&self, remove_missing: bool) -> Result<ReloadReport, String>;
 
-    /// Writes every metric of the server.
-    fn metrics(&self, page: &mut MetricsWriter);
+    /// Every metric of the server, as [`MetricsWriter`](crate::telemetry::metrics::MetricsWriter) writes them.
+    fn metrics(&self) -> String;
 }
 
 /// How a zone is written.

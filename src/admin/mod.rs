@@ -15,5 +15,7 @@ mod serve;
 pub use control::{Control, ExportError, ExportFormat};
 pub use listen::Admin;
 
+pub use crate::model::report::SOCKET_NAME;
+
 #[cfg(all(test, unix))]
 mod tests;

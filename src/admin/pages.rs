@@ -18,7 +18,7 @@ use super::control::{Control, ExportFormat};
 use super::export;
 use super::problem::Refusal;
 use crate::model::name::Name;
-use crate::telemetry::metrics::{CONTENT_TYPE, MetricsWriter};
+use crate::telemetry::metrics::CONTENT_TYPE;
 
 /// A request's body is at most so long; nothing here needs more.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -102,12 +102,7 @@ async fn ready(State(control): State<Shared>) -> Response {
 }
 
 async fn metrics(State(control): State<Shared>) -> Result<Response, Refusal> {
-    let page = blocking(move || {
-        let mut page = MetricsWriter::new();
-        control.metrics(&mut page);
-        page.finish()
-    })
-    .await?;
+    let page = blocking(move || control.metrics()).await?;
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], page).into_response())
 }
 

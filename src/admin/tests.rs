@@ -51,7 +51,7 @@ impl Control for Fake {
             serial: Some(7),
             names: 3,
             checked_names: 1,
-            octets: 512,
+            alias_of: None,
             changed_at: None,
             file: PathBuf::from("zones/example.json"),
             signed: false,
@@ -89,9 +89,11 @@ impl Control for Fake {
         Ok(ReloadReport { ok: !remove_missing, ..ReloadReport::default() })
     }
 
-    fn metrics(&self, page: &mut MetricsWriter) {
+    fn metrics(&self) -> String {
+        let mut page = MetricsWriter::new();
         page.family("hale_zones", MetricKind::Gauge, "Zones.");
         page.sample(&[("state", "served")], 1);
+        page.finish()
     }
 }
 

@@ -48,7 +48,11 @@ fn describe(report: &ReloadReport) -> String {
         .iter()
         .map(|zone| {
             let serial = zone.serial.map_or_else(String::new, |serial| format!(", serial {serial}"));
-            format!("{}: {}{serial}\n", zone.zone, zone.change)
+            let counted = [(zone.added, '+'), (zone.changed, '~'), (zone.removed, '-')];
+            let names: String =
+                counted.iter().filter(|(n, _)| *n > 0).map(|(n, sign)| format!(" {sign}{n}")).collect();
+            let names = if names.is_empty() { names } else { format!(", names{names}") };
+            format!("{} {}{serial}{names}\n", zone.zone, zone.change)
         })
         .collect();
     text.push_str(&format!("{} unchanged\n", plural(report.unchanged, "zone")));
@@ -62,17 +66,27 @@ mod tests {
 
     #[test]
     fn says_what_changed() {
-        let zone = |zone: &str, change, serial| ZoneChange { zone: zone.to_owned(), change, serial };
+        let zone = |zone: &str, change, serial, [added, changed, removed]: [u64; 3]| ZoneChange {
+            zone: zone.to_owned(),
+            change,
+            serial,
+            added,
+            changed,
+            removed,
+        };
         let report = ReloadReport {
             ok: false,
             zones: vec![
-                zone("a.test.", ChangeKind::Changed, Some(9)),
-                zone("b.test.", ChangeKind::Kept, None),
+                zone("a.test.", ChangeKind::Changed, Some(9), [1, 0, 3]),
+                zone("b.test.", ChangeKind::Kept, None, [0; 3]),
             ],
             unchanged: 1,
             findings: vec!["error: b.json: x".to_owned()],
         };
-        assert_eq!(describe(&report), "a.test.: changed, serial 9\nb.test.: kept\n1 zone unchanged\n");
+        assert_eq!(
+            describe(&report),
+            "a.test. changed, serial 9, names +1 -3\nb.test. kept\n1 zone unchanged\n"
+        );
         assert_eq!(lines(&report.findings), "error: b.json: x\n");
     }
 }

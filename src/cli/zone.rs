@@ -140,6 +140,9 @@ fn describe(zone: &ZoneReport, now_s: u64) -> String {
         ("names", format!("{}, {} of them checked", zone.names, zone.checked_names)),
         ("signed", signed(zone, now_s)),
     ];
+    if let Some(primary) = &zone.alias_of {
+        rows.push(("alias of", primary.clone()));
+    }
     if let Some(serial) = zone.serial {
         rows.push(("serial", serial.to_string()));
     }
@@ -245,7 +248,7 @@ mod tests {
             serial: Some(1_700_000_000),
             names: 12,
             checked_names: 3,
-            octets: 1,
+            alias_of: None,
             changed_at: Some(900),
             file: "zones/a.json".into(),
             signed: true,

@@ -100,11 +100,12 @@ pub struct ZoneReport {
     pub names: u64,
     /// Those that health decides about.
     pub checked_names: u64,
-    /// Octets of its compiled form.
-    pub octets: u64,
     /// When it was last changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed_at: Option<u64>,
+    /// Apex of the zone that this one is an alias of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias_of: Option<String>,
     /// Where it is configured.
     pub file: PathBuf,
     /// Whether it is signed.
@@ -167,6 +168,12 @@ pub struct ZoneChange {
     /// Serial of the SOA record published now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serial: Option<u32>,
+    /// Owner names that are new.
+    pub added: u64,
+    /// Owner names with other records.
+    pub changed: u64,
+    /// Owner names that are gone.
+    pub removed: u64,
 }
 
 /// What a reload did to a zone.
