@@ -293,14 +293,20 @@ impl Ledger {
         self.tick(now_ms, flips);
     }
 
-    /// A host that the network calls unreachable has failed if anything else answers, or if nothing else is probed that could; otherwise
-    /// our own link or gateway is gone as likely as not. (A dead host that is probed alone with a short timeout is mostly a timeout
-    /// anyway: neighbour discovery takes 3 s to give up.)
+    /// A host that the network calls unreachable has failed if another address has answered since this target's last result, or if
+    /// no other address is probed that could; otherwise our own link or gateway is gone as likely as not, and the result says nothing.
+    ///
+    /// So when the gateway goes, each target has at most one failure from before it was seen that nobody answers. Where others are
+    /// probed more rarely than this target, a host that is really dead takes longer to fall; but neighbour discovery takes 3 s to
+    /// give up, so with the usual timeouts most of its results are plain timeouts anyway.
     fn settle(&self, now_ms: u64, id: TargetId, outcome: Outcome) -> Outcome {
         let (Outcome::HostUnreachable, Some(entry)) = (&outcome, self.entry(id)) else { return outcome };
+        let since_ms = match &entry.last {
+            Some(last) => last.at_ms,
+            None => now_ms.saturating_sub(self.brake.window_ms()),
+        };
         let witness = self.witnesses.other_than(entry.target.address.ip());
-        let answered = witness.is_some_and(|at_ms| now_ms.saturating_sub(at_ms) <= self.brake.window_ms());
-        if answered || self.schedule.addresses() <= 1 {
+        if witness.is_some_and(|at_ms| at_ms >= since_ms) || self.schedule.addresses() <= 1 {
             Outcome::Failure("no route to host".into())
         } else {
             Outcome::LocalError("no route to host, and no other address answers".into())
@@ -414,3 +420,7 @@ impl Ledger {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;

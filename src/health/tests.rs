@@ -9,7 +9,7 @@ use super::*;
 use crate::model::target::{Check, CheckKind};
 
 /// A small deterministic generator; its seed is printed and can be given by `HALE_TEST_SEED`.
-pub(super) struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
     pub(super) fn seeded() -> Self {
@@ -207,4 +207,15 @@ async fn remembered_verdicts_count_at_once_unless_too_old_or_from_the_future() {
         "its age is kept, or restarts would keep it young for ever"
     );
     assert_eq!((again[0].up, again[1].up), (true, false));
+}
+
+#[tokio::test]
+async fn what_our_own_host_cannot_reach_is_unknown() {
+    // The kernel has no route for a TCP connection to the broadcast address, on any host.
+    let bench = Bench::new(&[target("255.255.255.255:9".parse().unwrap(), 100, 100, 1, 1)], Vec::new());
+    bench.health.first_round_done().await;
+    assert_eq!(bench.verdicts(1), [Verdict::Unknown]);
+    let last = bench.health.report().remove(0).last.unwrap();
+    assert_eq!(last.outcome, Outcome::LocalError("network unreachable from this host".into()));
+    assert!(bench.health.figures().probes[0][2] >= 1);
 }

@@ -125,7 +125,8 @@ async fn status_and_body_decide() {
     })
     .await;
     let well = Some("well");
-    let cases: [(&str, &[(u16, u16)], Option<&str>, Option<&str>, &str); 19] = [
+    type Case<'a> = (&'a str, &'a [(u16, u16)], Option<&'a str>, Option<&'a str>, &'a str);
+    let cases: [Case<'_>; 19] = [
         ("/ok", &[(200, 200)], None, None, ""),
         ("/ok", &[(301, 399)], None, None, "status 200"),
         ("/ok", &[(301, 399), (100, 299)], None, None, ""),

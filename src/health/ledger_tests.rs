@@ -1,0 +1,304 @@
+//! The ledger on a virtual clock: real schedules, scripted outcomes.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::*;
+use crate::health::tests::Random;
+use crate::model::target::{Check, CheckKind};
+
+const NEVER: BrakeLimits = BrakeLimits { down_percent: 100, min_targets: 0 };
+const LIMITS: Limits = Limits { in_flight: 4096, per_address_per_second: 1000 };
+
+fn target(number: u32, interval_ms: u32, rise: u32, fall: u32) -> Arc<Target> {
+    let address = SocketAddr::from((Ipv4Addr::from(0x7f01_0000 + number), 80));
+    let check =
+        Arc::new(Check { kind: CheckKind::Tcp, interval_ms, timeout_ms: interval_ms / 2, rise, fall });
+    Arc::new(Target { address, check })
+}
+
+fn failure() -> Outcome {
+    Outcome::Failure("refused".into())
+}
+
+/// Drives a ledger; `world` says what a probe of a target that starts at a time finds, and how long it takes.
+struct Simulation<W> {
+    ledger: Ledger,
+    now_ms: u64,
+    ends: BinaryHeap<Reverse<(u64, u64, TargetId, u32)>>,
+    outcomes: Vec<Outcome>,
+    world: W,
+    /// Everything in order: results and flips.
+    log: Vec<Event>,
+    next_tick_ms: u64,
+}
+
+#[derive(Debug)]
+enum Event {
+    Result(TargetId, Outcome),
+    Flip(u64, Flip),
+}
+
+impl<W: FnMut(u64, TargetId) -> (Outcome, u64)> Simulation<W> {
+    fn new(targets: &[Arc<Target>], brake: BrakeLimits, world: W) -> Self {
+        let ledger = Ledger::new(LIMITS, brake);
+        let mut simulation = Self {
+            ledger,
+            now_ms: 0,
+            ends: BinaryHeap::new(),
+            outcomes: Vec::new(),
+            world,
+            log: Vec::new(),
+            next_tick_ms: 0,
+        };
+        simulation.set_targets(targets);
+        simulation
+    }
+
+    fn set_targets(&mut self, targets: &[Arc<Target>]) {
+        let set: Vec<_> =
+            targets.iter().enumerate().map(|(id, t)| (TargetId(id as u32), t.clone())).collect();
+        let mut flips = Vec::new();
+        self.ledger.set_targets(self.now_ms, &set, |_| None, &mut flips);
+        self.note(flips);
+    }
+
+    fn note(&mut self, flips: Vec<Flip>) {
+        let now_ms = self.now_ms;
+        self.log.extend(flips.into_iter().filter(|f| f.from != f.to).map(|flip| Event::Flip(now_ms, flip)));
+    }
+
+    fn run_until(&mut self, end_ms: u64) {
+        loop {
+            while let Some((start, _)) = self.ledger.start_next(self.now_ms) {
+                assert_eq!(start.lag_ms, 0);
+                let (outcome, takes_ms) = (self.world)(self.now_ms, start.id);
+                self.ends.push(Reverse((
+                    self.now_ms + takes_ms,
+                    self.outcomes.len() as u64,
+                    start.id,
+                    start.generation,
+                )));
+                self.outcomes.push(outcome);
+            }
+            let end = self.ends.peek().map(|Reverse((at_ms, ..))| *at_ms);
+            let next = [self.ledger.wake_at(), end, Some(self.next_tick_ms)].into_iter().flatten().min();
+            let next = next.unwrap_or(u64::MAX).max(self.now_ms);
+            if next > end_ms {
+                break;
+            }
+            self.now_ms = next;
+            let mut flips = Vec::new();
+            if self.now_ms >= self.next_tick_ms {
+                self.next_tick_ms = self.now_ms + 1000;
+                self.ledger.tick(self.now_ms, &mut flips);
+            }
+            while let Some(&Reverse((at_ms, outcome, id, generation))) = self.ends.peek() {
+                if at_ms > self.now_ms {
+                    break;
+                }
+                self.ends.pop();
+                let outcome = self.outcomes[outcome as usize].clone();
+                self.ledger.finish(self.now_ms, id, generation, outcome, 1000 * at_ms, &mut flips);
+                let seen = self.ledger.entry(id).and_then(|e| e.last.clone()).map(|last| last.outcome);
+                self.log.extend(seen.map(|outcome| Event::Result(id, outcome)));
+                self.note(std::mem::take(&mut flips));
+            }
+            self.note(flips);
+        }
+        self.now_ms = end_ms;
+    }
+
+    fn verdicts(&self) -> Vec<Verdict> {
+        self.ledger.entries().map(|(_, e)| e.published).collect()
+    }
+}
+
+/// No verdict without its evidence: replays results and flips of random targets.
+#[test]
+fn every_flip_has_its_evidence_and_no_flip_is_missing() {
+    let mut random = Random::seeded();
+    for _ in 0..20 {
+        let targets: Vec<_> = (0..30)
+            .map(|n| {
+                target(
+                    n,
+                    200 + random.below(3000) as u32,
+                    1 + random.below(3) as u32,
+                    1 + random.below(4) as u32,
+                )
+            })
+            .collect();
+        let mut dice = Random(random.next());
+        let world = move |_, _| {
+            let outcome = match dice.below(10) {
+                0 => Outcome::LocalError("no route".into()),
+                1..5 => failure(),
+                _ => Outcome::Success,
+            };
+            (outcome, dice.below(100))
+        };
+        let mut simulation = Simulation::new(&targets, NEVER, world);
+        simulation.run_until(120_000);
+        let mut runs = vec![(Verdict::Unknown, 0u32, 0u32); targets.len()];
+        let mut flips = 0;
+        let mut events = simulation.log.iter().peekable();
+        while let Some(event) = events.next() {
+            let Event::Result(id, outcome) = event else {
+                panic!("a flip without a result before it: {event:?}")
+            };
+            let check = &targets[id.0 as usize].check;
+            let (verdict, good, bad) = &mut runs[id.0 as usize];
+            match outcome {
+                Outcome::Success => (*good, *bad) = (*good + 1, 0),
+                Outcome::Failure(_) => (*good, *bad) = (0, *bad + 1),
+                _ => {}
+            }
+            let expected = match *verdict {
+                Verdict::Unknown if *good > 0 => Some(Verdict::Up),
+                Verdict::Unknown if *bad > 0 => Some(Verdict::Down),
+                Verdict::Up if *bad == check.fall => Some(Verdict::Down),
+                Verdict::Down if *good == check.rise => Some(Verdict::Up),
+                _ => None,
+            };
+            let flip = match events.peek() {
+                Some(Event::Flip(_, flip)) => Some(flip),
+                _ => None,
+            };
+            assert_eq!(flip.map(|f| (f.id, f.to)), expected.map(|to| (*id, to)));
+            if let Some(to) = expected {
+                *verdict = to;
+                flips += 1;
+                events.next();
+            }
+        }
+        assert!(flips > 100, "only {flips} flips: this shows nothing");
+        assert_eq!(simulation.verdicts(), runs.iter().map(|run| run.0).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn local_errors_never_make_a_verdict() {
+    let targets: Vec<_> = (0..20).map(|n| target(n, 1000, 2, 3)).collect();
+    let world = |now_ms, _| match now_ms {
+        10_000..100_000 => (Outcome::LocalError("out of file descriptors".into()), 1),
+        _ => (Outcome::Success, 1),
+    };
+    let mut simulation = Simulation::new(&targets, NEVER, world);
+    simulation.run_until(99_000);
+    assert!(simulation.verdicts().iter().all(|v| *v == Verdict::Up));
+    simulation.set_targets(&[target(99, 1000, 2, 3)]);
+    simulation.run_until(99_900);
+    assert_eq!(simulation.verdicts(), [Verdict::Unknown]);
+    assert_eq!(simulation.ledger.awaited(), 0, "but the first round does not wait for it");
+    simulation.run_until(110_000);
+    assert_eq!(simulation.verdicts(), [Verdict::Up]);
+}
+
+#[test]
+fn an_unreachable_host_is_down_when_others_answer_and_unknown_when_nobody_does() {
+    let world = |dead: fn(u64, u32) -> bool| {
+        move |now_ms, id: TargetId| {
+            let outcome = if dead(now_ms, id.0) { Outcome::HostUnreachable } else { Outcome::Success };
+            (outcome, 1)
+        }
+    };
+    let targets: Vec<_> = (0..3).map(|n| target(n, 1000, 2, 3)).collect();
+    let mut one = Simulation::new(&targets, NEVER, world(|now_ms, id| id == 1 && now_ms > 5000));
+    one.run_until(20_000);
+    assert_eq!(one.verdicts(), [Verdict::Up, Verdict::Down, Verdict::Up]);
+
+    // The gateway is gone.
+    let mut all = Simulation::new(&targets, NEVER, world(|now_ms, _| now_ms > 5000));
+    all.run_until(60_000);
+    assert_eq!(all.verdicts(), [Verdict::Up; 3]);
+    assert!(all.ledger.entries().all(|(_, entry)| entry.hysteresis.failures() <= 1));
+
+    let mut from_the_start = Simulation::new(&targets, NEVER, world(|_, _| true));
+    from_the_start.run_until(20_000);
+    assert_eq!(from_the_start.verdicts(), [Verdict::Unknown; 3]);
+
+    let mut alone = Simulation::new(&targets[..1], NEVER, world(|_, _| true));
+    alone.run_until(20_000);
+    assert_eq!(alone.verdicts(), [Verdict::Down], "nobody else could vouch for the link");
+}
+
+#[test]
+fn the_brake_holds_and_releases() {
+    let targets: Vec<_> = (0..100).map(|n| target(n, 5000, 2, 1 + n % 3)).collect();
+    let brake = BrakeLimits { down_percent: 80, min_targets: 10 };
+    // Cut off from 60 s to 120 s; five backends die meanwhile.
+    let world = |now_ms, id: TargetId| match now_ms {
+        60_000..120_000 => (failure(), 20),
+        120_000.. if id.0 < 5 => (failure(), 20),
+        _ => (Outcome::Success, 20),
+    };
+    let mut simulation = Simulation::new(&targets, brake, world);
+    simulation.run_until(119_000);
+    assert!(
+        simulation.verdicts().iter().all(|v| *v == Verdict::Up),
+        "all that fell before it engaged are back"
+    );
+    let figures = simulation.ledger.figures();
+    assert!(figures.brake_holding && figures.brake_held_targets == 100, "{figures:?}");
+    simulation.run_until(160_000);
+    let figures = simulation.ledger.figures();
+    assert_eq!((figures.brake_holding, figures.brake_engaged_total), (false, 1));
+    assert_eq!(figures.targets, [0, 95, 5]);
+
+    let mut by_hand = Simulation::new(&targets, brake, |now_ms, _| {
+        if now_ms > 60_000 { (failure(), 1) } else { (Outcome::Success, 1) }
+    });
+    by_hand.run_until(100_000);
+    assert!(by_hand.ledger.figures().brake_holding);
+    let mut flips = Vec::new();
+    assert!(by_hand.ledger.release_brake(100_000, &mut flips));
+    assert_eq!(flips.len(), 100);
+    assert!(
+        flips.iter().all(|f| f.to == Verdict::Down && f.cause == Cause::BrakeReleased && f.reason.is_some())
+    );
+    assert!(by_hand.verdicts().iter().all(|v| *v == Verdict::Down));
+}
+
+#[test]
+fn at_start_everything_may_be_down() {
+    let targets: Vec<_> = (0..100).map(|n| target(n, 5000, 2, 3)).collect();
+    let brake = BrakeLimits { down_percent: 80, min_targets: 10 };
+    let mut simulation = Simulation::new(&targets, brake, |_, _| (failure(), 1));
+    simulation.run_until(30_000);
+    assert!(simulation.verdicts().iter().all(|v| *v == Verdict::Down));
+    assert_eq!(simulation.ledger.brake_state(), BrakeState::Armed);
+}
+
+/// Random sets come and go: the counts that are kept step by step agree with what is there.
+#[test]
+fn counts_agree_with_the_entries() {
+    let mut random = Random::seeded();
+    let mut dice = Random(random.next());
+    let brake = BrakeLimits { down_percent: 50, min_targets: 5 };
+    let world = move |now_ms: u64, _| {
+        (if (now_ms / 20_000 + dice.below(10) / 9) % 2 == 0 { Outcome::Success } else { failure() }, 3)
+    };
+    let mut simulation = Simulation::new(&[], brake, world);
+    let mut engaged = 0;
+    for step in 1..200 {
+        let targets: Vec<_> = (0..10 + random.below(30) as u32)
+            .map(|n| target(if random.below(20) == 0 { 100 + n } else { n }, 1000, 1, 1 + n % 2))
+            .collect();
+        simulation.set_targets(&targets);
+        simulation.run_until(step * 2000);
+        let ledger = &simulation.ledger;
+        let figures = ledger.figures();
+        for verdict in [Verdict::Unknown, Verdict::Up, Verdict::Down] {
+            let count = ledger.entries().filter(|(_, e)| e.published == verdict).count();
+            assert_eq!(figures.targets[verdict as usize], count, "{verdict}");
+        }
+        let failing = ledger.entries().filter(|(_, e)| e.standing() == Standing::Failing).count();
+        let (suspects, population) = ledger.brake_share();
+        assert_eq!(population - suspects, figures.targets[Verdict::Up as usize] - failing);
+        assert!(suspects >= failing && suspects - failing <= figures.targets[Verdict::Down as usize]);
+        engaged = figures.brake_engaged_total;
+    }
+    assert!(engaged > 2, "engaged {engaged} times: this shows little");
+}
