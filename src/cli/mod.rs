@@ -3,6 +3,7 @@
 mod client;
 mod demo;
 mod healthcheck;
+mod keys;
 mod later;
 mod outcome;
 mod reload;
@@ -45,6 +46,9 @@ enum Command {
     Reload(reload::ReloadArgs),
     /// Exit with 0 if the server lives, for a container's health check
     Healthcheck(healthcheck::HealthcheckArgs),
+    /// Make, import and list signing keys, and print DS records
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Print the completion script of a shell
     Completions(shell::CompletionsArgs),
     /// Print the manual page, of hale or of one command
@@ -100,6 +104,7 @@ fn run(command: Command) -> Outcome {
         Command::Status(args) => status::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
+        Command::Keys(command) => keys::run(command),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),
         Command::Sources(_) => later::refuse("sources"),

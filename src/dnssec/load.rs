@@ -389,4 +389,4 @@ pub(super) fn read_for_import(
 
 #[cfg(all(test, unix))]
 #[path = "load_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -17,3 +17,6 @@ mod material;
 mod pem;
 pub mod schedule;
 pub mod sign;
+
+#[cfg(all(test, unix))]
+mod zone_tests;
