@@ -285,7 +285,8 @@ fn too_long(path: &str, text: &str) -> Option<String> {
     let code = code_of(text);
     let tests = code.matches('\n').count() - without_tests(&code).matches('\n').count();
     let lines = text.lines().count() - tests;
-    (lines > LINES && !is_test(path)).then(|| format!("src/{path}: {lines} lines without its tests; {LINES} at most"))
+    (lines > LINES && !is_test(path))
+        .then(|| format!("src/{path}: {lines} lines without its tests; {LINES} at most"))
 }
 
 /// Whether the whole file is compiled for tests only, by its name.

@@ -9,6 +9,7 @@ pub mod backends;
 pub mod client;
 pub mod denial;
 pub mod explain;
+pub mod fixture;
 pub mod hale;
 pub mod process;
 pub mod random;
