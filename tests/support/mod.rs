@@ -15,6 +15,7 @@ pub mod process;
 pub mod random;
 pub mod servers;
 pub mod tools;
+pub mod verify;
 pub mod wire;
 pub mod zonegen;
 
