@@ -1,5 +1,20 @@
 //! Configuration: JSON, environment and flags become typed values, or errors with their places.
+//!
+//! [`Config::load`] gives the server's configuration, [`ZoneReader`] reads the zone files that it names: the header at
+//! once, the records owner by owner. [`schema`] describes both to editors.
 
+#[macro_use]
+mod json;
+mod args;
+mod files;
+mod healthy_dns;
+mod load;
+pub mod schema;
+mod server;
 mod types;
+mod zone_file;
 
+pub use args::ServeArgs;
+pub use load::Loaded;
 pub use types::*;
+pub use zone_file::{Environment, ZoneReader};

@@ -1,0 +1,204 @@
+//! Everything of a zone file but its records.
+
+use std::sync::Arc;
+
+use serde_json::{Value as Json, json};
+
+use super::check::{CheckValue, Checks};
+use super::dnssec::DnssecValue;
+use super::owner::OwnerValue;
+use crate::config::json::{
+    AbsoluteName, At, Kind, List, Map, Mark, OneOrMany, Read, Reader, Slot, Ttl, Value,
+};
+use crate::config::schema::Definitions;
+use crate::config::types::{Dnssec, SoaConfig, Startup, ZoneHeader};
+use crate::model::diagnostic::Position;
+use crate::model::name::Name;
+
+/// TTL of what has none of its own.
+const DEFAULT_TTL_S: u32 = 300;
+
+object! {
+    /// A zone.
+    pub(crate) struct ZoneKeys {
+        /// The zone's apex, such as "example.test".
+        "zone" (required) zone: AbsoluteName,
+        /// Further apexes that serve the same records as zones of their own.
+        "alias_zones" alias_zones: List<AbsoluteName>,
+        /// The zone's name servers: its NS records, the first one in its SOA.
+        "nameservers" (required) nameservers: OneOrMany<AbsoluteName>,
+        /// Figures of the SOA record.
+        "soa" soa: SoaKeys,
+        /// TTL of records that have none of their own and are not checked; 5m unless given.
+        "default_ttl" default_ttl: Ttl,
+        /// What a checked name answers before its first verdict: wait (SERVFAIL), or optimistic; wait unless given.
+        "startup" startup: Startup,
+        /// Checks by name, for "check" keys to refer to.
+        "checks" checks: Map<CheckValue>,
+        /// Records by owner name, relative to the zone; "@" is the apex.
+        "records" records: Records,
+        /// Signing; "off" for a zone that was signed before and shall not be.
+        "dnssec" dnssec: DnssecValue,
+    }
+    later: ["pools", "policy", "sources", "transfer", "update", "tsig", "mirror", "conflict"]
+}
+
+object! {
+    /// Figures of the SOA record.
+    pub(crate) struct SoaKeys {
+        /// Primary name server; the first of "nameservers" unless given.
+        "mname" mname: AbsoluteName,
+        /// Mailbox of the person responsible, with a dot for the @; hostmaster.<zone> unless given.
+        "rname" rname: AbsoluteName,
+        /// How often a secondary asks for changes.
+        "refresh" refresh: Ttl,
+        /// How soon it asks again after a failure.
+        "retry" retry: Ttl,
+        /// When it stops answering without news; longer than refresh.
+        "expire" expire: Ttl,
+        /// TTL of negative answers.
+        "minimum" minimum: Ttl,
+        /// TTL of the SOA record.
+        "ttl" ttl: Ttl,
+    }
+    later: ["serial"]
+}
+
+/// The place of `records`, whose syntax has been checked.
+pub(crate) struct Records(Mark);
+
+impl Value for Records {
+    fn read(reader: &mut Reader<'_>) -> Read<Self> {
+        if reader.peek()? != Kind::Object {
+            return reader
+                .mismatch("an object", "its keys are owner names, such as \"www\": [\"192.0.2.1\"]");
+        }
+        let (at, mark, mut empty) = (reader.position(), reader.mark(), true);
+        reader.object(|reader, _| {
+            empty = false;
+            reader.skip()
+        })?;
+        if empty {
+            reader.error(
+                at,
+                "\"records\" is empty",
+                "add an owner, or leave \"records\" out to serve the apex alone",
+            );
+        }
+        Ok(Some(Self(mark)))
+    }
+
+    fn schema(definitions: &mut Definitions) -> Json {
+        // A note is a string; what any other key holds is an owner.
+        let note = json!({ "anyOf": [{ "type": "string" }, OwnerValue::schema(definitions)] });
+        json!({
+            "type": "object",
+            "properties": { "note": note },
+            "additionalProperties": OwnerValue::schema(definitions),
+            "minProperties": 1,
+        })
+    }
+}
+
+/// What the first walk over a zone file gives; where errors were reported, defaults stand in.
+pub(super) struct Found {
+    pub(super) header: ZoneHeader,
+    pub(super) checks: Checks,
+    pub(super) records: Option<Mark>,
+}
+
+/// Reads a whole zone file but for its records.
+pub(super) fn read(reader: &mut Reader<'_>) -> Found {
+    let mut keys = ZoneKeys::default();
+    // A syntax error loses the keys that were read before it; it has been reported.
+    if let Ok(Some(found)) = ZoneKeys::read(reader) {
+        keys = found;
+        let _ = reader.end();
+    }
+    let (apex, position) = match keys.zone.take() {
+        Some(At { value, position }) => (value.0, position),
+        None => (Name::root(), Position::default()),
+    };
+    let nameservers = keys.nameservers.take().map_or_else(Vec::new, |list| list.value.0);
+    let alias_zones = keys.alias_zones.take().map_or_else(Vec::new, |list| list.value.0);
+    let alias_zones = distinct(reader, "alias_zones", alias_zones, Some((&apex, position)));
+    let nameservers = distinct(reader, "nameservers", nameservers, None);
+    let header = ZoneHeader {
+        file: reader.source().file.to_owned(),
+        alias_zones,
+        nameservers,
+        soa: keys.soa.take().map_or_else(SoaConfig::default, |soa| resolve_soa(reader, soa.value)),
+        default_ttl: keys.default_ttl.take().map_or(DEFAULT_TTL_S, |ttl| ttl.value.0),
+        startup: keys.startup.take().map_or(Startup::default(), |startup| startup.value),
+        dnssec: keys.dnssec.take().map_or(Dnssec::Absent, |dnssec| dnssec.value.0),
+        apex,
+        position,
+    };
+    let checks = resolve_checks(reader, keys.checks);
+    Found { header, checks, records: keys.records.take().map(|records| records.value.0) }
+}
+
+/// Names of a list; reports those that stand twice, or that equal `other`, the zone itself.
+fn distinct(
+    reader: &mut Reader<'_>,
+    key: &str,
+    list: Vec<At<AbsoluteName>>,
+    other: Option<(&Name, Position)>,
+) -> Vec<Name> {
+    let mut names: Vec<(Name, Position)> = Vec::with_capacity(list.len());
+    for At { value: AbsoluteName(name), position } in list {
+        let zone = other.filter(|(zone, _)| **zone == name).map(|(_, at)| at);
+        let first = zone.or_else(|| names.iter().find(|(seen, _)| *seen == name).map(|&(_, at)| at));
+        match first {
+            Some(Position { line, column }) => {
+                let hint = format!(
+                    "it is first given at {line}:{column}; names that differ only in case are equal (RFC 4343)"
+                );
+                reader.error_in(key, position, format!("{name} stands twice"), hint);
+            }
+            None => names.push((name, position)),
+        }
+    }
+    names.into_iter().map(|(name, _)| name).collect()
+}
+
+fn resolve_soa(reader: &mut Reader<'_>, mut keys: SoaKeys) -> SoaConfig {
+    if let (Some(refresh), Some(expire)) = (keys.refresh.get(), keys.expire.get())
+        && expire.value.0 <= refresh.value.0
+    {
+        let (at, path) = (expire.position, "soa.expire".to_owned());
+        reader.error_at(
+            path,
+            at,
+            "\"expire\" is not longer than \"refresh\"",
+            "a secondary would drop the zone before it asks for news (RFC 1912 §2.2)",
+        );
+    }
+    let seconds = |slot: &mut Slot<Ttl>| slot.take().map(|ttl| ttl.value.0);
+    SoaConfig {
+        mname: keys.mname.take().map(|name| name.value.0),
+        rname: keys.rname.take().map(|name| name.value.0),
+        refresh: seconds(&mut keys.refresh),
+        retry: seconds(&mut keys.retry),
+        expire: seconds(&mut keys.expire),
+        minimum: seconds(&mut keys.minimum),
+        ttl: seconds(&mut keys.ttl),
+    }
+}
+
+fn resolve_checks(reader: &mut Reader<'_>, mut checks: Slot<Map<CheckValue>>) -> Checks {
+    let list = checks.take().map_or_else(Vec::new, |map| map.value.0);
+    let mut out = Checks::with_capacity(list.len());
+    for (name, At { value, position }) in list {
+        if name == "none" {
+            reader.error_in(
+                "checks",
+                position,
+                "a check cannot be named \"none\"",
+                "\"check\": \"none\" means that nothing is checked; choose another name",
+            );
+        }
+        out.insert(name, value.map(|check| Arc::new(check.0)));
+    }
+    out
+}

@@ -1,0 +1,268 @@
+//! Zone files: the header at once, the records owner by owner.
+//!
+//! A file is walked twice. The first walk reads everything but the records, whose syntax it checks and whose place it
+//! keeps, since what they rest on (`checks`, `default_ttl`, aliases) may stand behind them. The second one reads the
+//! records and hands each owner on as soon as it is complete, so that a zone of a million owners is never held as a tree.
+
+mod address;
+pub(crate) mod check;
+mod dnssec;
+mod header;
+mod http;
+mod owner;
+mod rrset;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as MapEntry;
+use std::path::{Path, PathBuf};
+
+pub(crate) use dnssec::ALGORITHMS;
+pub(crate) use header::ZoneKeys;
+
+use super::json::{Abort, Key, Kind, Mark, Reader, Source, Value, read_name};
+use super::types::{OwnerConfig, ZoneHeader};
+use crate::model::diagnostic::{Diagnostic, Position};
+use crate::model::name::{MAX_NAME_OCTETS, Name};
+use check::{Checks, Template};
+use owner::{Context, OwnerValue, Resolver};
+
+/// Interval of `health_port` checks, as in a-healthy-dns.
+const HEALTH_PORT_INTERVAL_MS: u32 = 30_000;
+/// Timeout of `health_port` checks, as in a-healthy-dns.
+const HEALTH_PORT_TIMEOUT_MS: u32 = 2000;
+
+/// Looks up environment variables for `{ "env": … }` secrets.
+pub type Environment = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// A zone file whose header has been read and whose records can be streamed, as often as is wanted.
+pub struct ZoneReader {
+    file: PathBuf,
+    text: String,
+    env: Environment,
+    header: ZoneHeader,
+    checks: Checks,
+    health_port: Template,
+    /// Where the records are; `None` if there are none.
+    records: Option<Mark>,
+    warnings: Vec<Diagnostic>,
+}
+
+impl std::fmt::Debug for ZoneReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ZoneReader").field("header", &self.header).finish_non_exhaustive()
+    }
+}
+
+impl ZoneReader {
+    /// Reads a zone file's header and checks the syntax of all of it. Secrets in the environment are those of the process.
+    ///
+    /// # Errors
+    /// Every error of the header; if there is one, those of the records too, so that all of a file's errors are seen at once.
+    pub fn open(path: &Path) -> Result<Self, Vec<Diagnostic>> {
+        let bytes = std::fs::read(path).map_err(|error| {
+            vec![
+                Diagnostic::error(path, format!("cannot read the zone file: {error}"))
+                    .hint("a file that exists and that the server's user may read"),
+            ]
+        })?;
+        let text = String::from_utf8(bytes).map_err(|error| vec![not_utf8(path, &error)])?;
+        Self::from_text_with(path.to_owned(), text, process_environment())
+    }
+
+    /// Like [`ZoneReader::open`], for a text that stands in no file; `label` names it in diagnostics. Relative paths in it
+    /// start from the directory of `label`, which is the process's for a bare word.
+    ///
+    /// # Errors
+    /// See [`ZoneReader::open`].
+    pub fn from_text(label: impl Into<PathBuf>, text: String) -> Result<Self, Vec<Diagnostic>> {
+        Self::from_text_with(label.into(), text, process_environment())
+    }
+
+    /// Like [`ZoneReader::from_text`], with an environment of the caller's.
+    ///
+    /// # Errors
+    /// See [`ZoneReader::open`].
+    pub fn from_text_with(file: PathBuf, text: String, env: Environment) -> Result<Self, Vec<Diagnostic>> {
+        let base = file.parent().map_or_else(PathBuf::new, Path::to_owned);
+        let source = Source { file: &file, base: &base, env: &*env };
+        let mut reader = Reader::new(&text, source);
+        let found = header::read(&mut reader);
+        let mut diagnostics = reader.into_diagnostics();
+        let failed = diagnostics.iter().any(Diagnostic::is_error);
+        let health_port = Template::health_port(HEALTH_PORT_INTERVAL_MS, HEALTH_PORT_TIMEOUT_MS);
+        let header::Found { header, checks, records } = found;
+        let mut this = Self { file, text, env, header, checks, health_port, records, warnings: Vec::new() };
+        if failed {
+            this.owners(&mut |_| {}, &mut diagnostics);
+            // A syntax error within the records is found by both walks.
+            diagnostics.sort_by_key(|diagnostic| diagnostic.position);
+            diagnostics.dedup();
+            return Err(diagnostics);
+        }
+        this.warnings = diagnostics;
+        Ok(this)
+    }
+
+    /// Everything but the records.
+    pub fn header(&self) -> &ZoneHeader {
+        &self.header
+    }
+
+    /// Warnings about the header.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
+    }
+
+    /// Streams the records into `sink`, in the order of the file. What is wrong is appended to `diagnostics`, and reading goes on
+    /// behind it: an owner with an error is handed on without what was wrong, or not at all, so records count only if no
+    /// error was appended. Each call reads, and reports, the same.
+    pub fn owners(&self, sink: &mut dyn FnMut(OwnerConfig), diagnostics: &mut Vec<Diagnostic>) {
+        let Some(mark) = self.records else { return };
+        let base = self.file.parent().map_or_else(PathBuf::new, Path::to_owned);
+        let source = Source { file: &self.file, base: &base, env: &*self.env };
+        let mut reader = Reader::new(&self.text, source);
+        reader.resume(mark, &["records"]);
+        let context = Context { header: &self.header, checks: &self.checks, health_port: &self.health_port };
+        // A syntax error is in the reader's diagnostics.
+        let _: Result<(), Abort> = Owners::new(&context).read(&mut reader, sink);
+        diagnostics.extend(reader.into_diagnostics());
+    }
+}
+
+fn process_environment() -> Environment {
+    Box::new(|name| std::env::var(name).ok())
+}
+
+/// Says where a file stops being UTF-8.
+pub(crate) fn not_utf8(path: &Path, error: &std::string::FromUtf8Error) -> Diagnostic {
+    let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+    let line = good.iter().filter(|&&b| b == b'\n').count() as u32 + 1;
+    let tail = good.rsplit(|&b| b == b'\n').next().unwrap_or(good);
+    let column = String::from_utf8_lossy(tail).chars().count() as u32 + 1;
+    Diagnostic::error(path, "the file is not UTF-8")
+        .at(Position { line, column }, "")
+        .hint("save it as UTF-8 (RFC 8259 §8.1)")
+}
+
+/// Checks a text that is a `records` object and nothing else, where `health_port` has the given interval and timeout.
+pub(crate) fn check_records(reader: &mut Reader<'_>, header: &ZoneHeader, interval_ms: u32, timeout_ms: u32) {
+    let (checks, health_port) = (Checks::new(), Template::health_port(interval_ms, timeout_ms));
+    let context = Context { header, checks: &checks, health_port: &health_port };
+    let start = reader.mark();
+    // What is wrong is in the reader's diagnostics.
+    if let Ok(Some(_)) = header::Records::read(reader) {
+        reader.rewind(start);
+        let _ = Owners::new(&context).read(reader, &mut |_| {}).and_then(|()| reader.end());
+    }
+}
+
+/// Streams the owners of one `records` object.
+pub(crate) struct Owners<'a> {
+    context: &'a Context<'a>,
+    /// Each owner seen, with its key, since keys that differ in case or in the zone's suffix are one name.
+    seen: HashMap<Name, Position>,
+    /// Octets that the longest of the zone's names adds to an owner's.
+    longest_apex: usize,
+}
+
+impl<'a> Owners<'a> {
+    /// Owners of the zone in `context`.
+    pub(crate) fn new(context: &'a Context<'a>) -> Self {
+        let apexes = std::iter::once(&context.header.apex).chain(&context.header.alias_zones);
+        let longest_apex = apexes.map(|apex| apex.wire().len()).max().unwrap_or(1);
+        Self { context, seen: HashMap::new(), longest_apex }
+    }
+
+    /// Reads the `records` object at the reader.
+    pub(crate) fn read(
+        &mut self,
+        reader: &mut Reader<'_>,
+        sink: &mut dyn FnMut(OwnerConfig),
+    ) -> Result<(), Abort> {
+        reader.object(|reader, key| {
+            if &*key.name == "note" && reader.peek()? == Kind::String {
+                return reader.skip();
+            }
+            let Some(relative) = self.owner_name(reader, &key) else { return reader.skip() };
+            let Some(OwnerValue(keys)) = OwnerValue::read(reader)? else { return Ok(()) };
+            sink(Resolver { context: self.context, reader, relative, position: key.position }.resolve(keys));
+            Ok(())
+        })
+    }
+
+    /// The owner name of a key relative to the zone; reports what is wrong with it.
+    fn owner_name(&mut self, reader: &mut Reader<'_>, key: &Key<'_>) -> Option<Name> {
+        let (text, at) = (&*key.name, key.position);
+        if text.is_empty() {
+            reader.error(at, "an owner name is empty", "the apex is written \"@\"");
+            return None;
+        }
+        let written = if text == "@" { Name::root() } else { read_name(reader, text, at)? };
+        let apex = &self.context.header.apex;
+        let relative = match is_absolute(text) {
+            false => written,
+            true => match relative_to(&written, apex) {
+                Some(relative) => relative,
+                None => {
+                    let hint = format!(
+                        "owner names are relative to the zone; leave the dot at the end out to mean {written}{apex}"
+                    );
+                    reader.error(at, format!("\"{text}\" is not within the zone {apex}"), hint);
+                    return None;
+                }
+            },
+        };
+        let length = relative.wire().len() - 1 + self.longest_apex;
+        if length > MAX_NAME_OCTETS {
+            let message = format!(
+                "\"{text}\" has {length} octets together with the longest of the zone's names, the limit is {MAX_NAME_OCTETS}"
+            );
+            reader.error(at, message, "shorten it (RFC 1035 §2.3.4)");
+            return None;
+        }
+        self.warn_suffix(reader, text, &relative, at);
+        match self.seen.entry(relative.clone()) {
+            MapEntry::Vacant(slot) => {
+                slot.insert(at);
+                Some(relative)
+            }
+            MapEntry::Occupied(first) => {
+                let Position { line, column } = *first.get();
+                let hint = format!(
+                    "it is first given at {line}:{column}; names that differ only in case are equal (RFC 4343)"
+                );
+                reader.error(at, format!("the owner \"{text}\" stands twice"), hint);
+                None
+            }
+        }
+    }
+
+    /// `www.example.test` in the zone `example.test` is `www.example.test.example.test`: seldom what was meant.
+    fn warn_suffix(&self, reader: &mut Reader<'_>, text: &str, relative: &Name, at: Position) {
+        let apex = &self.context.header.apex;
+        if apex.is_root() || is_absolute(text) || !relative.is_at_or_below(apex) {
+            return;
+        }
+        let meant = relative_to(relative, apex).filter(|name| !name.is_root());
+        let meant =
+            meant.map_or_else(|| "@".to_owned(), |name| name.to_string().trim_end_matches('.').to_owned());
+        let message = format!("\"{text}\" is relative to the zone, and so means {relative}{apex}");
+        reader.warn(at, message, format!("write \"{meant}\", or end the name in a dot"));
+    }
+}
+
+/// Whether a name ends in a dot that is not escaped, which makes it absolute.
+fn is_absolute(text: &str) -> bool {
+    text.strip_suffix('.').is_some_and(|rest| rest.bytes().rev().take_while(|&b| b == b'\\').count() % 2 == 0)
+}
+
+/// `name` without the suffix `apex`, as a name below the root.
+fn relative_to(name: &Name, apex: &Name) -> Option<Name> {
+    if !name.is_at_or_below(apex) {
+        return None;
+    }
+    let labels = name.wire().len() - apex.wire().len();
+    Name::from_wire(&[&name.wire()[..labels], &[0]].concat()).ok()
+}

@@ -1,0 +1,475 @@
+//! One key of `records`: its keys, and how they become an [`OwnerConfig`].
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use serde_json::{Value as Json, json};
+
+use super::address::{Addresses, Entry, Fallback, Family};
+use super::check::{CheckRef, Checks, Template};
+use super::rrset::{read_rrset, rrset_schema};
+use crate::config::json::{At, Kind, OneOrMany, Port, Read, Reader, Slot, Ttl, Value, Word, nearest};
+use crate::config::schema::Definitions;
+use crate::config::types::{Order, OwnerConfig, RrsetConfig, Startup, WhenAllDown, ZoneHeader};
+use crate::model::diagnostic::{Diagnostic, Position};
+use crate::model::name::Name;
+use crate::model::rrtype::RrType;
+use crate::model::target::{Check, Endpoint, Target};
+
+object! {
+    /// The records of one owner name.
+    pub(crate) struct OwnerKeys {
+        /// IPv4 addresses.
+        "A" a: Addresses,
+        /// IPv6 addresses.
+        "AAAA" aaaa: Addresses,
+        /// Addresses of both families.
+        "ips" ips: Addresses,
+        /// The check of every address of this owner: a name, an object, or "none".
+        "check" check: CheckRef,
+        /// Short for a TCP check of this port each 30s that one failure flips, with "when_all_down": "none".
+        "health_port" health_port: Port,
+        /// TTL of every RRset of this owner that has none of its own.
+        "ttl" ttl: Ttl,
+        /// How endpoints become an answer.
+        "policy" policy: Policy,
+        /// What to answer when every endpoint is down: all of them, the last good answer, the fallback, or none (NODATA).
+        "when_all_down" when_all_down: WhenAllDown,
+        /// Addresses answered with "when_all_down": "fallback".
+        "fallback" fallback: Fallback,
+        /// Order of addresses in answers; rotate unless given.
+        "order" order: Order,
+        /// What is answered before the first verdict; the zone's unless given.
+        "startup" startup: Startup,
+    }
+    later: ["ALIAS", "pools", "answers", "min_healthy", "failback", "map"],
+    other: read_rrset, rrset_schema,
+    extra: { rrsets: Vec<(Position, RrsetConfig)> }
+}
+
+/// How endpoints become an answer.
+#[derive(Clone, Copy)]
+pub(crate) enum Policy {
+    /// All that are up.
+    All,
+}
+
+impl Word for Policy {
+    const WHAT: &'static str = "a policy";
+    const WORDS: &'static [(&'static str, Self)] = &[("all", Self::All)];
+    const LATER: &'static [&'static str] = &["failover", "weighted", "hashed", "geo"];
+}
+
+impl Word for WhenAllDown {
+    const WHAT: &'static str = "a rule for when all are down";
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("all", Self::All),
+        ("last-good", Self::LastGood),
+        ("fallback", Self::Fallback),
+        ("none", Self::None),
+    ];
+    const LATER: &'static [&'static str] = &[];
+}
+
+impl Word for Order {
+    const WHAT: &'static str = "an order";
+    const WORDS: &'static [(&'static str, Self)] = &[("rotate", Self::Rotate), ("fixed", Self::Fixed)];
+    const LATER: &'static [&'static str] = &[];
+}
+
+impl Word for Startup {
+    const WHAT: &'static str = "a start-up rule";
+    const WORDS: &'static [(&'static str, Self)] = &[("wait", Self::Wait), ("optimistic", Self::Optimistic)];
+    const LATER: &'static [&'static str] = &[];
+}
+
+/// The value of a key of `records`.
+pub(crate) struct OwnerValue(pub(crate) OwnerKeys);
+
+impl Value for OwnerValue {
+    fn read(reader: &mut Reader<'_>) -> Read<Self> {
+        let at = reader.position();
+        match reader.peek()? {
+            Kind::Array => {
+                let Some(list) = OneOrMany::<Entry>::read(reader)? else { return Ok(None) };
+                let entries = list.0.into_iter().map(|entry| entry.value).collect();
+                let ips = Addresses { ttl: None, entries };
+                let ips = Slot::Given(at, At { value: ips, position: at });
+                // A plain list is static by its shape: nothing to ask for a check.
+                let check = Slot::Given(at, At { value: CheckRef::None, position: at });
+                Ok(Some(Self(OwnerKeys { ips, check, ..OwnerKeys::default() })))
+            }
+            Kind::Object => Ok(OwnerKeys::read(reader)?.map(Self)),
+            _ => reader.mismatch(
+                "an owner's records",
+                "a list of addresses, or an object such as { \"A\": [\"192.0.2.1\"] }",
+            ),
+        }
+    }
+
+    fn schema(definitions: &mut Definitions) -> Json {
+        json!({ "anyOf": [OneOrMany::<Entry>::schema(definitions), OwnerKeys::schema(definitions)] })
+    }
+}
+
+/// What an owner is resolved against.
+pub(crate) struct Context<'a> {
+    /// The zone.
+    pub(crate) header: &'a ZoneHeader,
+    /// The zone's `checks`.
+    pub(crate) checks: &'a Checks,
+    /// What `health_port` stands for, without the port.
+    pub(crate) health_port: &'a Template,
+}
+
+/// The check that an owner's addresses share.
+enum Shared {
+    None,
+    Template(Arc<Template>),
+    /// Reported as wrong; addresses are neither checked nor complained about.
+    Wrong,
+}
+
+/// One owner on its way from keys to [`OwnerConfig`].
+pub(crate) struct Resolver<'a, 'r, 't> {
+    pub(crate) context: &'a Context<'a>,
+    pub(crate) reader: &'r mut Reader<'t>,
+    /// Owner name relative to the zone.
+    pub(crate) relative: Name,
+    /// Where the owner's key stands.
+    pub(crate) position: Position,
+}
+
+impl Resolver<'_, '_, '_> {
+    /// Checks the keys against each other, and resolves checks into targets.
+    pub(crate) fn resolve(mut self, mut keys: OwnerKeys) -> OwnerConfig {
+        self.conflicts(&keys);
+        let shared = self.shared_check(&keys);
+        let (a_ttl, aaaa_ttl) = self.address_ttls(&keys);
+        let has_health_port = !keys.health_port.is_absent();
+        let mut endpoints = Endpoints::default();
+        for (addresses, family) in
+            [(keys.a.take(), Family::V4), (keys.aaaa.take(), Family::V6), (keys.ips.take(), Family::Any)]
+        {
+            for entry in addresses.into_iter().flat_map(|addresses| addresses.value.entries) {
+                self.add_endpoint(entry, family, &shared, &mut endpoints);
+            }
+        }
+        self.hint_records_bypass_health(&keys, &endpoints.list);
+        let fallback = keys.fallback.take().map_or_else(Vec::new, |given| given.value.0);
+        let owner_ttl = keys.ttl.get().map(|given| given.value.0);
+        let rrsets =
+            keys.rrsets.into_iter().map(|(_, rrset)| RrsetConfig { ttl: rrset.ttl.or(owner_ttl), ..rrset });
+        let default_when_all_down = if has_health_port { WhenAllDown::None } else { WhenAllDown::All };
+        OwnerConfig {
+            relative: self.relative,
+            endpoints: endpoints.list,
+            endpoint_places: endpoints.places,
+            a_ttl: a_ttl.or(owner_ttl),
+            aaaa_ttl: aaaa_ttl.or(owner_ttl),
+            when_all_down: keys.when_all_down.take().map_or(default_when_all_down, |given| given.value),
+            fallback,
+            order: keys.order.take().map_or(Order::default(), |given| given.value),
+            startup: keys.startup.take().map(|given| given.value),
+            rrsets: rrsets.collect(),
+            position: self.position,
+        }
+    }
+
+    fn shared_check(&mut self, keys: &OwnerKeys) -> Shared {
+        match (&keys.health_port, &keys.check) {
+            (Slot::Absent, Slot::Absent) => Shared::None,
+            (Slot::Absent, Slot::Given(_, check)) => {
+                let path = self.reader.path_to("check");
+                self.template(check, path)
+            }
+            (Slot::Given(_, port), Slot::Absent) => {
+                Shared::Template(Arc::new(self.context.health_port.with_port(port.value.0)))
+            }
+            (Slot::Given(at, _), Slot::Given(..)) => {
+                let at = *at;
+                self.reader.error_in(
+                    "health_port",
+                    at,
+                    "\"health_port\" and \"check\" exclude each other",
+                    "\"health_port\": 80 is short for a tcp check of port 80; keep one of them",
+                );
+                Shared::Wrong
+            }
+            _ => Shared::Wrong,
+        }
+    }
+
+    /// Resolves what a `check` key at `path` holds.
+    fn template(&mut self, check: &At<CheckRef>, path: String) -> Shared {
+        match &check.value {
+            CheckRef::None => Shared::None,
+            CheckRef::Inline(Some(template)) => Shared::Template(Arc::clone(template)),
+            CheckRef::Inline(None) => Shared::Wrong,
+            CheckRef::Named(name) => match self.context.checks.get(name) {
+                Some(Some(template)) => Shared::Template(Arc::clone(template)),
+                Some(None) => Shared::Wrong,
+                None => {
+                    let hint = match nearest(name, self.context.checks.keys().map(String::as_str)) {
+                        Some(near) => format!("did you mean \"{near}\"?"),
+                        None => "define it under the zone's \"checks\"".to_owned(),
+                    };
+                    let message = format!("there is no check \"{name}\"");
+                    self.reader.error_at(path, check.position, message, hint);
+                    Shared::Wrong
+                }
+            },
+        }
+    }
+
+    /// Keys that exclude or need each other.
+    fn conflicts(&mut self, keys: &OwnerKeys) {
+        let no_addresses = keys.a.is_absent() && keys.aaaa.is_absent() && keys.ips.is_absent();
+        if no_addresses && keys.rrsets.is_empty() {
+            self.reader.error(
+                self.position,
+                "the owner has no records",
+                "give it an RR type such as \"A\", or leave the owner out",
+            );
+        }
+        let has_cname = keys.rrsets.iter().any(|(_, rrset)| rrset.rtype == RrType::CNAME);
+        if let (Some(at), true) = (keys.check.key_position(), no_addresses) {
+            if has_cname {
+                self.reader.error_in(
+                    "check",
+                    at,
+                    "a check on a CNAME is not in this version",
+                    "check the addresses that it points to",
+                );
+            } else if !keys.rrsets.is_empty() {
+                self.reader.error_in(
+                    "check",
+                    at,
+                    "there is no address here to check",
+                    "a check governs A and AAAA records",
+                );
+            }
+        }
+        if let (Some(at), true) = (keys.health_port.key_position(), keys.ips.is_absent()) {
+            self.reader.error_in(
+                "health_port",
+                at,
+                "\"health_port\" needs \"ips\"",
+                "give the addresses under \"ips\", or use \"check\" with \"A\" and \"AAAA\"",
+            );
+        }
+        self.unchecked_ips(keys);
+        let fallback_wanted =
+            keys.when_all_down.get().is_some_and(|given| given.value == WhenAllDown::Fallback);
+        match (fallback_wanted, keys.fallback.key_position()) {
+            (true, None) => {
+                let at = keys.when_all_down.get().map_or(self.position, |given| given.position);
+                self.reader.error_in(
+                    "when_all_down",
+                    at,
+                    "there is no \"fallback\"",
+                    "add \"fallback\": { \"A\": [\"192.0.2.99\"] }",
+                );
+            }
+            (false, Some(at)) if !matches!(keys.when_all_down, Slot::Bad(_)) => {
+                self.reader.error_in(
+                    "fallback",
+                    at,
+                    "the fallback is never used",
+                    "add \"when_all_down\": \"fallback\"",
+                );
+            }
+            _ => {}
+        }
+    }
+
+    /// `ips` is a-healthy-dns's key for checked addresses: one who leaves the port out has forgotten it.
+    fn unchecked_ips(&mut self, keys: &OwnerKeys) {
+        let Slot::Given(at, ips) = &keys.ips else { return };
+        let own_checks = ips.value.entries.iter().any(|entry| entry.check.is_some());
+        if keys.health_port.is_absent() && keys.check.is_absent() && !own_checks {
+            self.reader.error_in(
+                "ips",
+                *at,
+                "\"ips\" needs \"health_port\" or \"check\"",
+                "addresses that are not checked stand in a plain list, or under \"A\" and \"AAAA\"",
+            );
+        }
+    }
+
+    /// TTLs given with the addresses themselves; one RRset has one TTL (RFC 2181 §5.2).
+    fn address_ttls(&mut self, keys: &OwnerKeys) -> (Option<u32>, Option<u32>) {
+        let given = |slot: &Slot<Addresses>| slot.get().and_then(|addresses| addresses.value.ttl.clone());
+        let ips = given(&keys.ips);
+        let mut choose = |own: Option<At<Ttl>>, key: &str| match (own, &ips) {
+            (Some(own), Some(ips)) if own.value.0 != ips.value.0 => {
+                let message = format!("\"{key}\" and \"ips\" give one RRset two TTLs");
+                self.reader.error_in(
+                    key,
+                    own.position,
+                    message,
+                    "give the same TTL, or one \"ttl\" for the owner (RFC 2181 §5.2)",
+                );
+                Some(own.value.0)
+            }
+            (Some(own), _) => Some(own.value.0),
+            (None, ips) => ips.as_ref().map(|ttl| ttl.value.0),
+        };
+        (choose(given(&keys.a), "A"), choose(given(&keys.aaaa), "AAAA"))
+    }
+
+    fn add_endpoint(&mut self, entry: Entry, family: Family, shared: &Shared, out: &mut Endpoints) {
+        let Some(address) = entry.address_of(self.reader, family) else { return };
+        let own = entry.check.as_ref().map(|check| self.template(check, format!("{}.check", entry.path)));
+        let target = match own.as_ref().unwrap_or(shared) {
+            Shared::Wrong => return,
+            Shared::None => {
+                if let Some(probe) = &entry.probe {
+                    self.entry_error(
+                        &entry,
+                        ".probe",
+                        probe.position,
+                        "there is no check that would probe this",
+                        "add a \"check\", or leave \"probe\" out",
+                    );
+                }
+                None
+            }
+            Shared::Template(template) => {
+                let Some(target) = self.target(&entry, address, template, own.is_some(), out) else { return };
+                Some(target)
+            }
+        };
+        let endpoint = Endpoint { address, weight: entry.weight, target };
+        out.push(endpoint, entry, self.reader);
+    }
+
+    fn target(
+        &mut self,
+        entry: &Entry,
+        address: IpAddr,
+        template: &Arc<Template>,
+        own: bool,
+        out: &mut Endpoints,
+    ) -> Option<Target> {
+        let probe = entry.probe.as_ref().map(|probe| probe.value);
+        let Some(port) = probe.and_then(|probe| probe.port).or(template.port) else {
+            self.entry_error(
+                entry,
+                "",
+                entry.position,
+                "the check has no port",
+                "write \"tcp\": 443, or give the entry a \"probe\" such as \":443\"",
+            );
+            return None;
+        };
+        let check = match &out.instance {
+            Some(check) if !own => Arc::clone(check),
+            _ => {
+                let Some(check) = self.instance(template) else {
+                    // Once an owner is enough: its addresses share the check.
+                    if own || !out.host_reported {
+                        let message = "the check needs a \"host\": the owner's name cannot be asked for";
+                        self.entry_error(
+                            entry,
+                            "",
+                            entry.position,
+                            message,
+                            "give the http or https check \"host\": \"www.example.test\"",
+                        );
+                    }
+                    out.host_reported |= !own;
+                    return None;
+                };
+                if !own {
+                    out.instance = Some(Arc::clone(&check));
+                }
+                check
+            }
+        };
+        let address = probe.and_then(|probe| probe.address).unwrap_or(address);
+        Some(Target { address: SocketAddr::new(address, port), check })
+    }
+
+    /// The check for this owner; its name in the primary zone stands for it in alias zones too, so that they share the probe.
+    fn instance(&self, template: &Template) -> Option<Arc<Check>> {
+        let apex = &self.context.header.apex;
+        let relative = self.relative.wire();
+        let wire = [&relative[..relative.len() - 1], apex.wire()].concat();
+        template.for_owner(&Name::from_wire(&wire).ok()?)
+    }
+
+    fn entry_error(&mut self, entry: &Entry, suffix: &str, at: Position, message: &str, hint: &str) {
+        self.reader.error_at(format!("{}{suffix}", entry.path), at, message, hint);
+    }
+
+    /// Clients connect to address hints without asking for A or AAAA (RFC 9460 §7.3), so health cannot take them away.
+    fn hint_records_bypass_health(&mut self, keys: &OwnerKeys, endpoints: &[Endpoint]) {
+        if endpoints.iter().all(|endpoint| endpoint.target.is_none()) {
+            return;
+        }
+        let file = self.reader.source().file;
+        let services =
+            keys.rrsets.iter().filter(|(_, rrset)| matches!(rrset.rtype, RrType::SVCB | RrType::HTTPS));
+        for data in services.flat_map(|(_, rrset)| &rrset.data) {
+            if data.text.contains("ipv4hint=") || data.text.contains("ipv6hint=") {
+                let warning = Diagnostic::warning(
+                    file,
+                    "address hints bypass the health checks of this owner's addresses",
+                );
+                self.reader.report(
+                    warning.at(data.position, data.path.clone()).hint("leave ipv4hint and ipv6hint out"),
+                );
+            }
+        }
+    }
+}
+
+/// Endpoints of one owner while they are collected.
+#[derive(Default)]
+struct Endpoints {
+    list: Vec<Endpoint>,
+    places: Vec<(Position, String)>,
+    /// Index by address, kept only for long lists: a short one is compared faster.
+    by_address: HashMap<IpAddr, usize>,
+    /// The owner's check, made for its name.
+    instance: Option<Arc<Check>>,
+    host_reported: bool,
+}
+
+/// Longer lists of addresses are indexed to find duplicates.
+const INDEXED_LENGTH: usize = 16;
+
+impl Endpoints {
+    fn push(&mut self, endpoint: Endpoint, entry: Entry, reader: &mut Reader<'_>) {
+        if let Some(first) = self.find(endpoint.address) {
+            let (place, path) = &self.places[first];
+            let file = reader.source().file;
+            let message = format!("{} stands twice", endpoint.address);
+            let hint = format!("it is first given at {}:{} ({path})", place.line, place.column);
+            let diagnostic = if self.list[first] == endpoint {
+                Diagnostic::warning(file, message).hint(format!("{hint}; this one is left out"))
+            } else {
+                Diagnostic::error(file, message + " with different settings")
+                    .hint(format!("{hint}; keep one"))
+            };
+            return reader.report(diagnostic.at(entry.position, entry.path));
+        }
+        if self.list.len() >= INDEXED_LENGTH {
+            if self.by_address.is_empty() {
+                self.by_address = self.list.iter().enumerate().map(|(i, e)| (e.address, i)).collect();
+            }
+            self.by_address.insert(endpoint.address, self.list.len());
+        }
+        self.list.push(endpoint);
+        self.places.push((entry.position, entry.path));
+    }
+
+    fn find(&self, address: IpAddr) -> Option<usize> {
+        if self.by_address.is_empty() {
+            return self.list.iter().position(|endpoint| endpoint.address == address);
+        }
+        self.by_address.get(&address).copied()
+    }
+}

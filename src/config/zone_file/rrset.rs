@@ -1,0 +1,160 @@
+//! RRsets in presentation format: every type but the addresses.
+
+use serde_json::{Value as Json, json};
+
+use super::owner::OwnerKeys;
+use crate::config::json::{
+    Abort, At, Key, Kind, Object, OneOrMany, Read, Reader, Text, Ttl, Value, duplicate, nearest,
+};
+use crate::config::schema::Definitions;
+use crate::config::types::{RdataText, RrsetConfig};
+use crate::model::rrtype::RrType;
+
+object! {
+    /// Data with a TTL of their own.
+    pub(crate) struct DataWithTtl {
+        /// TTL of the RRset.
+        "ttl" ttl: Ttl,
+        /// RDATA in presentation format.
+        "data" (required) data: OneOrMany<Rdata>,
+    }
+    later: ["check", "weight", "probe"]
+}
+
+object! {
+    /// One record's data.
+    pub(crate) struct RdataKeys {
+        /// RDATA in presentation format.
+        "data" (required) data: Text,
+    }
+    later: ["check", "weight", "probe"]
+}
+
+/// One record's RDATA in presentation format.
+pub(crate) struct Rdata {
+    text: String,
+    path: String,
+}
+
+impl Value for Rdata {
+    fn read(reader: &mut Reader<'_>) -> Read<Self> {
+        let text = match reader.peek()? {
+            Kind::String => Some(reader.string()?.into_owned()),
+            Kind::Object => {
+                RdataKeys::read(reader)?.and_then(|mut keys| keys.data.take()).map(|data| data.value.0)
+            }
+            _ => {
+                reader.mismatch("record data", "the presentation format of the RR type, in double quotes")?
+            }
+        };
+        Ok(text.map(|text| Self { text, path: reader.path() }))
+    }
+
+    fn schema(definitions: &mut Definitions) -> Json {
+        json!({ "anyOf": [{ "type": "string" }, RdataKeys::schema(definitions)] })
+    }
+}
+
+/// What the key of an RR type holds.
+struct RrsetValue {
+    ttl: Option<At<Ttl>>,
+    data: Vec<At<Rdata>>,
+}
+
+impl Value for RrsetValue {
+    fn read(reader: &mut Reader<'_>) -> Read<Self> {
+        if reader.peek()? == Kind::Object {
+            let Some(mut keys) = DataWithTtl::read(reader)? else { return Ok(None) };
+            let ttl = keys.ttl.take();
+            return Ok(keys.data.take().map(|data| Self { ttl, data: data.value.0 }));
+        }
+        Ok(OneOrMany::<Rdata>::read(reader)?.map(|data| Self { ttl: None, data: data.0 }))
+    }
+
+    fn schema(definitions: &mut Definitions) -> Json {
+        json!({ "anyOf": [OneOrMany::<Rdata>::schema(definitions), DataWithTtl::schema(definitions)] })
+    }
+}
+
+/// Types that have a key or a maker of their own, with the hint that says so.
+fn made_elsewhere(rtype: RrType) -> Option<&'static str> {
+    match rtype {
+        RrType::SOA => Some("the zone's \"soa\" key holds its figures"),
+        RrType::A => Some("write \"A\""),
+        RrType::AAAA => Some("write \"AAAA\""),
+        RrType::RRSIG | RrType::NSEC | RrType::NSEC3 | RrType::NSEC3PARAM => {
+            Some("signing makes these records; the zone's \"dnssec\" key turns it on")
+        }
+        _ if rtype.is_meta() => {
+            Some("this is a type of questions or of messages; no zone holds it (RFC 6895 §3.1)")
+        }
+        _ => None,
+    }
+}
+
+/// Reads the value of a key of an owner that is no fixed key: an RR type by mnemonic or `TYPEnnn`.
+pub(crate) fn read_rrset(
+    owner: &mut OwnerKeys,
+    reader: &mut Reader<'_>,
+    key: &Key<'_>,
+) -> Result<bool, Abort> {
+    let name = &*key.name;
+    if OwnerKeys::LATER.contains(&name) || name == "note" {
+        return Ok(false);
+    }
+    let Ok(rtype) = name.parse::<RrType>() else {
+        return unknown_key(reader, key);
+    };
+    if name.bytes().any(|b| b.is_ascii_lowercase()) {
+        let hint =
+            format!("did you mean \"{}\"? RR types are written in upper case", name.to_ascii_uppercase());
+        reader.error(key.position, format!("\"{name}\" is not a known key"), hint);
+        return reader.skip().map(|()| true);
+    }
+    if let Some(hint) = made_elsewhere(rtype) {
+        reader.error(key.position, format!("\"{name}\" cannot be given as records"), hint);
+        return reader.skip().map(|()| true);
+    }
+    if let Some((first, _)) = owner.rrsets.iter().find(|(_, rrset)| rrset.rtype == rtype) {
+        let first = *first;
+        duplicate(reader, key, first);
+        return reader.skip().map(|()| true);
+    }
+    let value = RrsetValue::read(reader)?;
+    // A wrong value still counts as given, so that no error follows from another.
+    let (ttl, data) = value.map_or((None, Vec::new()), |value| (value.ttl, value.data));
+    let ttl = ttl.map(|ttl| ttl.value.0);
+    let data = data.into_iter().map(|At { value, position }| RdataText {
+        text: value.text,
+        position,
+        path: value.path,
+    });
+    owner.rrsets.push((key.position, RrsetConfig { rtype, ttl, data: data.collect() }));
+    Ok(true)
+}
+
+fn unknown_key(reader: &mut Reader<'_>, key: &Key<'_>) -> Result<bool, Abort> {
+    let name = &*key.name;
+    let types = RrType::known().filter(|rtype| made_elsewhere(*rtype).is_none()).filter_map(RrType::mnemonic);
+    let hint = match nearest(name, OwnerKeys::KEYS.iter().map(|info| info.name).chain(types)) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => {
+            "an owner has an RR type (by mnemonic, or TYPEnnn) or one of the keys ".to_owned()
+                + &OwnerKeys::KEYS.iter().map(|info| info.name).collect::<Vec<_>>().join(", ")
+        }
+    };
+    reader.error(key.position, format!("\"{name}\" is not a known key"), hint);
+    reader.skip().map(|()| true)
+}
+
+/// Adds a property for each RR type, so that editors complete it.
+pub(crate) fn rrset_schema(schema: &mut Json, definitions: &mut Definitions) {
+    let value = RrsetValue::schema(definitions);
+    for rtype in RrType::known().filter(|rtype| made_elsewhere(*rtype).is_none()) {
+        let text = rtype.to_string();
+        let mut property = value.clone();
+        property["description"] = json!(format!("{text} records."));
+        schema["properties"][text] = property;
+    }
+    schema["patternProperties"] = json!({ "^TYPE[0-9]{1,5}$": value });
+}
