@@ -158,7 +158,9 @@ fn sources() -> Vec<(String, String)> {
             let path: PathBuf = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") && !is_tests(&path) {
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                && !is_tests(path.strip_prefix(&root).unwrap())
+            {
                 let below = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
                 files.push((below, std::fs::read_to_string(path).unwrap()));
             }
@@ -170,7 +172,8 @@ fn sources() -> Vec<(String, String)> {
 
 /// Whether a file holds only tests, which may print and import what they like.
 fn is_tests(path: &Path) -> bool {
-    path.file_stem().is_some_and(|stem| stem == "tests" || stem.to_string_lossy().ends_with("_tests"))
+    path.components().any(|part| part.as_os_str() == "tests")
+        || path.file_stem().is_some_and(|stem| stem == "tests" || stem.to_string_lossy().ends_with("_tests"))
 }
 
 /// The module directly below the crate that a file belongs to.
@@ -180,9 +183,6 @@ fn module_of(path: &str) -> String {
 
 /// Imports that the table does not allow.
 fn forbidden_imports(path: &str, text: &str) -> Vec<String> {
-    if is_test(path) {
-        return Vec::new();
-    }
     let module = module_of(path);
     let code = without_tests(&code_of(text));
     if module == "main" || module == "lib" {
@@ -267,7 +267,7 @@ fn expand<'a>(text: &'a str, prefix: &[String], paths: &mut Vec<Vec<String>>) ->
 
 /// Places of a word where it may not stand, tests aside.
 fn misplaced(path: &str, text: &str, word: &str, allowed: &[&str]) -> Vec<String> {
-    if is_test(path) || allowed.iter().any(|place| path.starts_with(place)) {
+    if allowed.iter().any(|place| path.starts_with(place)) {
         return Vec::new();
     }
     let code = without_tests(&code_of(text));
@@ -285,13 +285,7 @@ fn too_long(path: &str, text: &str) -> Option<String> {
     let code = code_of(text);
     let tests = code.matches('\n').count() - without_tests(&code).matches('\n').count();
     let lines = text.lines().count() - tests;
-    (lines > LINES && !is_test(path))
-        .then(|| format!("src/{path}: {lines} lines without its tests; {LINES} at most"))
-}
-
-/// Whether the whole file is compiled for tests only, by its name.
-fn is_test(path: &str) -> bool {
-    path.ends_with("tests.rs") || path.contains("/tests/")
+    (lines > LINES).then(|| format!("src/{path}: {lines} lines without its tests; {LINES} at most"))
 }
 
 /// The code without the items that stand under `#[cfg(test)]`.
