@@ -5,3 +5,4 @@ pub mod check;
 pub mod desired;
 pub mod select;
 pub mod serial;
+pub mod text;

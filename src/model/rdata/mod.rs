@@ -12,6 +12,7 @@ mod check;
 mod gateway;
 mod layout;
 mod loc;
+mod portable;
 mod print;
 mod svcb;
 mod text;
@@ -171,10 +172,26 @@ pub fn canonical(rtype: RrType, mut wire: Vec<u8>) -> Result<Vec<u8>, RdataError
 /// Presentation format on one line, with absolute names; `\# length hex` for types that the table does not know and for
 /// octets that are no RDATA of their type. [`parse`] gives canonical RDATA back.
 pub fn to_text(rtype: RrType, wire: &[u8]) -> String {
+    let type_text = |rtype: RrType| rtype.to_string();
     validate(rtype, wire)
         .ok()
-        .and_then(|()| print::print(rtype, wire))
+        .and_then(|()| print::print(rtype, wire, type_text))
         .unwrap_or_else(|| print::generic(wire))
+}
+
+/// As [`to_text`], for master files that other programs read: what some of BIND, Knot, NSD and ldns do not know is written as
+/// RFC 3597 has it, which all of them take. [`portable_type`] names the type.
+pub fn to_portable_text(rtype: RrType, wire: &[u8]) -> String {
+    let is_portable = portable::TYPES.contains(&rtype) && validate(rtype, wire).is_ok();
+    is_portable
+        .then(|| print::print(rtype, wire, portable_type))
+        .flatten()
+        .unwrap_or_else(|| print::generic(wire))
+}
+
+/// The mnemonic if BIND, Knot, NSD and ldns all know it, else `TYPEnnn`.
+pub fn portable_type(rtype: RrType) -> String {
+    if portable::TYPES.contains(&rtype) { rtype.to_string() } else { format!("TYPE{}", rtype.0) }
 }
 
 /// Names within RDATA, first to last; none for octets that are no RDATA of their type.
@@ -193,4 +210,9 @@ pub fn has_address_hints(rtype: RrType, wire: &[u8]) -> bool {
     }
     let behind_target = names(rtype, wire).first().map_or(wire.len(), |name| name.offset + name.len);
     svcb::params(&wire[behind_target..]).any(|(key, _)| matches!(key, svcb::IPV4HINT | svcb::IPV6HINT))
+}
+
+/// An example of a type's presentation format, with names relative to a zone; `None` for types that only have `\# length hex`.
+pub fn example(rtype: RrType) -> Option<&'static str> {
+    layout::of(rtype).map(|layout| layout.example)
 }

@@ -17,8 +17,8 @@ pub(super) fn generic(wire: &[u8]) -> String {
     if wire.is_empty() { "\\# 0".to_owned() } else { format!("\\# {} {}", wire.len(), HEXUPPER.encode(wire)) }
 }
 
-/// All fields, separated by blanks.
-pub(super) fn print(rtype: RrType, wire: &[u8]) -> Option<String> {
+/// All fields, separated by blanks; `type_text` writes RR types.
+pub(super) fn print(rtype: RrType, wire: &[u8], type_text: fn(RrType) -> String) -> Option<String> {
     let layout = layout::of(rtype)?;
     let (mut cursor, mut out) = (Cursor::new(wire), String::new());
     for &(_, field) in layout.fields {
@@ -27,7 +27,7 @@ pub(super) fn print(rtype: RrType, wire: &[u8]) -> Option<String> {
             out.push(' ');
         }
         let start = out.len();
-        print_field(field, &mut cursor, &mut out)?;
+        print_field(field, &mut cursor, &mut out, type_text)?;
         if out.len() == start {
             // A field that is not there leaves no blank.
             out.truncate(before);
@@ -54,13 +54,18 @@ fn quoted(out: &mut String, octets: &[u8]) {
     out.push('"');
 }
 
-fn print_field(field: Field, cursor: &mut Cursor<'_>, out: &mut String) -> Option<()> {
+fn print_field(
+    field: Field,
+    cursor: &mut Cursor<'_>,
+    out: &mut String,
+    type_text: fn(RrType) -> String,
+) -> Option<()> {
     match field {
         Field::U8 | Field::Code8(_) => write!(out, "{}", cursor.u8()?),
         Field::U16 | Field::Code16(_) => write!(out, "{}", cursor.u16()?),
         Field::U32 | Field::Period => write!(out, "{}", cursor.u32()?),
         Field::Time => write!(out, "{}", time::print(cursor.u32()?)),
-        Field::Type => write!(out, "{}", RrType(cursor.u16()?)),
+        Field::Type => write!(out, "{}", type_text(RrType(cursor.u16()?))),
         Field::Ip4 => write!(out, "{}", Ipv4Addr::from(cursor.array::<4>()?)),
         Field::Ip6 => write!(out, "{}", Ipv6Addr::from(cursor.array::<16>()?)),
         Field::Target(_) | Field::Name(_) => write_name(out, cursor.name()?),
@@ -84,11 +89,11 @@ fn print_field(field: Field, cursor: &mut Cursor<'_>, out: &mut String) -> Optio
             salt => write!(out, "{}", HEXUPPER.encode(salt)),
         },
         Field::NextHash => write!(out, "{}", BASE32HEX_NOPAD.encode(cursor.counted()?)),
-        Field::Types => return print_types(&bitmap::types_from_wire(cursor.rest())?, out),
+        Field::Types => return print_types(&bitmap::types_from_wire(cursor.rest())?, out, type_text),
         Field::OldTypes => {
             let types: Vec<RrType> =
                 bitmap::list_from_wire(cursor.rest()).map(|bit| RrType(bit as u16)).collect();
-            return print_types(&types, out);
+            return print_types(&types, out, type_text);
         }
         Field::Ports => {
             let ports: Vec<String> =
@@ -117,8 +122,8 @@ fn print_field(field: Field, cursor: &mut Cursor<'_>, out: &mut String) -> Optio
 }
 
 /// Type 0 is no type (RFC 6895 §3.1), so that a bit map with it has no text form.
-fn print_types(types: &[RrType], out: &mut String) -> Option<()> {
-    let texts: Vec<String> = types.iter().map(RrType::to_string).collect();
+fn print_types(types: &[RrType], out: &mut String, type_text: fn(RrType) -> String) -> Option<()> {
+    let texts: Vec<String> = types.iter().map(|&rtype| type_text(rtype)).collect();
     out.push_str(&texts.join(" "));
     (!types.contains(&RrType(0))).then_some(())
 }
