@@ -88,6 +88,51 @@ fn what_is_not_built_says_so() {
 }
 
 #[test]
+fn check_tells_everything_at_once() {
+    let folder = std::env::temp_dir().join(format!("hale-cli-check-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let zone = |name: &str, text: &str| {
+        let file = folder.join(name);
+        std::fs::write(&file, text).unwrap();
+        file.display().to_string()
+    };
+    let head = r#""zone": "a.test", "nameservers": ["ns1.b.test"], "#;
+    let fine = zone("fine.json", &format!(r#"{{ {head} "records": {{ "www": ["192.0.2.1"] }} }}"#));
+    let twin = zone("twin.json", &format!(r#"{{ {head} "records": {{ "x": ["192.0.2.1"] }} }}"#));
+    let auto = zone("auto.json", &format!(r#"{{ {head} "dnssec": {{ "keys": "auto" }} }}"#));
+    let bad = zone(
+        "bad.json",
+        &format!(r#"{{ {head} "records": {{ "www": ["192.0.2.300"], "x": {{ "MX": ["y"] }} }} }}"#),
+    );
+    check(&format!("check {fine}"), 0, "fine: 1 zone, 2 names\n", "");
+    check(
+        &format!("check {auto}"),
+        2,
+        "",
+        "auto.json: dnssec.keys: \"auto\" keeps its keys in the state directory",
+    );
+    check(&format!("check {auto} --state {}", folder.display()), 0, "fine: 1 zone", "");
+    check(&format!("check {fine} {twin}"), 2, "", "twin.json:1:11: zone: a.test. is already a zone of ");
+    check(&format!("check {bad}"), 2, "", "bad.json:1:74: records.www[0]: \"192.0.2.300\"");
+    let everything = hale(&format!("check {bad} {twin} {fine} --listen nowhere"));
+    assert!(text(&everything.stderr).ends_with("1 error\n"), "{everything:?}");
+    let everything = hale(&format!("check {bad} {twin} {fine}"));
+    assert!(text(&everything.stderr).ends_with("3 errors\n"), "{everything:?}");
+    check("check /nonexistent.json", 2, "", "error: /nonexistent.json: ");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn schemas_are_json() {
+    for subject in ["", "zone", "config"] {
+        let output = hale(&format!("schema {subject}"));
+        let schema: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema", "{subject}");
+    }
+    check("schema hosts", 2, "", "possible values: zone, config");
+}
+
+#[test]
 fn completions_and_manual_pages() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         check(&format!("completions {shell}"), 0, "healthcheck", "");

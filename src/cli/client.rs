@@ -16,6 +16,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const HEAD_LIMIT: u64 = 64 * 1024;
 /// Error texts are at most so long.
 const PROBLEM_LIMIT: u64 = 64 * 1024;
+/// What to do where no server is found.
+const WHERE: &str = "start one with `hale serve`, or say where it is: --state DIR or --server URL";
 
 /// Where the server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,15 +164,15 @@ impl Client {
         let place = &self.place;
         match (place, error.kind()) {
             (Place::Unix(_), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
-                Failure::running(format!("no server is running at {place}"))
-                    .hint("start one with `hale serve`, or say where it is: --state DIR or --server URL")
+                Failure::running(format!("no server is running at {place}")).hint(WHERE)
             }
             (Place::Unix(_), io::ErrorKind::PermissionDenied) => {
                 Failure::running(format!("{place} may not be opened: {error}"))
                     .hint("the socket belongs to the user the server runs as: be that user, or root")
             }
-            (Place::Http(_), _) => Failure::running(format!("no server answers at {place}: {error}"))
-                .hint("`admin.listen` in hale.json or `hale serve --admin` says where it listens"),
+            (Place::Http(_), _) => {
+                Failure::running(format!("no server answers at {place}: {error}")).hint(WHERE)
+            }
             _ => Failure::running(format!("{place} cannot be reached: {error}")),
         }
     }

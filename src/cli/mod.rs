@@ -1,12 +1,15 @@
 //! The command line: one file a subcommand. Exit codes are 0 fine, 1 failed while running, 2 bad configuration or arguments.
 
+mod check;
 mod client;
+mod configuration;
 mod demo;
 mod healthcheck;
 mod keys;
 mod later;
 mod outcome;
 mod reload;
+mod schema;
 mod server;
 mod shell;
 mod status;
@@ -21,6 +24,8 @@ use clap::{Parser, Subcommand};
 
 use later::Later;
 use outcome::Outcome;
+
+use crate::config::ServeArgs;
 
 /// An authoritative DNS server that answers only with what is healthy
 #[derive(Parser, Debug)]
@@ -37,6 +42,10 @@ Exit codes: 0 fine, 1 failed while running, 2 bad configuration or arguments.";
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Check configuration and zones, and print every error
+    Check(Box<ServeArgs>),
+    /// Print the JSON Schema of zone files or of hale.json
+    Schema(schema::SchemaArgs),
     /// Look at the zones of the running server
     #[command(subcommand)]
     Zone(zone::ZoneCommand),
@@ -100,6 +109,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn run(command: Command) -> Outcome {
     match command {
+        Command::Check(args) => check::run(&args),
+        Command::Schema(args) => schema::run(&args),
         Command::Zone(command) => zone::run(&command),
         Command::Status(args) => status::run(&args),
         Command::Reload(args) => reload::run(&args),

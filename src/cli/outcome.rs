@@ -19,6 +19,8 @@ pub(super) type Outcome = Result<(), Failure>;
 pub(super) enum Failure {
     /// Every finding about the configuration, an error among them.
     Configuration(Vec<Diagnostic>),
+    /// One finding about the system rather than the configuration: exit code 1.
+    Diagnostic(Box<Diagnostic>),
     /// One sentence, with its exit code.
     Sentence { code: u8, message: String, hint: Option<String> },
     /// Everything was said already.
@@ -53,6 +55,10 @@ pub(super) fn conclude(outcome: Outcome) -> ExitCode {
         Err(Failure::Configuration(diagnostics)) => {
             report(&diagnostics);
             ExitCode::from(USAGE)
+        }
+        Err(Failure::Diagnostic(diagnostic)) => {
+            terminal::print_error(&format!("{diagnostic}\n"));
+            ExitCode::from(FAILED)
         }
         Err(Failure::Sentence { code, message, hint }) => {
             let mut text = format!("error: {message}\n");

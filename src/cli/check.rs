@@ -1,0 +1,107 @@
+//! `hale check`: every error of a configuration at once, without a server.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use super::configuration;
+use super::outcome::{Failure, Outcome, report};
+use super::terminal::{self, plural};
+use crate::config::{Config, Dnssec, KeySource, ServeArgs, ZoneHeader, ZoneReader};
+use crate::dnssec::keys::ZoneKeys;
+use crate::model::diagnostic::Diagnostic;
+use crate::model::name::Name;
+use crate::zone::build::Builder;
+
+/// What was found in all files.
+#[derive(Default)]
+struct Findings {
+    diagnostics: Vec<Diagnostic>,
+    /// Apexes with the file that names each first.
+    apexes: HashMap<Name, PathBuf>,
+    /// Owner names with records.
+    names: usize,
+}
+
+/// Reads what `hale serve` with the same arguments would read, and prints what is wrong with it.
+pub(super) fn run(args: &ServeArgs) -> Outcome {
+    let (config, warnings) = configuration::load(args)?;
+    let mut findings = Findings { diagnostics: warnings, ..Findings::default() };
+    for file in &config.zone_files {
+        findings.read(ZoneReader::open(file), &config);
+    }
+    for (label, text) in &config.inline_zones {
+        findings.read(ZoneReader::from_text(label.clone(), text.clone()), &config);
+    }
+    if findings.diagnostics.iter().any(Diagnostic::is_error) {
+        return Err(Failure::Configuration(findings.diagnostics));
+    }
+    report(&findings.diagnostics);
+    let (zones, names) =
+        (plural(findings.apexes.len() as u64, "zone"), plural(findings.names as u64, "name"));
+    terminal::print(&format!("fine: {zones}, {names}\n"))
+}
+
+impl Findings {
+    fn read(&mut self, reader: Result<ZoneReader, Vec<Diagnostic>>, config: &Config) {
+        match reader {
+            Ok(reader) => self.zone(&reader, config),
+            Err(mut errors) => self.diagnostics.append(&mut errors),
+        }
+    }
+
+    /// Builds the zone of every apex, since each may have errors of its own.
+    fn zone(&mut self, reader: &ZoneReader, config: &Config) {
+        let header = reader.header();
+        let start = self.diagnostics.len();
+        self.diagnostics.extend_from_slice(reader.warnings());
+        for apex in std::iter::once(&header.apex).chain(&header.alias_zones) {
+            let mut found = self.twin(reader, apex);
+            let mut builder = Builder::new(header, apex);
+            reader.owners(&mut |owner| builder.owner(owner), &mut found);
+            match builder.finish() {
+                Ok((zone, mut warnings)) => {
+                    self.names += zone.owners.len();
+                    found.append(&mut warnings);
+                }
+                Err(mut errors) => found.append(&mut errors),
+            }
+            found.append(&mut keys(header, apex, config));
+            // What is wrong with the file was said for the primary; an alias adds only what is wrong there alone.
+            found.retain(|finding| !self.diagnostics[start..].contains(finding));
+            self.diagnostics.append(&mut found);
+        }
+    }
+
+    /// An error if an earlier file has this zone, too.
+    fn twin(&mut self, reader: &ZoneReader, apex: &Name) -> Vec<Diagnostic> {
+        let header = reader.header();
+        match self.apexes.insert(apex.clone(), header.file.clone()) {
+            None => Vec::new(),
+            Some(first) => {
+                let error = Diagnostic::error(
+                    &header.file,
+                    format!("{apex} is already a zone of {}", first.display()),
+                );
+                vec![error.at(header.position, "zone").hint("a zone has one file")]
+            }
+        }
+    }
+}
+
+/// What is wrong with the zone's keys. Keys that `"auto"` would make are not made here.
+fn keys(header: &ZoneHeader, apex: &Name, config: &Config) -> Vec<Diagnostic> {
+    let Dnssec::On(settings) = &header.dnssec else { return Vec::new() };
+    if settings.keys == KeySource::Auto {
+        let mut error = Diagnostic::error(
+            &header.file,
+            "\"auto\" keeps its keys in the state directory, and there is none",
+        )
+        .hint("give --state DIR, or \"state\" in hale.json");
+        error.path = "dnssec.keys".to_owned();
+        return if config.state.is_some() { Vec::new() } else { vec![error] };
+    }
+    match ZoneKeys::load(&settings.keys, apex, None) {
+        Ok((_, warnings)) => warnings,
+        Err(errors) => errors,
+    }
+}
