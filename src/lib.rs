@@ -3,10 +3,12 @@
 
 pub mod admin;
 pub mod answer;
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod dnssec;
 pub mod health;
+pub mod keeper;
 pub mod model;
 pub mod snapshot;
 pub mod state;

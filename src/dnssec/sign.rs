@@ -128,6 +128,35 @@ impl Signer {
         out
     }
 
+    /// How long before their end signatures are renewed, in seconds.
+    pub fn refresh_s(&self) -> u32 {
+        self.refresh_s
+    }
+
+    /// What these RRSIG RDATAs, made earlier, amount to; `None` if one is malformed or there is none.
+    pub fn recall(&self, rrsigs: &RdataSet) -> Option<Signed> {
+        let word = |rrsig: &[u8], at: usize| rrsig.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes);
+        let times: Option<Vec<(u32, u32)>> =
+            rrsigs.iter().map(|r| Some((word(r, 8)?, word(r, 12)?))).collect();
+        let times = times?;
+        let expiration_s = times.iter().map(|t| t.0).min()?;
+        let inception_s = times.iter().map(|t| t.1).max()?;
+        let renew_at_s = expiration_s.wrapping_sub(self.refresh_s);
+        Some(Signed { rrsigs: rrsigs.clone(), inception_s, expiration_s, renew_at_s })
+    }
+
+    /// Whether these RRSIG RDATAs, made earlier over an equal RRset, can be served on: they come from exactly the keys that sign
+    /// `rtype` now, have begun, and are not due for renewal.
+    pub fn accepts(&self, rtype: RrType, rrsigs: &RdataSet, now_s: u32) -> bool {
+        let made_by = |key: &Key| {
+            let tag = key.tag().to_be_bytes();
+            rrsigs.iter().any(|r| r.get(2) == Some(&key.algorithm().number()) && r.get(16..18) == Some(&tag))
+        };
+        self.recall(rrsigs).is_some_and(|signed| signed.is_fresh(now_s))
+            && self.keys.signers(rtype).all(made_by)
+            && self.keys.signers(rtype).count() == rrsigs.len()
+    }
+
     /// Signs an RRset with every key that signs its type.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use crate::model::rrset::{RdataSet, Rrset};
 use crate::model::rrtype::RrType;
 
 /// Everything that one owner name serves, as the compiler takes it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnerRecords {
     /// Owner name.
     pub name: Name,
@@ -19,7 +19,7 @@ pub struct OwnerRecords {
 }
 
 /// One RRset as it is served.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServedRrset {
     /// The records.
     pub rrset: Rrset,

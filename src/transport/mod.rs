@@ -6,7 +6,6 @@
 
 mod account;
 mod bind;
-mod engine;
 mod limits;
 mod portable;
 mod running;
@@ -21,7 +20,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::answer::{Outcome, Query};
 
 pub use bind::BindError;
-pub use engine::SnapshotEngine;
 pub use limits::Limits;
 pub use running::{Bound, Running, bind};
 

@@ -1,0 +1,190 @@
+//! What the admin listener shows and changes, gathered from the parts.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use super::{metrics, now_s};
+use crate::admin::{Control, ExportError, ExportFormat};
+use crate::health::HealthHandle;
+use crate::health::probe::Outcome;
+use crate::keeper::channel::{Change, KeeperHandle, ReloadSummary, ZoneStatus};
+use crate::model::name::Name;
+use crate::model::report::{
+    ChangeKind, Listener, Readiness, ReadinessPart, ReloadReport, Status, TargetCounts, TargetReport,
+    ZoneChange, ZoneReport, ZoneState,
+};
+use crate::snapshot::handle::Published;
+use crate::telemetry::counters::Counters;
+use crate::zone::text;
+
+/// Read-only handles of every part, and the keeper's channel.
+pub(super) struct Handles {
+    pub(super) keeper: KeeperHandle,
+    pub(super) published: Arc<Published>,
+    pub(super) health: HealthHandle,
+    pub(super) counters: Arc<Counters>,
+    pub(super) listeners: Vec<SocketAddr>,
+    pub(super) state: Option<PathBuf>,
+    pub(super) started_s: u32,
+    pub(super) ready: AtomicBool,
+    pub(super) reloaded_s: AtomicU32,
+}
+
+impl Handles {
+    pub(super) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// Before the first publication the keeper does not run yet, and there is nothing to tell.
+    pub(super) fn zone_statuses(&self) -> Vec<ZoneStatus> {
+        if self.is_ready() { self.keeper.zones() } else { Vec::new() }
+    }
+
+    /// Reloads, and notes when; `None` if the keeper has stopped.
+    pub(super) fn reload_zones(&self, keeper: &KeeperHandle, remove_missing: bool) -> Option<ReloadSummary> {
+        let summary = keeper.reload_and_wait(remove_missing);
+        self.reloaded_s.store(now_s(), Ordering::Relaxed);
+        summary
+    }
+
+    pub(super) fn target_counts(&self) -> TargetCounts {
+        let [unknown, up, down] = self.health.figures().targets.map(|n| n as u64);
+        TargetCounts { up, down, unknown }
+    }
+}
+
+impl Control for Handles {
+    fn readiness(&self) -> Readiness {
+        let ready = self.is_ready();
+        let detail = if ready { "published" } else { "waiting for the first round of probes" };
+        Readiness { ready, parts: vec![ReadinessPart { name: "zones".into(), ready, detail: detail.into() }] }
+    }
+
+    fn status(&self) -> Status {
+        let zones = self.zone_statuses();
+        let listeners = self.listeners.iter().flat_map(|&address| {
+            ["udp", "tcp"].map(|transport| Listener { transport: transport.into(), address })
+        });
+        let reloaded = self.reloaded_s.load(Ordering::Relaxed);
+        Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            started_at: self.started_s.into(),
+            ready: self.is_ready(),
+            listeners: listeners.collect(),
+            state: self.state.clone(),
+            generation: self.published.load().generation(),
+            zones: zones.len() as u64,
+            broken_zones: zones.iter().filter(|z| z.serial.is_none()).count() as u64,
+            targets: self.target_counts(),
+            brake: self.health.figures().brake_holding,
+            reloaded_at: (reloaded > 0).then_some(reloaded.into()),
+        }
+    }
+
+    fn zones(&self) -> Vec<ZoneReport> {
+        self.zone_statuses().into_iter().map(zone_report).collect()
+    }
+
+    fn targets(&self) -> Vec<TargetReport> {
+        self.health.report().into_iter().map(target_report).collect()
+    }
+
+    fn export(&self, zone: &Name, format: ExportFormat, out: &mut dyn io::Write) -> Result<(), ExportError> {
+        let snapshot = self.published.load();
+        let Some(image) = snapshot.zone(zone).and_then(|z| z.image) else {
+            let status =
+                self.zone_statuses().into_iter().find(|z| z.apex == *zone).ok_or(ExportError::UnknownZone)?;
+            return Err(ExportError::Broken(status.trouble.unwrap_or_default()));
+        };
+        let records = image.owners().flat_map(|owner| {
+            let name = owner.name;
+            owner.rrsets.into_iter().map(move |r| (name.clone(), r.rrset, r.signatures))
+        });
+        match format {
+            ExportFormat::Text => text::write_rfc1035(out, zone, records)?,
+            ExportFormat::Json => text::write_json_lines(out, records)?,
+        }
+        Ok(())
+    }
+
+    fn reload(&self, remove_missing: bool) -> Result<ReloadReport, String> {
+        if !self.is_ready() {
+            return Err("the server is still starting".into());
+        }
+        let summary = self.reload_zones(&self.keeper, remove_missing).ok_or("the server is stopping")?;
+        let statuses = self.zone_statuses();
+        Ok(reload_report(&summary, &statuses))
+    }
+
+    fn metrics(&self) -> String {
+        metrics::page(self)
+    }
+}
+
+fn zone_report(status: ZoneStatus) -> ZoneReport {
+    let state = match (&status.serial, &status.trouble) {
+        (None, _) => ZoneState::Broken,
+        (Some(_), Some(_)) => ZoneState::Kept,
+        (Some(_), None) => ZoneState::Serving,
+    };
+    ZoneReport {
+        zone: status.apex.to_string(),
+        state,
+        problem: status.trouble,
+        serial: status.serial.map(|s| s.0),
+        names: status.owners as u64,
+        checked_names: status.checked_owners as u64,
+        alias_of: status.alias_of.map(|apex| apex.to_string()),
+        changed_at: (status.changed_s > 0).then_some(status.changed_s.into()),
+        file: status.file,
+        signed: status.is_signed,
+        signatures_expire_at: status.earliest_expiry_s.map(u64::from),
+    }
+}
+
+fn target_report(target: crate::health::TargetReport) -> TargetReport {
+    let last = target.last;
+    TargetReport {
+        target: target.target.to_string(),
+        verdict: target.verdict,
+        since: None,
+        probed_at: last.as_ref().map(|result| result.at_unix_ms / 1000),
+        problem: last.and_then(|result| match result.outcome {
+            Outcome::Success => None,
+            Outcome::HostUnreachable => Some("host unreachable".into()),
+            Outcome::Failure(why) | Outcome::LocalError(why) => Some(why.to_string()),
+        }),
+    }
+}
+
+fn reload_report(summary: &ReloadSummary, statuses: &[ZoneStatus]) -> ReloadReport {
+    let zones = summary.zones.iter().filter_map(|zone| {
+        let change = match zone.change {
+            Change::Added => ChangeKind::Added,
+            Change::Changed => ChangeKind::Changed,
+            Change::Removed => ChangeKind::Removed,
+            Change::Kept => ChangeKind::Kept,
+            Change::Broken => ChangeKind::Broken,
+            Change::Unchanged => return None,
+        };
+        let status = statuses.iter().find(|status| status.apex == zone.apex);
+        Some(ZoneChange {
+            zone: zone.apex.to_string(),
+            change,
+            serial: status.and_then(|status| status.serial).map(|serial| serial.0),
+            added: zone.owners.added as u64,
+            changed: zone.owners.changed as u64,
+            removed: zone.owners.removed as u64,
+        })
+    });
+    ReloadReport {
+        ok: summary.is_good(),
+        zones: zones.collect(),
+        unchanged: summary.count(Change::Unchanged) as u64,
+        findings: summary.diagnostics.iter().map(ToString::to_string).collect(),
+    }
+}

@@ -1,0 +1,150 @@
+//! The metrics page, gathered from the parts.
+
+use std::sync::atomic::Ordering;
+
+use super::control::Handles;
+use crate::health::figures::{BUCKETS_S, Figures, Histogram, OutcomeLabel};
+use crate::health::probe::ProbeKind;
+use crate::keeper::channel::{KeeperFigures, ZoneStatus};
+use crate::telemetry::metrics::{MetricKind, MetricsWriter};
+
+use MetricKind::{Counter, Gauge};
+
+/// Everything in the Prometheus text format.
+pub(super) fn page(handles: &Handles) -> String {
+    let mut page = MetricsWriter::new();
+    page.family("hale_build_info", Gauge, "Always 1; the version is a label.");
+    page.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    page.family("hale_start_time_seconds", Gauge, "Unix time at which the process started.");
+    page.sample(&[], handles.started_s);
+    let snapshot = handles.published.load();
+    page.family("hale_snapshot_generation", Gauge, "Number of the published snapshot.");
+    page.sample(&[], snapshot.generation());
+    let by_index: Vec<(u32, String)> = snapshot.zones().map(|z| (z.index, z.apex.to_string())).collect();
+    let name = |index: u32| by_index.iter().find(|(i, _)| *i == index).map(|(_, apex)| apex.clone());
+    handles.counters.totals().write(&mut page, name);
+    zones(&mut page, &handles.zone_statuses());
+    keeper(&mut page, handles.keeper.figures());
+    health(&mut page, &handles.health.figures());
+    page.finish()
+}
+
+fn zones(page: &mut MetricsWriter, zones: &[ZoneStatus]) {
+    page.family(
+        "hale_zones",
+        Gauge,
+        "Zones by how they stand: served, served in an older version, or broken.",
+    );
+    let count = |broken: bool, trouble: bool| {
+        zones
+            .iter()
+            .filter(|z| z.serial.is_none() == broken && (broken || z.trouble.is_some() == trouble))
+            .count()
+    };
+    page.sample(&[("state", "serving")], count(false, false));
+    page.sample(&[("state", "kept")], count(false, true));
+    page.sample(&[("state", "broken")], count(true, false));
+    // Bounded like the query counters: two hundred zones have series of their own.
+    let listed: Vec<(String, &ZoneStatus)> =
+        zones.iter().take(200).map(|z| (z.apex.to_string(), z)).collect();
+    page.family("hale_zone_serial", Gauge, "Serial of the published SOA record.");
+    for (apex, zone) in &listed {
+        if let Some(serial) = zone.serial {
+            page.sample(&[("zone", apex)], serial.0);
+        }
+    }
+    page.family("hale_zone_owners", Gauge, "Owner names with records.");
+    for (apex, zone) in &listed {
+        page.sample(&[("zone", apex)], zone.owners);
+    }
+    page.family("hale_zone_image_bytes", Gauge, "Size of the zone in memory.");
+    for (apex, zone) in &listed {
+        page.sample(&[("zone", apex)], zone.octets);
+    }
+    page.family("hale_zone_changed_timestamp_seconds", Gauge, "Unix time of the last commit.");
+    for (apex, zone) in &listed {
+        page.sample(&[("zone", apex)], zone.changed_s);
+    }
+    page.family(
+        "hale_zone_signature_expiry_timestamp_seconds",
+        Gauge,
+        "Unix time at which the first signature expires.",
+    );
+    for (apex, zone) in &listed {
+        if let Some(expiry) = zone.earliest_expiry_s {
+            page.sample(&[("zone", apex)], expiry);
+        }
+    }
+}
+
+fn keeper(page: &mut MetricsWriter, figures: &KeeperFigures) {
+    let mut total = |name, help, value: &std::sync::atomic::AtomicU64| {
+        page.family(name, Counter, help);
+        page.sample(&[], value.load(Ordering::Relaxed));
+    };
+    total("hale_transactions_total", "Transactions committed.", &figures.commits);
+    total(
+        "hale_transactions_failed_total",
+        "Transactions that failed and changed nothing.",
+        &figures.failures,
+    );
+    total("hale_owner_flips_total", "Owner names whose answer changed by a verdict.", &figures.flips);
+    total("hale_signatures_total", "RRsets signed.", &figures.signatures);
+    page.family("hale_transaction_seconds_total", Counter, "Time spent in transactions.");
+    page.sample(&[], figures.commit_ns.load(Ordering::Relaxed) as f64 / 1e9);
+    page.family("hale_reloads_total", Counter, "Reloads by outcome.");
+    page.sample(&[("outcome", "good")], figures.reloads_good.load(Ordering::Relaxed));
+    page.sample(&[("outcome", "bad")], figures.reloads_bad.load(Ordering::Relaxed));
+}
+
+fn health(page: &mut MetricsWriter, figures: &Figures) {
+    page.family("hale_targets", Gauge, "Probed targets by verdict.");
+    for (verdict, count) in ["unknown", "up", "down"].into_iter().zip(figures.targets) {
+        page.sample(&[("verdict", verdict)], count);
+    }
+    page.family("hale_probes_total", Counter, "Probes by kind and outcome.");
+    for (kind, outcomes) in ProbeKind::ALL.into_iter().zip(figures.probes) {
+        for (outcome, count) in OutcomeLabel::ALL.into_iter().zip(outcomes) {
+            page.sample(&[("kind", kind.label()), ("outcome", outcome.label())], count);
+        }
+    }
+    page.family("hale_probe_duration_seconds", MetricKind::Histogram, "How long probes take, by kind.");
+    for (kind, histogram) in ProbeKind::ALL.into_iter().zip(&figures.duration) {
+        write_histogram(page, &[("kind", kind.label())], histogram);
+    }
+    page.family("hale_probe_lag_seconds", MetricKind::Histogram, "How much later than planned probes start.");
+    write_histogram(page, &[], &figures.lag);
+    page.family("hale_probes_in_flight", Gauge, "Probes under way.");
+    page.sample(&[], figures.in_flight);
+    page.family(
+        "hale_probes_in_flight_limit",
+        Gauge,
+        "How many probes may be under way (health.probes_in_flight).",
+    );
+    page.sample(&[], figures.in_flight_limit);
+    page.family(
+        "hale_probes_rate_limited_total",
+        Counter,
+        "Probes put off by health.probes_per_second_per_address.",
+    );
+    page.sample(&[], figures.rate_limited);
+    page.family("hale_target_flips_total", Counter, "Changes of a target's verdict.");
+    page.sample(&[("to", "up")], figures.rises);
+    page.sample(&[("to", "down")], figures.falls);
+    page.family("hale_health_brake_engaged", Gauge, "1 while the brake holds verdicts.");
+    page.sample(&[], u8::from(figures.brake_holding));
+    page.family(
+        "hale_health_brake_held_targets",
+        Gauge,
+        "Targets published as up only because the brake holds them.",
+    );
+    page.sample(&[], figures.brake_held_targets);
+    page.family("hale_health_brake_engagements_total", Counter, "How often the brake took hold.");
+    page.sample(&[], figures.brake_engaged_total);
+}
+
+fn write_histogram(page: &mut MetricsWriter, labels: &[(&str, &str)], histogram: &Histogram) {
+    let buckets: Vec<(f64, u64)> = BUCKETS_S.into_iter().zip(histogram.buckets).collect();
+    let above = histogram.count.saturating_sub(histogram.buckets.iter().sum());
+    page.histogram(labels, &buckets, above, histogram.sum_s);
+}

@@ -1,0 +1,225 @@
+//! What the keeper takes from others, and what it lets them see.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use super::build::Reading;
+use super::zone_state::{TransactionError, ZoneState};
+use crate::model::diagnostic::Diagnostic;
+use crate::model::name::Name;
+use crate::model::serial::Serial;
+
+/// A message to the keeper.
+pub(super) enum Command {
+    /// The verdict board has changed.
+    Verdicts,
+    /// Read the zone files again.
+    Reload {
+        /// Whether zones of vanished files go.
+        remove_missing: bool,
+        /// Who wants to know.
+        reply: Option<Sender<ReloadSummary>>,
+    },
+    /// Someone wants to know how the zones stand.
+    Zones(Sender<Vec<ZoneStatus>>),
+    /// A builder is done.
+    Built(Box<Built>),
+    /// Stop after what has been committed is saved.
+    Stop,
+}
+
+/// What a builder hands over.
+pub(super) struct Built {
+    pub summary: ReloadSummary,
+    /// The zone files there are now; `None` if not even that could be found out.
+    pub sources: Option<Vec<PathBuf>>,
+    pub readings: Vec<Reading>,
+    pub zones: Vec<BuiltZone>,
+    pub reply: Option<Sender<ReloadSummary>>,
+    pub remove_missing: bool,
+}
+
+/// What became of one zone.
+pub(super) enum BuiltZone {
+    Good(Box<ZoneState>),
+    Failed { apex: Name, file: PathBuf, error: TransactionError },
+}
+
+/// What a reload did.
+#[derive(Clone, Debug, Default)]
+pub struct ReloadSummary {
+    /// Every zone, as it came.
+    pub zones: Vec<ZoneOutcome>,
+    /// Errors and warnings of all files.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// What a reload did to one zone.
+#[derive(Clone, Debug)]
+pub struct ZoneOutcome {
+    /// The apex.
+    pub apex: Name,
+    /// What happened.
+    pub change: Change,
+    /// Owner names that differ from what was served.
+    pub owners: OwnerCounts,
+}
+
+/// What happened to a zone at a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is new.
+    Added,
+    /// It is served in a new version.
+    Changed,
+    /// It is as it was.
+    Unchanged,
+    /// It is no longer served.
+    Removed,
+    /// Its file is broken or gone: the old version goes on being served.
+    Kept,
+    /// It cannot be served, and there is no old version.
+    Broken,
+}
+
+/// Owner names that differ between two versions of a zone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnerCounts {
+    /// Only in the new one.
+    pub added: usize,
+    /// In both, with other records.
+    pub changed: usize,
+    /// Only in the old one.
+    pub removed: usize,
+}
+
+impl ReloadSummary {
+    /// Whether every file was read without error.
+    pub fn is_good(&self) -> bool {
+        !self.diagnostics.iter().any(Diagnostic::is_error)
+    }
+
+    /// How many zones this happened to.
+    pub fn count(&self, change: Change) -> usize {
+        self.zones.iter().filter(|z| z.change == change).count()
+    }
+
+    pub(super) fn note(&mut self, apex: &Name, change: Change, owners: OwnerCounts) {
+        self.zones.push(ZoneOutcome { apex: apex.clone(), change, owners });
+    }
+}
+
+/// How a zone stands.
+#[derive(Clone, Debug)]
+pub struct ZoneStatus {
+    /// The apex.
+    pub apex: Name,
+    /// The zone that this one is an alias of.
+    pub alias_of: Option<Name>,
+    /// The file it comes from.
+    pub file: PathBuf,
+    /// The serial served; `None` for a broken zone.
+    pub serial: Option<Serial>,
+    /// Whether it is signed.
+    pub is_signed: bool,
+    /// Owner names with records.
+    pub owners: usize,
+    /// Owner names that health decides about.
+    pub checked_owners: usize,
+    /// Octets of its image.
+    pub octets: usize,
+    /// Unix seconds of the last commit.
+    pub changed_s: u32,
+    /// Unix seconds when the first signature expires.
+    pub earliest_expiry_s: Option<u32>,
+    /// Why it is broken, or why the newest file is not what is served.
+    pub trouble: Option<String>,
+}
+
+/// Figures that the keeper counts up.
+#[derive(Debug, Default)]
+pub struct KeeperFigures {
+    /// Transactions committed.
+    pub commits: AtomicU64,
+    /// Transactions that failed.
+    pub failures: AtomicU64,
+    /// Owners changed by verdicts.
+    pub flips: AtomicU64,
+    /// RRsets signed.
+    pub signatures: AtomicU64,
+    /// Nanoseconds spent in transactions.
+    pub commit_ns: AtomicU64,
+    /// Reloads without an error.
+    pub reloads_good: AtomicU64,
+    /// Reloads with an error.
+    pub reloads_bad: AtomicU64,
+}
+
+impl KeeperFigures {
+    pub(super) fn add(counter: &AtomicU64, value: u64) {
+        counter.fetch_add(value, Ordering::Relaxed);
+    }
+}
+
+/// What others hold of the keeper. Cheap to clone.
+#[derive(Clone)]
+pub struct KeeperHandle {
+    sender: Sender<Command>,
+    wake_pending: Arc<AtomicBool>,
+    pub(super) figures: Arc<KeeperFigures>,
+}
+
+impl KeeperHandle {
+    pub(super) fn new() -> (Self, Receiver<Command>) {
+        let (sender, receiver) = channel();
+        let handle = Self { sender, wake_pending: Arc::default(), figures: Arc::default() };
+        (handle, receiver)
+    }
+
+    /// Tells the keeper that verdicts have changed. Any number of calls before it looks are one message.
+    pub fn verdicts_changed(&self) {
+        if !self.wake_pending.swap(true, Ordering::AcqRel) {
+            self.send(Command::Verdicts);
+        }
+    }
+
+    pub(super) fn verdicts_seen(&self) {
+        self.wake_pending.store(false, Ordering::Release);
+    }
+
+    /// Starts a reload and returns what it did once it is done; blocks, so not for async callers. `None` if the keeper has stopped.
+    pub fn reload_and_wait(&self, remove_missing: bool) -> Option<ReloadSummary> {
+        let (reply, answer) = channel();
+        self.send(Command::Reload { remove_missing, reply: Some(reply) });
+        answer.recv().ok()
+    }
+
+    /// Starts a reload; what it did goes to the log.
+    pub fn reload(&self, remove_missing: bool) {
+        self.send(Command::Reload { remove_missing, reply: None });
+    }
+
+    /// Asks the keeper to stop.
+    pub fn stop(&self) {
+        self.send(Command::Stop);
+    }
+
+    pub(super) fn send(&self, command: Command) {
+        // It fails only when the keeper has stopped, and then nobody can act on it.
+        let _ = self.sender.send(command);
+    }
+
+    /// How every zone stands, by apex; empty if the keeper has stopped. Waits for the commit under way, so not for async callers.
+    pub fn zones(&self) -> Vec<ZoneStatus> {
+        let (reply, answer) = channel();
+        self.send(Command::Zones(reply));
+        answer.recv().unwrap_or_default()
+    }
+
+    /// Counted figures.
+    pub fn figures(&self) -> &KeeperFigures {
+        &self.figures
+    }
+}

@@ -1,0 +1,261 @@
+//! The one writer: it alone publishes. Verdicts, reloads and renewals become transactions, each one swap of the snapshot.
+//!
+//! The keeper runs on a thread of its own, so that no other task's work stands between a verdict and its answer. It
+//! serves verdicts first, then what builders bring, then reloads, then a slice of renewals; whole zones are read, signed and
+//! compiled by builder threads. No fixed delay: what arrives during a commit is the next commit.
+
+mod assemble;
+pub mod build;
+pub mod channel;
+mod comparison;
+mod reload;
+mod serials;
+mod start;
+pub mod targets;
+#[cfg(test)]
+mod tests;
+mod zone_state;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use build::{Workshop, ZoneSource};
+use channel::{Command, KeeperFigures, KeeperHandle, ZoneStatus};
+use serials::Serials;
+pub use start::Starting;
+use tracing::{error, info};
+use zone_state::ZoneState;
+
+use crate::model::diagnostic::Diagnostic;
+use crate::model::name::Name;
+use crate::model::serial::Serial;
+use crate::model::target::{Target, TargetId};
+use crate::snapshot::Snapshot;
+use crate::snapshot::handle::Published;
+use crate::state::StateDir;
+
+/// Owners whose signatures are renewed in one slice, between verdicts.
+const RENEWAL_SLICE: usize = 64;
+/// How long the keeper sleeps when nothing happens: the granularity of renewals.
+const TICK: Duration = Duration::from_millis(1000);
+
+/// What every `watch` receiver of targets is given.
+pub type TargetSet = Arc<Vec<(TargetId, Arc<Target>)>>;
+
+/// Finds the zone sources again at each reload: the configuration may name others by then.
+pub type FindSources =
+    Arc<dyn Fn() -> Result<(Vec<ZoneSource>, Vec<Diagnostic>), Vec<Diagnostic>> + Send + Sync>;
+
+/// What the keeper works with.
+pub struct Tools {
+    /// What builders share.
+    pub workshop: Workshop,
+    /// Where snapshots go.
+    pub published: Arc<Published>,
+    /// Where the target set goes.
+    pub targets: tokio::sync::watch::Sender<TargetSet>,
+    /// The state directory, if there is one.
+    pub state: Option<Arc<StateDir>>,
+    /// Finds the zone sources.
+    pub find_sources: FindSources,
+    /// Unix seconds now; passed in so that clocks can be moved in tests.
+    pub now_s: Arc<dyn Fn() -> u32 + Send + Sync>,
+}
+
+enum Entry {
+    Serving(Box<ZoneState>),
+    Broken { file: PathBuf, reason: String },
+}
+
+/// See the module's documentation.
+struct Keeper {
+    tools: Tools,
+    handle: KeeperHandle,
+    zones: BTreeMap<Name, Entry>,
+    serials: Serials,
+    /// Targets whose verdicts changed while a builder was at work: what it selected must be selected again.
+    changed_during_build: Option<Vec<TargetId>>,
+    next_reload: Option<(bool, Option<std::sync::mpsc::Sender<channel::ReloadSummary>>)>,
+    /// Targets of transactions that failed, tried again at the next tick.
+    failed_targets: Vec<TargetId>,
+}
+
+impl Keeper {
+    fn run(mut self, receiver: &Receiver<Command>) {
+        loop {
+            let mut first = match receiver.recv_timeout(TICK) {
+                Ok(command) => Some(command),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            let is_tick = first.is_none();
+            let mut others = Vec::new();
+            while let Some(command) = first.take().or_else(|| receiver.try_recv().ok()) {
+                others.push(command);
+            }
+            self.handle.verdicts_seen();
+            self.apply_verdicts(is_tick);
+            let mut stop = false;
+            for command in others {
+                match command {
+                    Command::Verdicts => {}
+                    Command::Zones(reply) => {
+                        // Whoever asked may have gone.
+                        let _ =
+                            reply.send(self.zones.iter().map(|(apex, entry)| status(apex, entry)).collect());
+                    }
+                    Command::Built(built) => self.install(*built),
+                    Command::Reload { remove_missing, reply } => self.reload(remove_missing, reply),
+                    Command::Stop => stop = true,
+                }
+            }
+            if stop {
+                break;
+            }
+            self.renew();
+            self.serials.tick(serials_of(&self.zones));
+        }
+        self.save();
+    }
+
+    /// Takes the dirty targets off the board and commits what follows from them, all zones in one swap.
+    fn apply_verdicts(&mut self, is_tick: bool) {
+        let mut dirty = Vec::new();
+        self.tools.workshop.board.drain_dirty(&mut dirty);
+        if is_tick {
+            dirty.append(&mut self.failed_targets);
+        }
+        if dirty.is_empty() {
+            return;
+        }
+        if let Some(changed) = &mut self.changed_during_build {
+            changed.extend_from_slice(&dirty);
+        }
+        self.reselect(&dirty);
+    }
+
+    fn reselect(&mut self, dirty: &[TargetId]) {
+        let board = Arc::clone(&self.tools.workshop.board);
+        self.transact(
+            |zone, now_s| zone.reselect(dirty, &board, now_s),
+            |figures, owners| {
+                KeeperFigures::add(&figures.flips, owners as u64);
+            },
+            dirty,
+        );
+    }
+
+    /// Renews a slice of the signatures that are due.
+    fn renew(&mut self) {
+        self.transact(|zone, now_s| zone.renewals(now_s, RENEWAL_SLICE), |_, _| {}, &[]);
+    }
+
+    /// Runs `jobs` on every served zone, commits each zone that has any, and publishes all of them at once.
+    fn transact(
+        &mut self,
+        mut jobs: impl FnMut(&mut ZoneState, u32) -> Vec<assemble::Job>,
+        count: impl Fn(&KeeperFigures, usize),
+        retry: &[TargetId],
+    ) {
+        let started = Instant::now();
+        let now_s = (self.tools.now_s)();
+        let mut snapshot: Option<Snapshot> = None;
+        for entry in self.zones.values_mut() {
+            let Entry::Serving(zone) = entry else { continue };
+            let jobs = jobs(zone, now_s);
+            if jobs.is_empty() {
+                continue;
+            }
+            match zone.commit(jobs, now_s, self.tools.workshop.threads) {
+                Ok(committed) => {
+                    count(&self.handle.figures, committed.owners);
+                    KeeperFigures::add(&self.handle.figures.signatures, committed.signed as u64);
+                    let next = match &snapshot {
+                        Some(snapshot) => snapshot.with_zone(Arc::clone(&zone.image)),
+                        None => self.tools.published.load().with_zone(Arc::clone(&zone.image)),
+                    };
+                    snapshot = Some(next);
+                }
+                Err(e) => {
+                    KeeperFigures::add(&self.handle.figures.failures, 1);
+                    error!(zone = %zone.apex(), error = %e, "transaction failed; the zone serves what it served before");
+                    self.failed_targets.extend_from_slice(retry);
+                }
+            }
+        }
+        if let Some(snapshot) = snapshot {
+            self.tools.published.publish(snapshot);
+            KeeperFigures::add(&self.handle.figures.commits, 1);
+            KeeperFigures::add(&self.handle.figures.commit_ns, started.elapsed().as_nanos() as u64);
+        }
+    }
+
+    fn publish_targets(&self) {
+        let list = self.tools.workshop.registry.lock().unwrap_or_else(PoisonError::into_inner).list();
+        // Without health there is no receiver, and nothing to tell.
+        let _ = self.tools.targets.send(Arc::new(list));
+    }
+
+    /// Saves what makes a restart cheap and quiet: serials with digests, and signatures.
+    fn save(&mut self) {
+        let Some(state) = self.tools.state.clone() else { return };
+        let serving: Vec<&ZoneState> = serving(&self.zones).collect();
+        let digests = serving.iter().map(|zone| {
+            let mut digest = comparison::ZoneDigest::default();
+            zone.image.owners().for_each(|records| digest.add(&records));
+            (zone.apex().clone(), zone.serial(), digest.finish())
+        });
+        self.serials.close(digests);
+        for zone in &serving {
+            if let Err(e) = start::save_signatures(&state, zone) {
+                error!(zone = %zone.apex(), error = %e, "signatures are not saved: the next start signs everything anew");
+            }
+        }
+        info!(zones = serving.len(), "state saved");
+    }
+}
+
+fn serving(zones: &BTreeMap<Name, Entry>) -> impl Iterator<Item = &ZoneState> {
+    zones.values().filter_map(|entry| match entry {
+        Entry::Serving(zone) => Some(&**zone),
+        Entry::Broken { .. } => None,
+    })
+}
+
+fn serials_of(zones: &BTreeMap<Name, Entry>) -> impl Iterator<Item = (Name, Serial)> {
+    serving(zones).map(|zone| (zone.apex().clone(), zone.serial()))
+}
+
+fn status(apex: &Name, entry: &Entry) -> ZoneStatus {
+    match entry {
+        Entry::Serving(zone) => ZoneStatus {
+            apex: apex.clone(),
+            alias_of: zone.alias_of.clone(),
+            file: zone.file.clone(),
+            serial: Some(zone.serial()),
+            is_signed: zone.signer.is_some(),
+            owners: zone.image.size().owners,
+            checked_owners: zone.checked.len(),
+            octets: zone.image.size().bytes,
+            changed_s: zone.changed_s,
+            earliest_expiry_s: zone.earliest_expiry_s(),
+            trouble: zone.trouble.clone(),
+        },
+        Entry::Broken { file, reason } => ZoneStatus {
+            apex: apex.clone(),
+            alias_of: None,
+            file: file.clone(),
+            serial: None,
+            is_signed: false,
+            owners: 0,
+            checked_owners: 0,
+            octets: 0,
+            changed_s: 0,
+            earliest_expiry_s: None,
+            trouble: Some(reason.clone()),
+        },
+    }
+}

@@ -1,0 +1,334 @@
+//! Reading zone files again while serving: a builder thread does the work, the keeper installs what it brings.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, PoisonError};
+
+use tracing::{error, info, warn};
+
+use super::build::{Earlier, Reading, Workshop, ZoneSource, compile, read, refuse_twins, release};
+use super::channel::{Built, BuiltZone, Change, Command, KeeperFigures, OwnerCounts, ReloadSummary};
+use super::zone_state::ZoneState;
+use super::{Entry, FindSources, Keeper};
+use crate::model::diagnostic::Diagnostic;
+use crate::model::name::Name;
+use crate::snapshot::{Snapshot, ZoneImage};
+
+impl Keeper {
+    /// Starts a builder, or notes the wish if one is at work.
+    pub(super) fn reload(&mut self, remove_missing: bool, reply: Option<Sender<ReloadSummary>>) {
+        if self.changed_during_build.is_some() {
+            self.next_reload = Some((remove_missing, reply));
+            return;
+        }
+        self.changed_during_build = Some(Vec::new());
+        let builder = Builder {
+            workshop: self.tools.workshop.clone(),
+            find_sources: Arc::clone(&self.tools.find_sources),
+            served: self.served_images(),
+            signed: self.signed_zones(),
+            saved: self.serials.saved(),
+            now_s: (self.tools.now_s)(),
+        };
+        let handle = self.handle.clone();
+        let spawned = std::thread::Builder::new().name("builder".into()).spawn({
+            let reply = reply.clone();
+            move || handle.send(Command::Built(Box::new(builder.build(remove_missing, reply))))
+        });
+        if let Err(e) = spawned {
+            self.changed_during_build = None;
+            let problem = Diagnostic::error(Path::new("reload"), format!("no thread could be started: {e}"));
+            error!(error = %e, "reload failed: no thread could be started");
+            answer(reply, ReloadSummary { diagnostics: vec![problem], ..ReloadSummary::default() });
+        }
+    }
+
+    fn served_images(&self) -> HashMap<Name, Arc<ZoneImage>> {
+        let serving = self.zones.iter().filter_map(|(apex, entry)| match entry {
+            Entry::Serving(zone) => Some((apex.clone(), Arc::clone(&zone.image))),
+            Entry::Broken { .. } => None,
+        });
+        serving.collect()
+    }
+
+    fn signed_zones(&self) -> HashSet<Name> {
+        let now = self
+            .zones
+            .iter()
+            .filter(|(_, entry)| matches!(entry, Entry::Serving(zone) if zone.signer.is_some()));
+        now.map(|(apex, _)| apex.clone()).collect()
+    }
+
+    /// Puts what a builder brought into service as one swap. What is broken or gone keeps its old zone.
+    pub(super) fn install(&mut self, built: Built) {
+        let Built { mut summary, sources, readings, zones, reply, remove_missing } = built;
+        let changed = self.changed_during_build.take().unwrap_or_default();
+        let now_s = (self.tools.now_s)();
+        if let Some(sources) = sources {
+            self.keep_or_remove(&sources, &readings, remove_missing, &mut summary);
+            for zone in zones {
+                match zone {
+                    BuiltZone::Good(zone) => self.install_zone(*zone, &changed, now_s, &mut summary),
+                    BuiltZone::Failed { apex, file, error } => {
+                        let problem = Diagnostic::error(&file, format!("{apex}: {error}"));
+                        self.keep_with_trouble(&apex, &file, problem.to_string(), &mut summary);
+                        summary.diagnostics.push(problem);
+                    }
+                }
+            }
+            self.publish_zones();
+            self.publish_targets();
+        }
+        self.report(&summary);
+        answer(reply, summary);
+        if let Some((remove_missing, reply)) = self.next_reload.take() {
+            self.reload(remove_missing, reply);
+        }
+    }
+
+    fn install_zone(
+        &mut self,
+        mut zone: ZoneState,
+        changed: &[super::TargetId],
+        now_s: u32,
+        summary: &mut ReloadSummary,
+    ) {
+        let apex = zone.apex().clone();
+        let old = self.zones.remove(&apex);
+        let mut change = Change::Added;
+        let mut old_targets = Vec::new();
+        if let Some(Entry::Serving(mut old)) = old {
+            let same = Arc::ptr_eq(&old.image, &zone.image);
+            change = if same || zone.difference == OwnerCounts::default() {
+                Change::Unchanged
+            } else {
+                Change::Changed
+            };
+            zone.succeed(&mut old);
+            old_targets = old.held_targets();
+        }
+        summary.note(&apex, change, zone.difference);
+        self.tools.workshop.note_signed(&apex, zone.signer.is_some());
+        let jobs = zone.reselect(changed, &self.tools.workshop.board, now_s);
+        match zone.commit_after_install(jobs, now_s, self.tools.workshop.threads) {
+            Ok(committed) => KeeperFigures::add(&self.handle.figures.signatures, committed.signed as u64),
+            Err(e) => {
+                // The image as it was built is sound; only the newest verdicts are missing, and are tried again.
+                error!(zone = %apex, error = %e, "verdicts since the reload began are not served yet");
+                self.failed_targets.extend_from_slice(changed);
+            }
+        }
+        self.zones.insert(apex, Entry::Serving(Box::new(zone)));
+        release(&self.tools.workshop, old_targets);
+    }
+
+    /// Deals with zones that no good reading covers.
+    fn keep_or_remove(
+        &mut self,
+        sources: &[PathBuf],
+        readings: &[Reading],
+        remove_missing: bool,
+        summary: &mut ReloadSummary,
+    ) {
+        let good: HashSet<&Name> = readings.iter().filter(|r| r.is_good()).flat_map(|r| &r.apexes).collect();
+        let broken: HashMap<&Path, &Reading> =
+            readings.iter().filter(|r| !r.is_good()).map(|r| (r.file.as_path(), r)).collect();
+        let uncovered: Vec<(Name, PathBuf)> = self
+            .zones
+            .iter()
+            .filter(|(apex, _)| !good.contains(apex))
+            .map(|(apex, entry)| (apex.clone(), entry.file().to_owned()))
+            .collect();
+        for (apex, file) in uncovered {
+            if let Some(reading) = broken.get(file.as_path()) {
+                let reason = first_error(&reading.diagnostics);
+                self.keep_with_trouble(&apex, &file, reason, summary);
+            } else if sources.contains(&file) || remove_missing {
+                // The file is there and no longer names this zone, or the zone was given up by hand.
+                self.remove_zone(&apex, summary);
+            } else {
+                warn!(zone = %apex, file = %file.display(), "the zone file is gone; its last zone is still served");
+                let reason =
+                    "the zone file is gone; `hale reload --remove-missing` stops serving the zone".to_owned();
+                self.keep_with_trouble(&apex, &file, reason, summary);
+            }
+        }
+        for reading in broken.values() {
+            for apex in reading.apexes.iter().filter(|apex| !good.contains(apex)) {
+                if !self.zones.contains_key(apex) {
+                    let reason = first_error(&reading.diagnostics);
+                    self.keep_with_trouble(apex, &reading.file, reason, summary);
+                }
+            }
+        }
+    }
+
+    fn keep_with_trouble(&mut self, apex: &Name, file: &Path, reason: String, summary: &mut ReloadSummary) {
+        match self.zones.get_mut(apex) {
+            Some(Entry::Serving(zone)) => {
+                zone.trouble = Some(reason);
+                summary.note(apex, Change::Kept, OwnerCounts::default());
+            }
+            _ => {
+                self.zones.insert(apex.clone(), Entry::Broken { file: file.to_owned(), reason });
+                summary.note(apex, Change::Broken, OwnerCounts::default());
+            }
+        }
+    }
+
+    fn remove_zone(&mut self, apex: &Name, summary: &mut ReloadSummary) {
+        if let Some(Entry::Serving(zone)) = self.zones.remove(apex) {
+            release(&self.tools.workshop, zone.held_targets());
+        }
+        summary.note(apex, Change::Removed, OwnerCounts::default());
+    }
+
+    /// Publishes every zone as it stands, if that differs from the snapshot.
+    pub(super) fn publish_zones(&mut self) {
+        let before = self.tools.published.load();
+        let gone: Vec<Name> = before
+            .zones()
+            .map(|zone| zone.apex.clone())
+            .filter(|apex| !self.zones.contains_key(apex))
+            .collect();
+        let mut next: Option<Snapshot> = None;
+        for apex in &gone {
+            next = Some(next.as_ref().unwrap_or(&before).without_zone(apex));
+        }
+        for (apex, entry) in &self.zones {
+            let base = next.as_ref().unwrap_or(&before);
+            let published = base.zone(apex);
+            match entry {
+                Entry::Serving(zone) => {
+                    if !published.and_then(|z| z.image).is_some_and(|image| Arc::ptr_eq(image, &zone.image)) {
+                        next = Some(base.with_zone(Arc::clone(&zone.image)));
+                    }
+                }
+                Entry::Broken { .. } => {
+                    if published.is_none_or(|z| z.image.is_some()) {
+                        next = Some(base.with_broken_zone(apex.clone()));
+                    }
+                }
+            }
+        }
+        if let Some(next) = next {
+            self.tools.published.publish(next);
+        }
+    }
+
+    fn report(&self, summary: &ReloadSummary) {
+        for diagnostic in &summary.diagnostics {
+            if diagnostic.is_error() {
+                error!("{diagnostic}");
+            } else {
+                warn!("{diagnostic}");
+            }
+        }
+        let figures = &self.handle.figures;
+        KeeperFigures::add(if summary.is_good() { &figures.reloads_good } else { &figures.reloads_bad }, 1);
+        info!(
+            changed = summary.count(Change::Changed),
+            added = summary.count(Change::Added),
+            unchanged = summary.count(Change::Unchanged),
+            removed = summary.count(Change::Removed),
+            kept = summary.count(Change::Kept),
+            broken = summary.count(Change::Broken),
+            "zones reloaded"
+        );
+    }
+}
+
+fn answer(reply: Option<Sender<ReloadSummary>>, summary: ReloadSummary) {
+    if let Some(reply) = reply {
+        // Whoever asked may have gone.
+        let _ = reply.send(summary);
+    }
+}
+
+fn first_error(diagnostics: &[Diagnostic]) -> String {
+    let first = diagnostics.iter().find(|d| d.is_error());
+    first.map_or_else(|| "unreadable".to_owned(), ToString::to_string)
+}
+
+impl Entry {
+    fn file(&self) -> &Path {
+        match self {
+            Self::Serving(zone) => &zone.file,
+            Self::Broken { file, .. } => file,
+        }
+    }
+}
+
+/// What a builder thread takes along.
+struct Builder {
+    workshop: Workshop,
+    find_sources: FindSources,
+    served: HashMap<Name, Arc<ZoneImage>>,
+    signed: HashSet<Name>,
+    saved: HashMap<Name, super::build::SavedSerial>,
+    now_s: u32,
+}
+
+impl Builder {
+    fn build(self, remove_missing: bool, reply: Option<Sender<ReloadSummary>>) -> Built {
+        let mut summary = ReloadSummary::default();
+        let sources = match (self.find_sources)() {
+            Ok((sources, warnings)) => {
+                summary.diagnostics.extend(warnings);
+                sources
+            }
+            Err(errors) => {
+                summary.diagnostics = errors;
+                return Built {
+                    summary,
+                    sources: None,
+                    readings: Vec::new(),
+                    zones: Vec::new(),
+                    reply,
+                    remove_missing,
+                };
+            }
+        };
+        let mut readings = read_all(&sources, &self.workshop, &|apex| self.signed.contains(apex));
+        let mut zones = Vec::new();
+        for reading in &mut readings {
+            summary.diagnostics.extend(reading.diagnostics.iter().cloned());
+            for layout in std::mem::take(&mut reading.layouts) {
+                let (apex, file) = (layout.desired.apex.clone(), layout.file.clone());
+                let earlier = match self.served.get(&apex) {
+                    Some(image) => Earlier::Image(image),
+                    None => Earlier::Saved {
+                        signatures: std::cell::RefCell::default(),
+                        serial: self.saved.get(&apex).copied().unwrap_or_default(),
+                    },
+                };
+                zones.push(match compile(layout, &earlier, &self.workshop, self.now_s) {
+                    Ok(zone) => BuiltZone::Good(Box::new(zone)),
+                    Err((targets, error)) => {
+                        release(&self.workshop, targets);
+                        BuiltZone::Failed { apex, file, error }
+                    }
+                });
+            }
+        }
+        let sources = sources.iter().map(|s| s.label().to_owned()).collect();
+        Built { summary, sources: Some(sources), readings, zones, reply, remove_missing }
+    }
+}
+
+/// Reads all sources; of two that name the same zone the later one is refused.
+pub(super) fn read_all(
+    sources: &[ZoneSource],
+    workshop: &Workshop,
+    is_signed: &dyn Fn(&Name) -> bool,
+) -> Vec<Reading> {
+    let mut readings: Vec<Reading> = sources.iter().map(|source| read(source, workshop, is_signed)).collect();
+    refuse_twins(&mut readings, workshop);
+    readings
+}
+
+/// Locks what a panic elsewhere may have poisoned: the registry's own invariants hold between any two of its calls.
+pub(super) fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

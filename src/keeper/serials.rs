@@ -1,0 +1,207 @@
+//! Serials that never go back, restarts included, without a disk on the way of a flip.
+//!
+//! A range of serials is reserved on disk ahead of use; a crash goes on after the range. Stopping in good order narrows the
+//! range to the serial served and notes a digest of the zone, so that a restart with the same data keeps its serial.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tracing::error;
+
+use super::build::SavedSerial;
+use crate::model::name::Name;
+use crate::model::serial::Serial;
+use crate::state::{StateDir, Stored};
+
+/// File in the state directory.
+const FILE: &str = "zones.json";
+/// Form of the file.
+const VERSION: u32 = 1;
+/// Serials reserved at once: an hour of one change a second.
+const RESERVE: u32 = 3600;
+/// The range is extended when fewer are left, long before it ends.
+const EXTEND_BELOW: u32 = 1800;
+
+/// What is kept of a zone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept {
+    /// No serial after this one is served.
+    reserved: u32,
+    /// Digest of what was served under `reserved`, in hexadecimal; only after an orderly stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
+}
+
+/// See the module's documentation.
+pub(super) struct Serials {
+    state: Option<Arc<StateDir>>,
+    zones: BTreeMap<String, Kept>,
+    writer: Option<Writer>,
+}
+
+/// Writes the file on a thread of its own; the newest version wins.
+struct Writer {
+    sender: Sender<Vec<u8>>,
+    failed: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Writer {
+    fn start(state: Arc<StateDir>) -> Option<Self> {
+        let (sender, receiver) = channel::<Vec<u8>>();
+        let failed = Arc::new(AtomicBool::new(false));
+        let thread = std::thread::Builder::new().name("serials".into()).spawn({
+            let failed = Arc::clone(&failed);
+            move || {
+                while let Ok(mut version) = receiver.recv() {
+                    while let Ok(newer) = receiver.try_recv() {
+                        version = newer;
+                    }
+                    if let Err(e) = state.write_blob(FILE, VERSION, &version) {
+                        error!(error = %e, "serials are not saved: a crash now could repeat one");
+                        failed.store(true, Ordering::Release);
+                        // A full disk stays full for a while; the next tick tries again.
+                        std::thread::sleep(Duration::from_secs(1));
+                    }
+                }
+            }
+        });
+        match thread {
+            Ok(thread) => Some(Self { sender, failed, thread }),
+            Err(e) => {
+                error!(error = %e, "serials are saved at the stop only: no thread could be started");
+                None
+            }
+        }
+    }
+
+    fn write(&self, version: Vec<u8>) {
+        // The thread ends only with this struct.
+        let _ = self.sender.send(version);
+    }
+
+    fn finish(self) {
+        drop(self.sender);
+        if self.thread.join().is_err() {
+            error!("the thread that saves serials has panicked");
+        }
+    }
+}
+
+impl Serials {
+    /// Reads what an earlier run left. A file that cannot be used is reported and counts as absent.
+    pub(super) fn open(state: Option<Arc<StateDir>>) -> Self {
+        let mut zones = BTreeMap::new();
+        if let Some(state) = &state {
+            match state.read_blob(FILE, VERSION) {
+                Ok(Stored::Good(octets)) => match serde_json::from_slice(&octets) {
+                    Ok(saved) => zones = saved,
+                    Err(e) => {
+                        error!(error = %e, "saved serials cannot be read; serials go on from the clock")
+                    }
+                },
+                Ok(Stored::Absent) => {}
+                Ok(Stored::SetAside(problem)) => error!("{problem}; serials go on from the clock"),
+                Err(e) => error!("{e}; serials go on from the clock"),
+            }
+        }
+        let writer = state.as_ref().and_then(|state| Writer::start(Arc::clone(state)));
+        Self { state, zones, writer }
+    }
+
+    /// What is known of each zone from an earlier run.
+    pub(super) fn saved(&self) -> HashMap<Name, SavedSerial> {
+        let parsed = self.zones.iter().filter_map(|(zone, kept)| {
+            let digest = kept.digest.as_deref().and_then(from_hex);
+            Some((
+                Name::parse_absolute(zone).ok()?,
+                SavedSerial { last: Some(Serial(kept.reserved)), digest },
+            ))
+        });
+        parsed.collect()
+    }
+
+    /// Reserves ahead for zones that come near the end of their range. Does not wait for the disk.
+    pub(super) fn tick(&mut self, serving: impl Iterator<Item = (Name, Serial)>) {
+        let mut is_changed = self.writer.as_ref().is_some_and(|w| w.failed.swap(false, Ordering::AcqRel));
+        for (apex, serial) in serving {
+            is_changed |= self.extend(&apex, serial);
+        }
+        if is_changed {
+            if let Some(writer) = &self.writer {
+                writer.write(self.encode());
+            }
+        }
+    }
+
+    /// As [`Serials::tick`], and waits: nothing may be served before its serial is reserved.
+    pub(super) fn reserve_now(&mut self, serving: impl Iterator<Item = (Name, Serial)>) {
+        let mut is_changed = false;
+        for (apex, serial) in serving {
+            is_changed |= self.extend(&apex, serial);
+        }
+        if is_changed {
+            self.write_now();
+        }
+    }
+
+    fn extend(&mut self, apex: &Name, serial: Serial) -> bool {
+        // No String is made for a zone that needs nothing, which is nearly always.
+        let kept = self.zones.entry(apex.to_string()).or_default();
+        let left = kept.reserved.wrapping_sub(serial.0);
+        if kept.digest.is_none() && (EXTEND_BELOW..=RESERVE).contains(&left) {
+            return false;
+        }
+        kept.reserved = serial.0.wrapping_add(RESERVE);
+        kept.digest = None;
+        true
+    }
+
+    /// Narrows every range to what is served, with its digest: an orderly stop. If that cannot be written, the ranges on disk
+    /// still hold.
+    pub(super) fn close(&mut self, zones: impl Iterator<Item = (Name, Serial, [u8; 32])>) {
+        for (apex, serial, digest) in zones {
+            let kept = self.zones.entry(apex.to_string()).or_default();
+            kept.reserved = serial.0;
+            kept.digest = Some(to_hex(&digest));
+        }
+        // The writer's queue must not overtake this.
+        if let Some(writer) = self.writer.take() {
+            writer.finish();
+        }
+        self.write_now();
+    }
+
+    fn write_now(&self) {
+        if let Some(state) = &self.state {
+            if let Err(e) = state.write_blob(FILE, VERSION, &self.encode()) {
+                error!(error = %e, "serials are not saved: a crash now could repeat one");
+            }
+        }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        // Maps of strings and numbers always encode.
+        serde_json::to_vec_pretty(&self.zones).unwrap_or_default()
+    }
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn from_hex(text: &str) -> Option<[u8; 32]> {
+    let mut out = [0; 32];
+    if text.len() != 64 {
+        return None;
+    }
+    for (i, byte) in out.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok()?;
+    }
+    Some(out)
+}

@@ -1,0 +1,172 @@
+//! Starting: read every zone, let the first probes run, then select, sign, compile and publish all of them at once.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tracing::{error, warn};
+
+use super::build::{Earlier, Reading, ZoneSource, compile, release};
+use super::channel::{Command, KeeperFigures, KeeperHandle};
+use super::reload::{lock, read_all};
+use super::serials::Serials;
+use super::zone_state::ZoneState;
+use super::{Entry, Keeper, Tools};
+use crate::dnssec::cache::SignatureCache;
+use crate::model::diagnostic::Diagnostic;
+use crate::model::name::Name;
+use crate::state::{StateDir, StateError, Stored};
+
+/// Form of the signature files.
+const SIGNATURES_VERSION: u32 = 1;
+
+/// Zones that are read; their targets are known, and nothing is served yet.
+pub struct Starting {
+    tools: Tools,
+    serials: Serials,
+    readings: Vec<Reading>,
+    handle: KeeperHandle,
+    receiver: std::sync::mpsc::Receiver<Command>,
+}
+
+impl Starting {
+    /// Reads all sources and publishes the targets, so that probing can begin.
+    pub fn read(tools: Tools, sources: &[ZoneSource]) -> Self {
+        let serials = Serials::open(tools.state.clone());
+        let readings = read_all(sources, &tools.workshop, &|_| false);
+        let (handle, receiver) = KeeperHandle::new();
+        let starting = Self { tools, serials, readings, handle, receiver };
+        let list = lock(&starting.tools.workshop.registry).list();
+        // Without health there is no receiver, and nothing to tell.
+        let _ = starting.tools.targets.send(Arc::new(list));
+        starting
+    }
+
+    /// Errors and warnings of all zone files.
+    pub fn diagnostics(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.readings.iter().flat_map(|reading| &reading.diagnostics)
+    }
+
+    /// How many zone files can be served, and how many there are.
+    pub fn good_of_all(&self) -> (usize, usize) {
+        (self.readings.iter().filter(|r| r.is_good()).count(), self.readings.len())
+    }
+
+    /// The handle of the keeper to come, to wake it by.
+    pub fn handle(&self) -> &KeeperHandle {
+        &self.handle
+    }
+
+    /// Compiles every zone by the verdicts there are, publishes them, and starts the keeper's thread.
+    ///
+    /// # Errors
+    /// The thread could not be started.
+    pub fn serve(self) -> std::io::Result<(KeeperHandle, JoinHandle<()>)> {
+        let Self { tools, mut serials, readings, handle, receiver } = self;
+        // Verdicts are read from here on; one that changes later sets its bit again.
+        tools.workshop.board.drain_dirty(&mut Vec::new());
+        let mut zones = BTreeMap::new();
+        for reading in readings {
+            compile_reading(reading, &tools, &mut serials, &handle, &mut zones);
+        }
+        serials.reserve_now(super::serials_of(&zones));
+        let mut keeper = Keeper {
+            tools,
+            handle: handle.clone(),
+            zones,
+            serials,
+            changed_during_build: None,
+            next_reload: None,
+            failed_targets: Vec::new(),
+        };
+        keeper.publish_zones();
+        let thread =
+            std::thread::Builder::new().name("keeper".into()).spawn(move || keeper.run(&receiver))?;
+        Ok((handle, thread))
+    }
+}
+
+fn compile_reading(
+    reading: Reading,
+    tools: &Tools,
+    serials: &mut Serials,
+    handle: &KeeperHandle,
+    zones: &mut BTreeMap<Name, Entry>,
+) {
+    let now_s = (tools.now_s)();
+    if !reading.is_good() {
+        let first = reading.diagnostics.iter().find(|d| d.is_error());
+        let reason = first.map(ToString::to_string).unwrap_or_default();
+        for apex in reading.apexes {
+            zones.insert(apex, Entry::Broken { file: reading.file.clone(), reason: reason.clone() });
+        }
+        return;
+    }
+    let saved = serials.saved();
+    for layout in reading.layouts {
+        let (apex, file) = (layout.desired.apex.clone(), layout.file.clone());
+        let signatures = match (&tools.state, &layout.signer) {
+            (Some(state), Some(_)) => load_signatures(state, &apex),
+            _ => SignatureCache::default(),
+        };
+        tools.workshop.note_signed(&apex, layout.signer.is_some());
+        let earlier = Earlier::Saved {
+            signatures: RefCell::new(signatures),
+            serial: saved.get(&apex).copied().unwrap_or_default(),
+        };
+        let entry = match compile(layout, &earlier, &tools.workshop, now_s) {
+            Ok(zone) => Entry::Serving(Box::new(zone)),
+            Err((targets, e)) => {
+                error!(zone = %apex, error = %e, "zone not served");
+                KeeperFigures::add(&handle.figures().failures, 1);
+                release(&tools.workshop, targets);
+                Entry::Broken { file, reason: e.to_string() }
+            }
+        };
+        zones.insert(apex, entry);
+    }
+}
+
+fn signature_file(apex: &Name) -> String {
+    // Presentation format is printable ASCII, but a slash or a leading dot means something to a file system.
+    let name: String = apex.to_string().chars().map(|c| if c == '/' { '_' } else { c }).collect();
+    format!("signatures-{name}bin")
+}
+
+fn load_signatures(state: &StateDir, apex: &Name) -> SignatureCache {
+    let file = signature_file(apex);
+    // All that were served are looked up once, so none may be evicted.
+    let mut cache = SignatureCache::new(usize::MAX);
+    match state.read_blob(&file, SIGNATURES_VERSION) {
+        Ok(Stored::Good(octets)) => {
+            if let Some(problem) = cache.import(&octets, &state.path().join(file)) {
+                warn!("{problem}");
+            }
+        }
+        Ok(Stored::Absent) => {}
+        Ok(Stored::SetAside(problem)) => warn!(zone = %apex, "{problem}; everything is signed anew"),
+        Err(e) => warn!(zone = %apex, "{e}; everything is signed anew"),
+    }
+    cache
+}
+
+/// Saves the signatures that a zone serves and those it may come back to.
+///
+/// # Errors
+/// The file could not be written; an older one still stands.
+pub(super) fn save_signatures(state: &StateDir, zone: &ZoneState) -> Result<(), StateError> {
+    let Some(signer) = &zone.signer else { return Ok(()) };
+    let mut all = SignatureCache::new(usize::MAX);
+    for owner in zone.image.owners() {
+        for served in &owner.rrsets {
+            if let Some(signed) = signer.recall(&served.signatures) {
+                all.insert(signer.digest(&owner.name, &served.rrset), signed);
+            }
+        }
+    }
+    // What it may come back to is in the same form; an export of our own always imports.
+    all.import(&zone.cache.export(), Path::new("signature cache"));
+    state.write_blob(&signature_file(zone.apex()), SIGNATURES_VERSION, &all.export())
+}

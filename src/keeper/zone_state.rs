@@ -1,0 +1,378 @@
+//! One served zone as the keeper holds it: its current image, the owners that health decides about, keys and schedule.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::assemble::{Assembled, Job, assemble_all, nsec_over, plain};
+use super::channel::OwnerCounts;
+use crate::config::Order;
+use crate::dnssec::cache::SignatureCache;
+use crate::dnssec::denial;
+use crate::dnssec::schedule::Schedule;
+use crate::dnssec::sign::{SignError, Signer};
+use crate::model::board::VerdictBoard;
+use crate::model::name::Name;
+use crate::model::rrset::{RdataSet, Rrset};
+use crate::model::rrtype::RrType;
+use crate::model::serial::Serial;
+use crate::model::target::{TargetId, Verdict};
+use crate::snapshot::ZoneImage;
+use crate::snapshot::image::{Note, OwnerRecords, ServedRrset};
+use crate::snapshot::{ImageError, ZoneDraft};
+use crate::zone::desired::{Checked, Place, Soa};
+use crate::zone::select::{Reason, Selection, select};
+use crate::zone::serial;
+
+/// An owner whose addresses health decides about.
+#[derive(Debug)]
+pub(super) struct CheckedOwner {
+    /// What was configured.
+    pub(super) checked: Box<Checked>,
+    /// The board number of each endpoint's target.
+    pub(super) targets: Box<[Option<TargetId>]>,
+    /// Below a cut: served as glue, never signed.
+    pub(super) place: Place,
+    /// What was served when an address was last up.
+    pub(super) last_good: Option<Vec<IpAddr>>,
+}
+
+impl CheckedOwner {
+    /// What is served by the present verdicts. Remembers it if it is good.
+    pub(super) fn select(&mut self, board: &VerdictBoard) -> Selection {
+        let verdict = |i: usize| self.targets[i].map_or(Verdict::Up, |id| board.get(id));
+        let selection = select(&self.checked, verdict, self.last_good.as_deref());
+        if let Some(good) = selection.good_addresses() {
+            self.last_good = Some(good);
+        }
+        selection
+    }
+
+    /// A selection in the form that is compiled.
+    pub(super) fn served(&self, selection: &Selection) -> Vec<ServedRrset> {
+        let note = match selection.reason {
+            Reason::Healthy | Reason::Nothing => Note::None,
+            Reason::ServingAll => Note::AllDownServingAll,
+            Reason::LastGood => Note::Stale,
+            Reason::Fallback => Note::Fallback,
+        };
+        let rotate = self.checked.order == Order::Rotate;
+        let rrsets = selection.rrsets.iter().cloned();
+        rrsets.map(|rrset| ServedRrset { rrset, signatures: RdataSet::default(), rotate, note }).collect()
+    }
+}
+
+/// Why a transaction did not commit. The zone serves what it served before.
+#[derive(Debug)]
+pub(super) enum TransactionError {
+    /// A key did not sign.
+    Sign(SignError),
+    /// What would be served does not fit a message.
+    Image(ImageError),
+}
+
+impl std::fmt::Display for TransactionError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sign(e) => e.fmt(f),
+            Self::Image(e) => e.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for TransactionError {}
+
+impl From<SignError> for TransactionError {
+    fn from(e: SignError) -> Self {
+        Self::Sign(e)
+    }
+}
+
+impl From<ImageError> for TransactionError {
+    fn from(e: ImageError) -> Self {
+        Self::Image(e)
+    }
+}
+
+/// What a transaction did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Committed {
+    /// Owners whose records changed, the apex for its SOA not counted.
+    pub(super) owners: usize,
+    /// RRsets signed anew.
+    pub(super) signed: usize,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct ZoneState {
+    /// The zone file, or the label of what stands in its place.
+    pub(super) file: PathBuf,
+    /// The zone that this one is an alias of.
+    pub(super) alias_of: Option<Name>,
+    /// The SOA record but for its serial.
+    pub(super) soa: Soa,
+    /// Keys and validity; `None` in an unsigned zone.
+    pub(super) signer: Option<Arc<Signer>>,
+    /// Owners that health decides about.
+    pub(super) checked: HashMap<Name, CheckedOwner>,
+    /// Which owners an answer of a target concerns.
+    pub(super) dependents: HashMap<TargetId, Vec<Name>>,
+    /// When signatures are renewed.
+    pub(super) schedule: Schedule,
+    /// Signatures of states that owners may come back to.
+    pub(super) cache: SignatureCache,
+    /// What is published.
+    pub(super) image: Arc<ZoneImage>,
+    /// The newest serial ever served; the image's own, but while a reload replaces a zone that went on changing.
+    pub(super) floor: Serial,
+    /// How it differed from what was served when it was built.
+    pub(super) difference: OwnerCounts,
+    /// Unix seconds of the last commit.
+    pub(super) changed_s: u32,
+    /// Why the newest file or keys are not what is served.
+    pub(super) trouble: Option<String>,
+}
+
+impl ZoneState {
+    /// The apex.
+    pub(super) fn apex(&self) -> &Name {
+        self.image.apex()
+    }
+
+    /// The serial that is served.
+    pub(super) fn serial(&self) -> Serial {
+        self.image.serial()
+    }
+
+    /// When the first signature expires, to the granularity of the schedule.
+    pub(super) fn earliest_expiry_s(&self) -> Option<u32> {
+        Some(self.schedule.next_due_s()?.saturating_add(self.signer.as_ref()?.refresh_s()))
+    }
+
+    /// Selects the owners of these targets again; a job for each whose records differ from what is served.
+    pub(super) fn reselect(&mut self, targets: &[TargetId], board: &VerdictBoard, now_s: u32) -> Vec<Job> {
+        let mut seen: HashSet<&Name> = HashSet::new();
+        let mut jobs = Vec::new();
+        for name in targets.iter().filter_map(|id| self.dependents.get(id)).flatten() {
+            if !seen.insert(name) {
+                continue;
+            }
+            let Some(owner) = self.checked.get_mut(name) else { continue };
+            let selection = owner.select(board);
+            let Some(before) = self.image.owner(name) else { continue };
+            if let Some(job) =
+                changed_job(owner, &selection, before, self.signer.as_deref(), &mut self.cache, now_s)
+            {
+                jobs.push(job);
+            }
+        }
+        jobs
+    }
+
+    /// Jobs that renew the signatures due at `now_s`, for at most `most` owners.
+    pub(super) fn renewals(&mut self, now_s: u32, most: usize) -> Vec<Job> {
+        let due = self.schedule.take_due(now_s, most);
+        let apex = self.image.apex();
+        let jobs = due.iter().filter_map(|name| self.image.owner(name)).map(|before| {
+            // Only authoritative owners have signatures; at a cut DS and NSEC are signed and NS is not.
+            let is_cut = before.name != *apex && before.rrsets.iter().any(|r| r.rrset.rtype == RrType::NS);
+            let place = if is_cut { Place::Cut } else { Place::Authoritative };
+            unchanged_job(before, place)
+        });
+        jobs.collect()
+    }
+
+    /// Commits jobs as one transaction under a new serial: signs, compiles, and swaps this state's image. The caller publishes it.
+    ///
+    /// # Errors
+    /// Signing or compiling failed; nothing has changed.
+    pub(super) fn commit(
+        &mut self,
+        mut jobs: Vec<Job>,
+        now_s: u32,
+        threads: usize,
+    ) -> Result<Committed, TransactionError> {
+        let owners = jobs.len();
+        if jobs.iter().any(|job| job.changes_data) {
+            self.add_soa(&mut jobs, serial::next(self.floor, now_s));
+        }
+        let replaced: Vec<(Name, Vec<ServedRrset>)> = self.worth_remembering(&jobs);
+        let assembled = assemble_all(jobs, self.signer.as_deref(), now_s, threads)?;
+        let mut draft = ZoneDraft::from_image(&self.image);
+        for one in &assembled {
+            draft.put(&one.records)?;
+        }
+        self.image = Arc::new(draft.finish()?);
+        self.floor = self.serial();
+        self.changed_s = now_s;
+        if let Some(signer) = &self.signer {
+            for (name, served) in
+                replaced.iter().flat_map(|(name, rrsets)| rrsets.iter().map(move |r| (name, r)))
+            {
+                if let Some(signed) = signer.recall(&served.signatures) {
+                    self.cache.insert(signer.digest(name, &served.rrset), signed);
+                }
+            }
+        }
+        self.note_due(&assembled);
+        Ok(Committed { owners, signed: assembled.iter().map(|a| a.signed).sum() })
+    }
+
+    /// Takes over from the version that was served while this one was built.
+    pub(super) fn succeed(&mut self, old: &mut Self) {
+        self.cache = std::mem::take(&mut old.cache);
+        self.floor = old.floor;
+        if Arc::ptr_eq(&self.image, &old.image) {
+            self.changed_s = old.changed_s;
+        }
+        for (name, owner) in &mut self.checked {
+            if let Some(before) = old.checked.get_mut(name) {
+                owner.last_good = owner.last_good.take().or(before.last_good.take());
+            }
+        }
+    }
+
+    /// As [`ZoneState::commit`], for a zone that has just been built: its serial must come after whatever was served meanwhile.
+    ///
+    /// # Errors
+    /// As [`ZoneState::commit`].
+    pub(super) fn commit_after_install(
+        &mut self,
+        mut jobs: Vec<Job>,
+        now_s: u32,
+        threads: usize,
+    ) -> Result<Committed, TransactionError> {
+        let is_behind = self.serial() != self.floor && !self.serial().is_after(self.floor);
+        if is_behind {
+            jobs.extend(self.image.owner(self.image.apex()).map(|apex| unchanged_job(apex, Place::Apex)));
+        } else {
+            self.floor = self.serial();
+        }
+        if jobs.is_empty() { Ok(Committed::default()) } else { self.commit(jobs, now_s, threads) }
+    }
+
+    /// The targets it holds.
+    pub(super) fn held_targets(&self) -> Vec<TargetId> {
+        self.checked.values().flat_map(|owner| owner.targets.iter().flatten().copied()).collect()
+    }
+
+    /// Puts a new SOA record into the apex's job, which is made if there is none.
+    fn add_soa(&self, jobs: &mut Vec<Job>, serial: Serial) {
+        let apex = self.apex();
+        let position = match jobs.iter().position(|job| job.name == *apex) {
+            Some(i) => i,
+            None => {
+                let before = self.image.owner(apex);
+                jobs.extend(before.map(|before| unchanged_job(before, Place::Apex)));
+                jobs.len().saturating_sub(1)
+            }
+        };
+        if let Some(job) = jobs.get_mut(position) {
+            job.place = Place::Apex;
+            job.rrsets.retain(|r| r.rrset.rtype != RrType::SOA);
+            job.rrsets.push(plain(soa_rrset(&self.soa, serial)));
+        }
+    }
+
+    /// Signatures of checked owners that this commit replaces: the owner may flap back to them.
+    fn worth_remembering(&self, jobs: &[Job]) -> Vec<(Name, Vec<ServedRrset>)> {
+        let checked = jobs.iter().filter(|job| self.checked.contains_key(&job.name));
+        let replaced = checked.map(|job| {
+            let is_gone = |r: &&ServedRrset| {
+                !r.signatures.is_empty()
+                    && r.rrset.rtype != RrType::SOA
+                    && !job.rrsets.iter().any(|new| new.rrset == r.rrset)
+            };
+            (job.name.clone(), job.reusable.iter().filter(is_gone).cloned().collect::<Vec<_>>())
+        });
+        replaced.filter(|(_, rrsets)| !rrsets.is_empty()).collect()
+    }
+
+    fn note_due(&mut self, assembled: &[Assembled]) {
+        for one in assembled {
+            match one.due {
+                Some(due) => self.schedule.set(&one.records.name, due.inception_s, due.renew_at_s),
+                None => self.schedule.remove(&one.records.name),
+            }
+        }
+    }
+}
+
+/// A job that keeps an owner's records; with a signer, signatures that are due are renewed.
+fn unchanged_job(before: OwnerRecords, place: Place) -> Job {
+    let OwnerRecords { name, rrsets, pending, withheld } = before;
+    Job { name, place, reusable: rrsets.clone(), rrsets, pending, withheld, denial: None, changes_data: true }
+}
+
+/// A job for a checked owner if `selection` differs from what `before` serves.
+fn changed_job(
+    owner: &CheckedOwner,
+    selection: &Selection,
+    before: OwnerRecords,
+    signer: Option<&Signer>,
+    cache: &mut SignatureCache,
+    now_s: u32,
+) -> Option<Job> {
+    let is_address = |r: &&ServedRrset| matches!(r.rrset.rtype, RrType::A | RrType::AAAA);
+    let served = owner.served(selection);
+    let same = before
+        .rrsets
+        .iter()
+        .filter(is_address)
+        .map(|r| (&r.rrset, r.note))
+        .eq(served.iter().map(|r| (&r.rrset, r.note)))
+        && before.pending == selection.pending
+        && before.withheld == selection.withheld;
+    if same {
+        return None;
+    }
+    let mut rrsets: Vec<ServedRrset> = before.rrsets.iter().filter(|r| !is_address(r)).cloned().collect();
+    rrsets.extend(served);
+    if signer.is_some() {
+        renew_nsec(&mut rrsets, &selection.pending);
+    }
+    let data = |rrsets: &[ServedRrset]| rrsets.iter().map(|r| r.rrset.clone()).collect::<HashSet<_>>();
+    let changes_data = data(&before.rrsets) != data(&rrsets);
+    let mut reusable = before.rrsets;
+    if let Some(signer) = signer {
+        for served in &rrsets {
+            if !reusable.iter().any(|r| r.rrset == served.rrset) {
+                let cached = cache.get(&signer.digest(&before.name, &served.rrset), now_s);
+                reusable
+                    .extend(cached.map(|c| ServedRrset { signatures: c.rrsigs.clone(), ..served.clone() }));
+            }
+        }
+    }
+    Some(Job {
+        name: before.name,
+        place: owner.place,
+        rrsets,
+        pending: selection.pending.clone(),
+        withheld: selection.withheld.clone(),
+        denial: None,
+        reusable,
+        changes_data,
+    })
+}
+
+/// Rewrites the type bitmap of the owner's NSEC record, if it has one, by the types beside it. The chain stays as it is.
+fn renew_nsec(rrsets: &mut [ServedRrset], pending: &[RrType]) {
+    let Some(i) = rrsets.iter().position(|r| r.rrset.rtype == RrType::NSEC) else { return };
+    let next = rrsets[i].rrset.rdata.iter().next().and_then(denial::parse_nsec).map(|(next, _)| next);
+    if let Some(next) = next {
+        rrsets[i] = plain(nsec_over(&next, rrsets, pending, rrsets[i].rrset.ttl));
+    }
+}
+
+/// The SOA RRset with a serial (RFC 1035 §3.3.13).
+pub(super) fn soa_rrset(soa: &Soa, serial: Serial) -> Rrset {
+    let mut rdata = Vec::with_capacity(soa.mname.wire().len() + soa.rname.wire().len() + 20);
+    rdata.extend_from_slice(soa.mname.wire());
+    rdata.extend_from_slice(soa.rname.wire());
+    for figure in [serial.0, soa.refresh, soa.retry, soa.expire, soa.minimum] {
+        rdata.extend_from_slice(&figure.to_be_bytes());
+    }
+    Rrset { rtype: RrType::SOA, ttl: soa.ttl, rdata: RdataSet::new([rdata]) }
+}
