@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use support::client::{Client, Via, connect, read_framed, send_framed};
 use support::fixture::{self, APEX};
 use support::hale::{Hale, Setup};
+use support::verify::{dnskeys, now_s, verify_section};
 use support::wire::rcode::{NOERROR, SERVFAIL};
 use support::wire::{QueryBuilder, rtype};
 
@@ -174,6 +175,70 @@ fn the_serial_never_goes_back_over_changes_restarts_and_crashes() {
         let step = now.wrapping_sub(last);
         assert!(step > 0 && step < 1 << 31, "round {round}: the serial went from {last} to {now}");
         last = now;
+    }
+}
+
+/// A state folder that cannot be written, as on a full disk: a change is made or fails clearly, answers go on, and afterwards the serial
+/// is where it was or further.
+#[test]
+fn a_lost_state_folder_does_not_stop_answers() {
+    let mut hale = fixture::signed("state").start();
+    let mut client = Client::new(hale.address);
+    let before = soa_serial(&mut client, APEX).unwrap();
+    let (state, away) = (hale.folder().join("state"), hale.folder().join("state.away"));
+    std::fs::rename(&state, &away).unwrap();
+    std::fs::write(&state, "not a folder").unwrap();
+    let changed = fixture::zone(APEX, r#"{ "keys": "auto" }"#).replace("192.0.2.62", "192.0.2.162");
+    std::fs::write(hale.folder().join("zone.json"), changed).unwrap();
+    hale.reload();
+    for _ in 0..50 {
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(answers(hale.address, Via::Udp) && hale.is_alive(), "{}", hale.output());
+        let answer = client.ask(&www(), Via::Udp).unwrap();
+        assert_eq!(answer.answers(rtype::RRSIG).count(), 1, "no half commit: {answer:?}");
+    }
+    let during = soa_serial(&mut client, APEX).unwrap();
+    std::fs::remove_file(&state).unwrap();
+    std::fs::rename(&away, &state).unwrap();
+    let hale = hale.restart();
+    let after = soa_serial(&mut Client::new(hale.address), APEX).unwrap();
+    for (older, newer) in [(before, during), (during, after)] {
+        assert!(newer.wrapping_sub(older) < 1 << 31, "the serial went from {older} to {newer}");
+    }
+}
+
+/// The clock jumps 30 days ahead, past every signature, and then a day back from there: answers go on, signatures are renewed.
+#[test]
+fn signatures_are_renewed_after_the_clock_jumps() {
+    let libraries = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib"];
+    let mut paths =
+        libraries.iter().map(|folder| std::path::PathBuf::from(folder).join("faketime/libfaketime.so.1"));
+    let Some(library) = paths.find(|path| path.is_file()) else {
+        assert!(std::env::var_os("HALE_REQUIRE_TOOLS").is_none(), "libfaketime not found");
+        eprintln!("skipped: libfaketime not found (package faketime)");
+        return;
+    };
+    let setup = fixture::signed("clock");
+    let clock = setup.folder.write("clock", "+0");
+    let setup = setup
+        .env("LD_PRELOAD", &library.display().to_string())
+        .env("FAKETIME_TIMESTAMP_FILE", &clock.display().to_string())
+        .env("FAKETIME_NO_CACHE", "1")
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    let mut hale = setup.start();
+    let mut client = Client::new(hale.address);
+    let keys = dnskeys(&mut client, APEX);
+    let mut serial = soa_serial(&mut client, APEX).unwrap();
+    for (offset, shift_s) in [("+0", 0), ("+30d", 30 * 86_400), ("+29d", 29 * 86_400)] {
+        std::fs::write(&clock, offset).unwrap();
+        wait_until(Duration::from_secs(60), || {
+            assert!(hale.is_alive(), "{}", hale.output());
+            let answer = client.ask(&www(), Via::Udp).unwrap();
+            verify_section(&answer.answer, &keys, now_s() + shift_s).is_ok()
+        });
+        let now = soa_serial(&mut client, APEX).unwrap();
+        assert!(now.wrapping_sub(serial) < 1 << 31, "{offset}: the serial went from {serial} to {now}");
+        serial = now;
     }
 }
 

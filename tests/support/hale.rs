@@ -18,12 +18,18 @@ pub struct Setup {
     pub folder: TempDir,
     arguments: Vec<String>,
     zones: Vec<PathBuf>,
+    environment: Vec<(String, String)>,
 }
 
 impl Setup {
     /// In a fresh folder, with a state folder in it.
     pub fn new(name: &str) -> Setup {
-        Setup { folder: TempDir::new(name), arguments: Vec::new(), zones: Vec::new() }
+        Setup {
+            folder: TempDir::new(name),
+            arguments: Vec::new(),
+            zones: Vec::new(),
+            environment: Vec::new(),
+        }
     }
 
     /// Writes a zone file and serves it.
@@ -45,6 +51,12 @@ impl Setup {
         self
     }
 
+    /// One more environment variable.
+    pub fn env(mut self, name: &str, value: &str) -> Setup {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// The state folder.
     pub fn state(&self) -> PathBuf {
         self.folder.path().join("state")
@@ -55,7 +67,10 @@ impl Setup {
         let mut command = hale();
         command.arg("serve").args(&self.zones);
         command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-level", "info", "--state"]);
-        command.arg(self.state()).args(&self.arguments);
+        command
+            .arg(self.state())
+            .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 
