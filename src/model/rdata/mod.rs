@@ -1,7 +1,7 @@
 //! RDATA: presentation format (RFC 1035 §5.1) to canonical wire form and back, for every RR type.
 //!
-//! A table ([`layout`]) says of which fields each type consists; reading text ([`text`]), checking wire form ([`wire`]) and
-//! writing text ([`print`]) are three walks over it. What the table does not know is opaque (RFC 3597).
+//! A table (`layout`) says of which fields each type consists; reading text (`text`), checking wire form (`wire`) and
+//! writing text (`print`) are three walks over it. What the table does not know is opaque (RFC 3597).
 //!
 //! hickory-proto's own text parser is not used: it decodes `\DDD` wrongly and knows neither DNAME, the DNSSEC types nor
 //! `TYPEnnn`. It is the tests' second opinion on the wire form instead.

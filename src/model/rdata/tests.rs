@@ -352,4 +352,15 @@ proptest! {
             prop_assert_eq!(parse(rtype, &text, &Name::root()), Ok(wire));
         }
     }
+
+    /// hickory-proto refuses hash and key algorithms that it does not know; what it takes, it must not change.
+    #[test]
+    fn hickory_changes_nothing((rtype, wire) in near_misses()) {
+        let Ok(wire) = canonical(rtype, wire) else { return Ok(()) };
+        let mut decoder = BinDecoder::new(&wire);
+        let read = RData::read(&mut decoder, RecordType::from(rtype.0), Restrict::new(wire.len() as u16));
+        if read.is_ok_and(|rdata| !matches!(rdata, RData::Unknown { .. })) {
+            prop_assert_eq!(through_hickory(rtype, &wire), Some(wire), "{}", rtype);
+        }
+    }
 }

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use proptest::prelude::*;
+
 use super::Builder;
 use crate::config::{
     Dnssec, DnssecConfig, KeySource, OwnerConfig, RdataText, RrsetConfig, SoaConfig, Startup, ZoneHeader,
@@ -428,4 +430,60 @@ fn an_alias_has_the_same_records_at_its_own_names() {
     assert_eq!(zone.soa.rname, name("hostmaster.other.example"));
     let primary = build(&header, "ns1 A 192.0.2.1\nwww CNAME ns1\nbad CNAME gone").unwrap().1;
     assert_eq!(warnings, primary, "findings do not depend on the apex");
+}
+
+/// Owners of up to three labels out of few, with types that hide or alias each other.
+fn tangled_zones() -> impl Strategy<Value = String> {
+    let owner = prop::collection::vec(prop::sample::select(vec!["a", "b", "c"]), 0..4)
+        .prop_flat_map(|labels| (Just(labels), prop::bool::weighted(0.1)))
+        .prop_map(|(labels, wildcard)| {
+            let star = wildcard.then_some("*");
+            let text = star.into_iter().chain(labels).collect::<Vec<_>>().join(".");
+            if text.is_empty() { "@".to_owned() } else { text }
+        });
+    let target = prop::sample::select(vec!["a", "b", "a.b", "c.a.example.test.", "x.", "@"]);
+    let kind = prop::sample::select(vec![
+        "A 192.0.2.1",
+        "A! 192.0.2.1",
+        "TXT x",
+        "DS 1 8 9 00",
+        "NS ",
+        "CNAME ",
+        "DNAME ",
+        "MX 1 ",
+    ]);
+    let line = (owner, kind, target).prop_map(|(owner, kind, target)| match kind.strip_suffix(' ') {
+        Some(_) => format!("{owner} {kind}{target}"),
+        None => format!("{owner} {kind}"),
+    });
+    prop::collection::vec(line, 0..12).prop_map(|mut lines| {
+        lines.sort();
+        lines.join("\n")
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2048, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_zone_has_a_verdict_and_true_places(zone in tangled_zones()) {
+        let header = header();
+        let outcome = build(&header, &zone);
+        let has_error = outcome.as_ref().err().is_some_and(|found| found.iter().any(Diagnostic::is_error));
+        prop_assert_eq!(outcome.is_err(), has_error);
+        let Ok((zone, _)) = outcome else { return Ok(()) };
+        for (name, owner) in &zone.owners {
+            let holds = |name: &Name, rtype| zone.owners.get(name).is_some_and(|o| o.rrsets.iter().any(|r| r.rtype == rtype));
+            let above: Vec<Name> = std::iter::successors(name.parent(), Name::parent).collect();
+            let hidden = above.iter().any(|n| holds(n, RrType::DNAME) || (*n != zone.apex && holds(n, RrType::NS)));
+            let want = match (hidden, *name == zone.apex, holds(name, RrType::NS)) {
+                (true, ..) => Place::Occluded,
+                (_, true, _) => Place::Apex,
+                (_, _, true) => Place::Cut,
+                _ => Place::Authoritative,
+            };
+            prop_assert_eq!(owner.place, want, "{}", name);
+            prop_assert!(owner.checked.is_none() || !matches!(want, Place::Cut));
+        }
+    }
 }
