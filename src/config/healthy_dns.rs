@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::json::{AbsoluteName, At, Kind, List, OneOrMany, Reader, Source, Value, show_ms};
+use super::json::{AbsoluteName, Kind, List, OneOrMany, Read, Reader, Source, Value, show_ms};
 use super::load::{Setting, Settings};
 use super::types::{Dnssec, SoaConfig, Startup, ZoneHeader};
-use super::zone_file::{ALGORITHMS, check_records};
+use super::zone_file::{ALGORITHMS, check_records, distinct};
 use crate::model::diagnostic::{Diagnostic, Position};
 use crate::model::name::Name;
 use crate::model::ttl::parse_duration_ms;
@@ -145,11 +145,16 @@ fn key(settings: &mut Settings<'_>) -> Option<Option<(PathBuf, &'static str)>> {
 
 /// Checks each setting under its own name, and puts them together to the text of a zone file.
 fn build(settings: &mut Settings<'_>, given: &Given) -> Option<(PathBuf, String)> {
-    let quoted = Setting { label: given.zone.label.clone(), text: quote(&given.zone.text) };
-    let apex = read_setting::<AbsoluteName>(settings, &quoted).map(|name| name.0);
-    let nameservers = read_setting::<OneOrMany<AbsoluteName>>(settings, &given.ns);
+    let apex = read_zone(settings, &given.zone);
+    let nameservers = read_setting(settings, &given.ns, |reader| {
+        let list = OneOrMany::<AbsoluteName>::read(reader)?;
+        Ok(list.map(|list| distinct(reader, "", list.0, None)))
+    });
     let aliases = match &given.aliases {
-        Some(setting) => read_setting::<List<AbsoluteName>>(settings, setting).map(|list| names(list.0)),
+        Some(setting) => read_setting(settings, setting, |reader| {
+            let list = List::<AbsoluteName>::read(reader)?;
+            Ok(list.map(|list| distinct(reader, "", list.0, apex.as_ref())))
+        }),
         None => Some(Vec::new()),
     };
     // Without a zone there is nothing that owners could be out of; their other errors are still worth seeing.
@@ -165,7 +170,7 @@ fn build(settings: &mut Settings<'_>, given: &Given) -> Option<(PathBuf, String)
     // Writing to a String cannot fail.
     let _ = writeln!(text, "{{ \"zone\": {},", quote(&apex.to_string()));
     let _ = writeln!(text, "  \"alias_zones\": [{}],", list(&aliases));
-    let _ = writeln!(text, "  \"nameservers\": [{}],", list(&names(nameservers.0)));
+    let _ = writeln!(text, "  \"nameservers\": [{}],", list(&nameservers));
     if let Some((path, algorithm)) = &given.key {
         let path = quote(&path.to_string_lossy());
         let _ = writeln!(
@@ -178,20 +183,30 @@ fn build(settings: &mut Settings<'_>, given: &Given) -> Option<(PathBuf, String)
     Some((PathBuf::from(&given.records.label), text))
 }
 
-fn names(list: Vec<At<AbsoluteName>>) -> Vec<Name> {
-    list.into_iter().map(|name| name.value.0).collect()
-}
-
 fn quote(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
+/// The zone's name, which stands in no JSON and so has no place in it.
+fn read_zone(settings: &mut Settings<'_>, setting: &Setting) -> Option<Name> {
+    let quoted = Setting { label: setting.label.clone(), text: quote(&setting.text) };
+    let before = settings.diagnostics.len();
+    let name = read_setting(settings, &quoted, |reader| Ok(AbsoluteName::read(reader)?.map(|name| name.0)));
+    settings.diagnostics[before..].iter_mut().for_each(|diagnostic| diagnostic.position = None);
+    name
+}
+
 /// Reads a setting's text as JSON.
-fn read_setting<T: Value>(settings: &mut Settings<'_>, setting: &Setting) -> Option<T> {
+fn read_setting<T>(
+    settings: &mut Settings<'_>,
+    setting: &Setting,
+    read: impl FnOnce(&mut Reader<'_>) -> Read<T>,
+) -> Option<T> {
     let source = Source { file: Path::new(&setting.label), base: settings.cwd, env: settings.env };
     let mut reader = Reader::new(&setting.text, source);
-    let value = T::read(&mut reader).ok().flatten();
+    let value = read(&mut reader).ok().flatten();
     if value.is_some() {
+        // What is wrong is in the reader's diagnostics.
         let _ = reader.end();
     }
     let found = reader.into_diagnostics();
@@ -208,13 +223,11 @@ fn read_records(
     header: &ZoneHeader,
     timing: Timing,
 ) -> Option<String> {
+    read_setting(settings, setting, |reader| {
+        check_records(reader, header, timing.interval_ms, timing.timeout_ms)
+    })?;
     let source = Source { file: Path::new(&setting.label), base: settings.cwd, env: settings.env };
-    let mut reader = Reader::new(&setting.text, source);
-    check_records(&mut reader, header, timing.interval_ms, timing.timeout_ms);
-    let found = reader.into_diagnostics();
-    let failed = found.iter().any(Diagnostic::is_error);
-    settings.diagnostics.extend(found);
-    if failed { None } else { Some(spell_out(setting, source, timing)) }
+    Some(spell_out(setting, source, timing))
 }
 
 /// Replaces each `"health_port": N` in a text that has been checked.
@@ -264,3 +277,7 @@ fn records_header(apex: Name, alias_zones: Vec<Name>) -> ZoneHeader {
         position: Position::default(),
     }
 }
+
+#[cfg(test)]
+#[path = "healthy_dns_tests.rs"]
+mod tests;

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use super::args::ServeArgs;
 use super::files::expand;
 use super::healthy_dns;
-use super::json::{Reader, Slot, Source, Value, Word};
-use super::server::{AdminKeys, HealthKeys, LimitsKeys, LogLevel, SOCKET_HINT, ServerKeys};
+use super::json::{Element, FilePath, Reader, Slot, Source, Value, Word};
+use super::server::{HealthKeys, LimitsKeys, LogLevel, SOCKET_HINT, ServerKeys};
 use super::types::{AdminConfig, Config, HealthConfig, ListenAddress, LogFormat, TcpLimits};
 use super::zone_file::not_utf8;
-use crate::model::diagnostic::Diagnostic;
+use crate::model::diagnostic::{Diagnostic, Position};
 
 /// Read where neither flag, variable nor working directory gives a configuration.
 const SYSTEM_CONFIG: &str = "/etc/hale/hale.json";
@@ -83,11 +83,10 @@ impl Settings<'_> {
         variables.iter().find_map(|name| self.variable(name))
     }
 
-    fn path(&mut self, flag: &str, value: Option<&Path>, variable: &str) -> Option<PathBuf> {
+    fn path(&mut self, value: Option<&Path>, variable: &str) -> Option<PathBuf> {
         if let Some(path) = value {
             return Some(self.cwd.join(path));
         }
-        let _ = flag;
         self.variable(variable).map(|setting| self.cwd.join(setting.text))
     }
 
@@ -125,14 +124,14 @@ fn load(args: &ServeArgs, env: &dyn Fn(&str) -> Option<String>, cwd: &Path, syst
     let mut settings = Settings { args, env, cwd, diagnostics: Vec::new() };
     let inline = healthy_dns::inline_zone(&mut settings);
     let zones = zone_arguments(&mut settings);
-    let (mut keys, base) = read_file(&mut settings, inline.is_none() && zones.is_none(), system);
+    let mut file = read_file(&mut settings, inline.is_none() && zones.is_none(), system);
+    let zone_files = zone_files(&mut settings, zones, &mut file, inline.is_some());
+    let admin = admin(&mut settings, &mut file);
+    let mut keys = file.keys;
 
     let listen = listen(&mut settings, &mut keys, inline.is_some());
-    let zone_files = zone_files(&mut settings, zones, &mut keys, &base, inline.is_some());
-    let state = settings
-        .path("--state", args.state.as_deref(), "HALE_STATE")
-        .or(keys.state.take().map(|path| path.value.0));
-    let admin = admin(&mut settings, keys.admin.take().map(|admin| admin.value).unwrap_or_default());
+    let state =
+        settings.path(args.state.as_deref(), "HALE_STATE").or(keys.state.take().map(|path| path.value.0));
     let workers = workers(&mut settings, &keys);
     let strict =
         settings.boolean(args.strict, "HALE_STRICT").or(keys.strict.get().map(|given| given.value.0));
@@ -162,15 +161,22 @@ fn load(args: &ServeArgs, env: &dyn Fn(&str) -> Option<String>, cwd: &Path, syst
     Ok((config, settings.diagnostics))
 }
 
-/// Zones of the command line or of `HALE_ZONES`, with the label they stand under.
-fn zone_arguments(settings: &mut Settings<'_>) -> Option<(String, Vec<PathBuf>)> {
+/// A zone file, directory or pattern, and how an error about it starts.
+struct Pattern {
+    path: PathBuf,
+    blame: Diagnostic,
+}
+
+/// Zones of the command line or of `HALE_ZONES`.
+fn zone_arguments(settings: &mut Settings<'_>) -> Option<Vec<Pattern>> {
+    let cwd = settings.cwd;
+    let pattern =
+        |path: &Path, label: &Path| Pattern { path: cwd.join(path), blame: Diagnostic::error(label, "") };
     if !settings.args.zones.is_empty() {
-        let zones = settings.args.zones.iter().map(|path| settings.cwd.join(path)).collect();
-        return Some(("the command line".to_owned(), zones));
+        return Some(settings.args.zones.iter().map(|path| pattern(path, path)).collect());
     }
     let setting = settings.variable("HALE_ZONES")?;
-    let zones = split_list(&setting.text).map(|path| settings.cwd.join(path)).collect();
-    Some((setting.label, zones))
+    Some(split_list(&setting.text).map(|path| pattern(Path::new(path), Path::new(&setting.label))).collect())
 }
 
 /// Parts of a variable that holds a list: separated by commas or white space.
@@ -178,17 +184,37 @@ fn split_list(text: &str) -> impl Iterator<Item = &str> {
     text.split([',', ' ', '\t', '\n']).filter(|part| !part.is_empty())
 }
 
-/// The configuration file's keys, and the directory that its paths start from.
-fn read_file(settings: &mut Settings<'_>, search: bool, system: &Path) -> (ServerKeys, PathBuf) {
-    let given = settings.path("--config", settings.args.config.as_deref(), "HALE_CONFIG");
-    let file = given.or_else(|| {
+/// The configuration file, if there is one.
+struct File {
+    keys: ServerKeys,
+    path: PathBuf,
+    /// Where its relative paths start.
+    base: PathBuf,
+}
+
+impl File {
+    /// An error about a place in it.
+    fn error(&self, at: Position, path: &str) -> Diagnostic {
+        Diagnostic::error(&self.path, "").at(at, path)
+    }
+}
+
+fn read_file(settings: &mut Settings<'_>, search: bool, system: &Path) -> File {
+    let given = settings.path(settings.args.config.as_deref(), "HALE_CONFIG");
+    let path = given.or_else(|| {
         let places = [settings.cwd.join("hale.json"), system.to_owned()];
         places.into_iter().find(|path| search && path.is_file())
     });
-    let Some(file) = file else { return (ServerKeys::default(), settings.cwd.to_owned()) };
-    let base = file.parent().map_or_else(PathBuf::new, Path::to_owned);
-    let keys = read_server_keys(&file, &base, settings).unwrap_or_default();
-    (keys, base)
+    let Some(path) = path else {
+        return File {
+            keys: ServerKeys::default(),
+            path: PathBuf::from("hale.json"),
+            base: settings.cwd.to_owned(),
+        };
+    };
+    let base = path.parent().map_or_else(PathBuf::new, Path::to_owned);
+    let keys = read_server_keys(&path, &base, settings).unwrap_or_default();
+    File { keys, path, base }
 }
 
 fn read_server_keys(file: &Path, base: &Path, settings: &mut Settings<'_>) -> Option<ServerKeys> {
@@ -227,10 +253,11 @@ fn check_server_keys(reader: &mut Reader<'_>, keys: &ServerKeys) {
         );
     }
     let sockets = keys.listen.get().map(|listen| &listen.value.0[..]).unwrap_or_default();
-    for (index, socket) in sockets.iter().enumerate() {
-        if sockets[..index].iter().any(|other| other.value.0 == socket.value.0) {
-            let message = format!("{} stands twice", socket.value.0);
-            reader.error_at(format!("listen[{index}]"), socket.position, message, "leave one of them out");
+    for (nth, socket) in sockets.iter().enumerate() {
+        if sockets[..nth].iter().any(|other| other.value.0 == socket.value.0 && socket.value.0.port() != 0) {
+            let (path, message) =
+                (format!("listen[{}]", socket.index), format!("{} stands twice", socket.value.0));
+            reader.error_at(path, socket.position, message, "leave one of them out");
         }
     }
 }
@@ -306,67 +333,61 @@ fn listen_list(settings: &mut Settings<'_>, label: &str, list: &[String]) -> Vec
 /// Files of the flag, else of the configuration file, else `zones/*.json`; none twice.
 fn zone_files(
     settings: &mut Settings<'_>,
-    arguments: Option<(String, Vec<PathBuf>)>,
-    keys: &mut ServerKeys,
-    base: &Path,
+    arguments: Option<Vec<Pattern>>,
+    file: &mut File,
     has_inline: bool,
 ) -> Vec<PathBuf> {
-    let zones_given = !keys.zones.is_absent();
-    let (label, patterns) = match (arguments, keys.zones.take()) {
+    let default = || {
+        let path = file.base.join("zones/*.json");
+        vec![Pattern { blame: Diagnostic::error(Path::new("zones"), ""), path }]
+    };
+    let patterns = match (arguments, &file.keys.zones) {
         (Some(arguments), _) => arguments,
-        (None, Some(zones)) => {
-            ("\"zones\"".to_owned(), zones.value.0.into_iter().map(|path| path.value.0).collect())
+        (None, Slot::Given(_, zones)) => {
+            let blame =
+                |zone: &Element<FilePath>| file.error(zone.position, &format!("zones[{}]", zone.index));
+            zones
+                .value
+                .0
+                .iter()
+                .map(|zone| Pattern { path: zone.value.0.clone(), blame: blame(zone) })
+                .collect()
         }
-        // A wrong value was reported.
-        (None, None) if zones_given || has_inline => return Vec::new(),
-        (None, None) => ("the default".to_owned(), vec![base.join("zones/*.json")]),
+        (None, Slot::Absent) if !has_inline => default(),
+        // A zone by flags needs no file, and a wrong value was reported.
+        _ => Vec::new(),
     };
     let (mut files, mut seen) = (Vec::new(), HashSet::new());
-    for pattern in patterns {
-        match expand(&pattern) {
+    for Pattern { path, blame } in patterns {
+        match expand(&path) {
             Ok(found) => {
                 let unseen =
                     |path: &PathBuf| seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone()));
                 files.extend(found.into_iter().filter(unseen));
             }
-            Err((message, hint)) => {
-                let message = format!("{message} ({label})");
-                settings.diagnostics.push(Diagnostic::error(Path::new("zones"), message).hint(hint));
-            }
+            Err((message, hint)) => settings.diagnostics.push(Diagnostic { message, ..blame }.hint(hint)),
         }
     }
     files
 }
 
-fn admin(settings: &mut Settings<'_>, mut keys: AdminKeys) -> AdminConfig {
-    let token = keys.token.take().map(|token| token.value.0);
-    let from_file = match &keys.listen {
-        Slot::Given(_, listen) => listen.value.0,
-        _ => Some(DEFAULT_ADMIN),
-    };
+fn admin(settings: &mut Settings<'_>, file: &mut File) -> AdminConfig {
     let given = settings.pick("--admin", settings.args.admin.as_deref(), &["HALE_ADMIN"]);
-    let label = given.as_ref().map_or_else(|| "admin.listen".to_owned(), |setting| setting.label.clone());
-    let listen = match given {
-        Some(setting) if setting.text == "off" => None,
-        Some(setting) => match setting.text.parse() {
-            Ok(address) => Some(address),
-            Err(_) => {
-                let message = format!("{:?} is not an address and port", setting.text);
-                settings.diagnostics.push(
-                    setting.error(message, "an address and a port, such as \"127.0.0.1:8053\", or \"off\""),
-                );
-                None
-            }
-        },
-        None => from_file,
+    let mut keys = file.keys.admin.take().map(|admin| admin.value).unwrap_or_default();
+    let (listen, blame) = match (given, &keys.listen) {
+        (Some(setting), _) => (admin_setting(settings, &setting), setting.error("", "")),
+        (None, Slot::Given(_, listen)) => (listen.value.0, file.error(listen.position, "admin.listen")),
+        (None, _) => (Some(DEFAULT_ADMIN), Diagnostic::error(&file.path, "")),
     };
+    let token_is_wrong = matches!(keys.token, Slot::Bad(_));
+    let token = keys.token.take().map(|token| token.value.0);
     if let Some(address) = listen.filter(|address| !address.ip().is_loopback())
         && token.as_ref().is_none_or(String::is_empty)
-        && !matches!(keys.token, Slot::Bad(_))
+        && !token_is_wrong
     {
         let message = format!("{address} is not on loopback, and there is no token");
         let hint = "add \"admin\": { \"token\": { \"file\": \"…\" } } to hale.json, or use \"metrics_listen\" and \"probes_listen\", which need none";
-        settings.diagnostics.push(Diagnostic::error(Path::new(&label), message).hint(hint));
+        settings.diagnostics.push(Diagnostic { message, ..blame }.hint(hint));
     }
     AdminConfig {
         listen,
@@ -374,6 +395,20 @@ fn admin(settings: &mut Settings<'_>, mut keys: AdminKeys) -> AdminConfig {
         probes_listen: keys.probes_listen.take().map(|socket| socket.value.0),
         token,
     }
+}
+
+fn admin_setting(settings: &mut Settings<'_>, setting: &Setting) -> Option<SocketAddr> {
+    if setting.text == "off" {
+        return None;
+    }
+    let address = setting.text.parse().ok();
+    if address.is_none() {
+        let message = format!("{:?} is not an address and port", setting.text);
+        settings
+            .diagnostics
+            .push(setting.error(message, "an address and a port, such as \"127.0.0.1:8053\", or \"off\""));
+    }
+    address
 }
 
 fn workers(settings: &mut Settings<'_>, keys: &ServerKeys) -> usize {
@@ -441,3 +476,7 @@ fn tcp(mut keys: LimitsKeys) -> TcpLimits {
         idle_ms: keys.idle.take().map_or(10_000, |given| given.value.0),
     }
 }
+
+#[cfg(test)]
+#[path = "load_tests.rs"]
+mod tests;

@@ -45,3 +45,7 @@ impl Definitions {
         json!({ "$ref": format!("#/$defs/{}", T::NAME) })
     }
 }
+
+#[cfg(test)]
+#[path = "schema_tests.rs"]
+mod tests;

@@ -12,9 +12,11 @@ mod reader;
 mod values;
 
 pub(crate) use hint::nearest;
+#[cfg(test)]
+pub(crate) use object::join;
 pub(crate) use object::{KeyInfo, Object, Required, Slot, duplicate, object_schema, read_object};
 pub(crate) use reader::{Abort, Key, Kind, Mark, Reader, Source};
 pub(crate) use values::{
-    AbsoluteName, At, Boolean, Duration, FilePath, Int, List, Map, OneOrMany, Port, Read, Secret, Text, Ttl,
-    Value, Word, read_name, show_ms,
+    AbsoluteName, At, Boolean, Duration, Element, FilePath, Int, List, Map, OneOrMany, Port, Read, Secret,
+    Text, Ttl, Value, Word, read_name, show_ms,
 };

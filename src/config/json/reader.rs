@@ -131,8 +131,9 @@ impl<'t> Reader<'t> {
         self.source
     }
 
-    /// All that was reported, in the order found.
-    pub(crate) fn into_diagnostics(self) -> Vec<Diagnostic> {
+    /// All that was reported, in the order of the text.
+    pub(crate) fn into_diagnostics(mut self) -> Vec<Diagnostic> {
+        self.diagnostics.sort_by_key(|diagnostic| diagnostic.position);
         self.diagnostics
     }
 
@@ -162,10 +163,10 @@ impl<'t> Reader<'t> {
         out
     }
 
-    /// JSON path of a key of the object that is being read.
-    pub(crate) fn path_to(&self, key: &str) -> String {
+    /// JSON path of a key of the object that is being read, or of one further below: `["https", "headers"]`.
+    pub(crate) fn path_below(&self, keys: &[&str]) -> String {
         let mut out = self.path();
-        push_key(&mut out, key);
+        keys.iter().for_each(|key| push_key(&mut out, key));
         out
     }
 
@@ -183,7 +184,7 @@ impl<'t> Reader<'t> {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
-        let path = self.path_to(key);
+        let path = self.path_below(&[key]);
         self.report(Diagnostic::error(self.source.file, message).at(at, path).hint(hint));
     }
 
@@ -243,12 +244,7 @@ impl<'t> Reader<'t> {
     }
 
     fn syntax<T>(&mut self, at: Position, message: impl Into<String>, hint: &str) -> Result<T, Abort> {
-        let path = self.path();
-        let mut diagnostic = Diagnostic::error(self.source.file, message).at(at, path);
-        if !hint.is_empty() {
-            diagnostic = diagnostic.hint(hint);
-        }
-        self.report(diagnostic);
+        self.error(at, message, hint);
         Err(Abort)
     }
 
@@ -270,7 +266,14 @@ impl<'t> Reader<'t> {
                 format!("' stands where {wanted} should"),
                 "JSON strings stand in double quotes",
             ),
-            Some(c) => self.syntax(at, format!("{c:?} stands where {wanted} should"), ""),
+            Some(c) => {
+                let hint = match wanted {
+                    "a value" => "a value is an object, a list, a string, a number, true, false or null",
+                    "the end of the file" => "a file holds one value",
+                    _ => "a comma, colon, quote or bracket is missing or misplaced",
+                };
+                self.syntax(at, format!("{c:?} stands where {wanted} should"), hint)
+            }
         }
     }
 

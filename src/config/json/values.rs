@@ -34,6 +34,17 @@ pub(crate) struct At<T> {
     pub(crate) position: Position,
 }
 
+/// An element of a list, with its place.
+#[derive(Clone, Debug)]
+pub(crate) struct Element<T> {
+    /// The value.
+    pub(crate) value: T,
+    /// Where it stands.
+    pub(crate) position: Position,
+    /// Its index, wrong elements counted.
+    pub(crate) index: usize,
+}
+
 /// Any string.
 pub(crate) struct Text(pub(crate) String);
 
@@ -72,8 +83,8 @@ pub(crate) struct Int<const MIN: u64, const MAX: u64>(pub(crate) u64);
 
 impl<const MIN: u64, const MAX: u64> Value for Int<MIN, MAX> {
     fn read(reader: &mut Reader<'_>) -> Read<Self> {
-        let hint = format!("a whole number from {MIN} to {MAX}, without quotes");
-        Ok(read_int(reader, MIN, MAX, "a number that fits here", &hint)?.map(Self))
+        let what = format!("a whole number from {MIN} to {MAX}");
+        Ok(read_int(reader, MIN, MAX, &what, "write a number within these limits, without quotes")?.map(Self))
     }
 
     fn schema(_: &mut Definitions) -> Json {
@@ -119,8 +130,11 @@ impl<const MIN_MS: u64, const MAX_MS: u64> Value for Duration<MIN_MS, MAX_MS> {
             Some(ms) if (MIN_MS..=MAX_MS).contains(&ms) => Ok(Some(Self(ms))),
             Some(_) => {
                 reader.rewind(mark);
-                let hint = format!("from {} to {}", show_ms(MIN_MS), show_ms(MAX_MS));
-                reader.mismatch("a duration that fits here", &hint)
+                let what = format!("a duration from {} to {}", show_ms(MIN_MS), show_ms(MAX_MS));
+                reader.mismatch(
+                    &what,
+                    "write a duration within these limits, such as \"500ms\", \"10s\" or \"5m\"",
+                )
             }
             None => Ok(None),
         }
@@ -200,7 +214,10 @@ pub(crate) fn read_word<T: Word>(reader: &mut Reader<'_>) -> Read<T> {
     let words = T::WORDS.iter().map(|&(word, _)| word).collect::<Vec<_>>();
     let mark = reader.mark();
     let at = reader.position();
-    let mut hint = format!("one of {}", words.join(", "));
+    let mut hint = match words[..] {
+        [word] => format!("write \"{word}\""),
+        _ => format!("one of {}", words.join(", ")),
+    };
     if reader.peek()? == Kind::String {
         let given = reader.string()?;
         if let Some(&(_, value)) = T::WORDS.iter().find(|(word, _)| *word == given) {
@@ -234,7 +251,7 @@ impl<T: Word> Value for T {
 }
 
 /// A list that may be empty.
-pub(crate) struct List<T>(pub(crate) Vec<At<T>>);
+pub(crate) struct List<T>(pub(crate) Vec<Element<T>>);
 
 impl<T: Value> Value for List<T> {
     fn read(reader: &mut Reader<'_>) -> Read<Self> {
@@ -252,13 +269,13 @@ impl<T: Value> Value for List<T> {
 }
 
 /// One value, or a list of at least one.
-pub(crate) struct OneOrMany<T>(pub(crate) Vec<At<T>>);
+pub(crate) struct OneOrMany<T>(pub(crate) Vec<Element<T>>);
 
 impl<T: Value> Value for OneOrMany<T> {
     fn read(reader: &mut Reader<'_>) -> Read<Self> {
         let position = reader.position();
         if reader.peek()? != Kind::Array {
-            return Ok(T::read(reader)?.map(|value| Self(vec![At { value, position }])));
+            return Ok(T::read(reader)?.map(|value| Self(vec![Element { value, position, index: 0 }])));
         }
         let mut list = Vec::new();
         if read_elements(reader, &mut list)? == 0 {
@@ -274,13 +291,13 @@ impl<T: Value> Value for OneOrMany<T> {
     }
 }
 
-/// Reads the good elements of a list into `list`; gives how many there are, bad ones included.
-fn read_elements<T: Value>(reader: &mut Reader<'_>, list: &mut Vec<At<T>>) -> Result<usize, Abort> {
+/// Reads the good elements of a list into `list`; gives how many there are, wrong ones included.
+fn read_elements<T: Value>(reader: &mut Reader<'_>, list: &mut Vec<Element<T>>) -> Result<usize, Abort> {
     let mut count = 0;
     reader.array(|reader| {
+        let (position, index) = (reader.position(), count);
         count += 1;
-        let position = reader.position();
-        list.extend(T::read(reader)?.map(|value| At { value, position }));
+        list.extend(T::read(reader)?.map(|value| Element { value, position, index }));
         Ok(())
     })?;
     Ok(count)
@@ -400,7 +417,7 @@ fn resolve_secret(reader: &mut Reader<'_>, place: &SecretPlace, at: Position) ->
             found.map(Secret)
         }
         _ if place.file.is_absent() == place.env.is_absent() => {
-            reader.error(at, "a secret has either \"file\" or \"env\"", "keep one of them");
+            reader.error(at, "a secret has either \"file\" or \"env\"", "give exactly one of them");
             None
         }
         _ => None,

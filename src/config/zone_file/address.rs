@@ -275,17 +275,11 @@ fn fallback_addresses(
     family: Family,
     out: &mut Vec<IpAddr>,
 ) {
-    let path = if key.is_empty() { reader.path() } else { reader.path_to(key) };
     for text in given.take().into_iter().flat_map(|list| list.value.0) {
         let address = parse_address(&text.value.0);
-        let entry = Entry {
-            position: text.position,
-            path: path.clone(),
-            address,
-            weight: 1,
-            check: None,
-            probe: None,
-        };
+        let list = if key.is_empty() { reader.path() } else { reader.path_below(&[key]) };
+        let path = format!("{list}[{}]", text.index);
+        let entry = Entry { position: text.position, path, address, weight: 1, check: None, probe: None };
         if let Some(address) = entry.address_of(reader, family).filter(|address| !out.contains(address)) {
             out.push(address);
         }

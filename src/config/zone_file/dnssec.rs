@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::config::json::{At, FilePath, Kind, List, Read, Reader, Ttl, Value, Word, show_ms};
+use crate::config::json::{Element, FilePath, Kind, List, Read, Reader, Ttl, Value, Word, show_ms};
 use crate::config::schema::Definitions;
 use crate::config::types::{Dnssec, DnssecConfig, KeyFile, KeyRole, KeySource};
 use crate::model::diagnostic::Position;
@@ -135,7 +135,7 @@ impl Value for KeysValue {
     }
 }
 
-fn key_file(mut given: At<KeyFileKeys>) -> Option<KeyFile> {
+fn key_file(mut given: Element<KeyFileKeys>) -> Option<KeyFile> {
     let role = given.value.role.take().map_or(KeyRole::Csk, |role| role.value);
     let algorithm = given.value.algorithm.take().map(|algorithm| algorithm.value.0);
     Some(KeyFile { file: given.value.file.take()?.value.0, role, algorithm })

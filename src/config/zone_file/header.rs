@@ -8,7 +8,7 @@ use super::check::{CheckValue, Checks};
 use super::dnssec::DnssecValue;
 use super::owner::OwnerValue;
 use crate::config::json::{
-    AbsoluteName, At, Kind, List, Map, Mark, OneOrMany, Read, Reader, Slot, Ttl, Value,
+    AbsoluteName, At, Element, Kind, List, Map, Mark, OneOrMany, Read, Reader, Slot, Ttl, Value,
 };
 use crate::config::schema::Definitions;
 use crate::config::types::{Dnssec, SoaConfig, Startup, ZoneHeader};
@@ -61,7 +61,7 @@ object! {
         /// TTL of the SOA record.
         "ttl" ttl: Ttl,
     }
-    later: ["serial"]
+    later: []
 }
 
 /// The place of `records`, whose syntax has been checked.
@@ -121,7 +121,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Found {
     };
     let nameservers = keys.nameservers.take().map_or_else(Vec::new, |list| list.value.0);
     let alias_zones = keys.alias_zones.take().map_or_else(Vec::new, |list| list.value.0);
-    let alias_zones = distinct(reader, "alias_zones", alias_zones, Some((&apex, position)));
+    let alias_zones = distinct(reader, "alias_zones", alias_zones, Some(&apex));
     let nameservers = distinct(reader, "nameservers", nameservers, None);
     let header = ZoneHeader {
         file: reader.source().file.to_owned(),
@@ -138,26 +138,27 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Found {
     Found { header, checks, records: keys.records.take().map(|records| records.value.0) }
 }
 
-/// Names of a list; reports those that stand twice, or that equal `other`, the zone itself.
-fn distinct(
+/// Names of the list at `key`; reports those that stand twice, or that equal `zone`.
+pub(crate) fn distinct(
     reader: &mut Reader<'_>,
     key: &str,
-    list: Vec<At<AbsoluteName>>,
-    other: Option<(&Name, Position)>,
+    list: Vec<Element<AbsoluteName>>,
+    zone: Option<&Name>,
 ) -> Vec<Name> {
     let mut names: Vec<(Name, Position)> = Vec::with_capacity(list.len());
-    for At { value: AbsoluteName(name), position } in list {
-        let zone = other.filter(|(zone, _)| **zone == name).map(|(_, at)| at);
-        let first = zone.or_else(|| names.iter().find(|(seen, _)| *seen == name).map(|&(_, at)| at));
-        match first {
-            Some(Position { line, column }) => {
-                let hint = format!(
-                    "it is first given at {line}:{column}; names that differ only in case are equal (RFC 4343)"
-                );
-                reader.error_in(key, position, format!("{name} stands twice"), hint);
-            }
-            None => names.push((name, position)),
-        }
+    for Element { value: AbsoluteName(name), position, index } in list {
+        let (message, hint) = if zone == Some(&name) {
+            (format!("{name} is the zone itself"), "an alias zone has a name of its own".to_owned())
+        } else if let Some((_, Position { line, column })) = names.iter().find(|(seen, _)| *seen == name) {
+            let hint = format!(
+                "it is first given at {line}:{column}; names that differ only in case are equal (RFC 4343)"
+            );
+            (format!("{name} stands twice"), hint)
+        } else {
+            names.push((name, position));
+            continue;
+        };
+        reader.error_at(format!("{key}[{index}]"), position, message, hint);
     }
     names.into_iter().map(|(name, _)| name).collect()
 }
@@ -191,8 +192,8 @@ fn resolve_checks(reader: &mut Reader<'_>, mut checks: Slot<Map<CheckValue>>) ->
     let mut out = Checks::with_capacity(list.len());
     for (name, At { value, position }) in list {
         if name == "none" {
-            reader.error_in(
-                "checks",
+            reader.error_at(
+                "checks.none".to_owned(),
                 position,
                 "a check cannot be named \"none\"",
                 "\"check\": \"none\" means that nothing is checked; choose another name",

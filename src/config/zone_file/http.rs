@@ -94,7 +94,7 @@ impl HttpsKeys {
         let verify = self.verify.get().is_none_or(|given| given.value.0);
         if let (Some(given), false) = (self.ca_file.get(), verify) {
             let message = "\"ca_file\" is of no use with \"verify\": false".to_owned();
-            report_in(reader, kind, "ca_file", given.position, message, "leave one of them out");
+            report_in(reader, &[kind, "ca_file"], given.position, message, "leave one of them out");
         }
         let sni = text_in(
             reader,
@@ -199,12 +199,12 @@ fn text_in(
     if test(&given.value.0) {
         return Some(Some(given.value.0));
     }
-    report_in(reader, kind, key, given.position, format!("{:?} cannot stand here", given.value.0), hint);
+    report_in(reader, &[kind, key], given.position, format!("{:?} cannot stand here", given.value.0), hint);
     None
 }
 
-fn report_in(reader: &mut Reader<'_>, kind: &str, key: &str, at: Position, message: String, hint: &str) {
-    let path = format!("{}.{key}", reader.path_to(kind));
+fn report_in(reader: &mut Reader<'_>, keys: &[&str], at: Position, message: String, hint: &str) {
+    let path = reader.path_below(keys);
     reader.error_at(path, at, message, hint);
 }
 
@@ -213,24 +213,16 @@ fn resolve_headers(reader: &mut Reader<'_>, kind: &str, map: Map<Secret>) -> Vec
     for (name, value) in map.0 {
         let at = value.position;
         let Some(Secret(text)) = value.value else { continue };
-        let key = format!("headers.{name}");
+        let keys = [kind, "headers", &name];
         if !is_token(&name) {
-            report_in(
-                reader,
-                kind,
-                &key,
-                at,
-                format!("{name:?} is not a header name"),
-                "letters, digits and '-'",
-            );
+            report_in(reader, &keys, at, format!("{name:?} is not a header name"), "letters, digits and '-'");
         } else if name.eq_ignore_ascii_case("host") {
-            report_in(reader, kind, &key, at, "Host has a key of its own".to_owned(), "use \"host\"");
+            report_in(reader, &keys, at, "Host has a key of its own".to_owned(), "use \"host\"");
         } else if !text.bytes().all(|b| b == b'\t' || (b >= 0x20 && b != 0x7f)) {
             // The value may be a secret: it is not repeated.
             report_in(
                 reader,
-                kind,
-                &key,
+                &keys,
                 at,
                 "the value holds a control character".to_owned(),
                 "a header is one line",

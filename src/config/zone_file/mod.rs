@@ -19,9 +19,9 @@ use std::collections::hash_map::Entry as MapEntry;
 use std::path::{Path, PathBuf};
 
 pub(crate) use dnssec::ALGORITHMS;
-pub(crate) use header::ZoneKeys;
+pub(crate) use header::{ZoneKeys, distinct};
 
-use super::json::{Abort, Key, Kind, Mark, Reader, Source, Value, read_name};
+use super::json::{Abort, Key, Kind, Mark, Read, Reader, Source, Value, read_name};
 use super::types::{OwnerConfig, ZoneHeader};
 use crate::model::diagnostic::{Diagnostic, Position};
 use crate::model::name::{MAX_NAME_OCTETS, Name};
@@ -146,16 +146,21 @@ pub(crate) fn not_utf8(path: &Path, error: &std::string::FromUtf8Error) -> Diagn
         .hint("save it as UTF-8 (RFC 8259 §8.1)")
 }
 
-/// Checks a text that is a `records` object and nothing else, where `health_port` has the given interval and timeout.
-pub(crate) fn check_records(reader: &mut Reader<'_>, header: &ZoneHeader, interval_ms: u32, timeout_ms: u32) {
+/// Checks a `records` object in which `health_port` has the given interval and timeout.
+pub(crate) fn check_records(
+    reader: &mut Reader<'_>,
+    header: &ZoneHeader,
+    interval_ms: u32,
+    timeout_ms: u32,
+) -> Read<()> {
     let (checks, health_port) = (Checks::new(), Template::health_port(interval_ms, timeout_ms));
     let context = Context { header, checks: &checks, health_port: &health_port };
     let start = reader.mark();
-    // What is wrong is in the reader's diagnostics.
-    if let Ok(Some(_)) = header::Records::read(reader) {
-        reader.rewind(start);
-        let _ = Owners::new(&context).read(reader, &mut |_| {}).and_then(|()| reader.end());
+    if header::Records::read(reader)?.is_none() {
+        return Ok(None);
     }
+    reader.rewind(start);
+    Owners::new(&context).read(reader, &mut |_| {}).map(Some)
 }
 
 /// Streams the owners of one `records` object.

@@ -45,7 +45,7 @@ object! {
     }
     later: ["ALIAS", "pools", "answers", "min_healthy", "failback", "map"],
     other: read_rrset, rrset_schema,
-    extra: { rrsets: Vec<(Position, RrsetConfig)> }
+    extra: { rrsets: Vec<(Position, RrsetConfig)>, has_other_key: bool }
 }
 
 /// How endpoints become an answer.
@@ -157,6 +157,7 @@ impl Resolver<'_, '_, '_> {
             }
         }
         self.hint_records_bypass_health(&keys, &endpoints.list);
+        self.unused_rule(&keys, &endpoints.list);
         let fallback = keys.fallback.take().map_or_else(Vec::new, |given| given.value.0);
         let owner_ttl = keys.ttl.get().map(|given| given.value.0);
         let rrsets =
@@ -181,7 +182,7 @@ impl Resolver<'_, '_, '_> {
         match (&keys.health_port, &keys.check) {
             (Slot::Absent, Slot::Absent) => Shared::None,
             (Slot::Absent, Slot::Given(_, check)) => {
-                let path = self.reader.path_to("check");
+                let path = self.reader.path_below(&["check"]);
                 self.template(check, path)
             }
             (Slot::Given(_, port), Slot::Absent) => {
@@ -226,7 +227,9 @@ impl Resolver<'_, '_, '_> {
     /// Keys that exclude or need each other.
     fn conflicts(&mut self, keys: &OwnerKeys) {
         let no_addresses = keys.a.is_absent() && keys.aaaa.is_absent() && keys.ips.is_absent();
-        if no_addresses && keys.rrsets.is_empty() {
+        // A key that was refused, or that asks for addresses, says enough.
+        let has_other_key = keys.has_other_key || !keys.health_port.is_absent();
+        if no_addresses && keys.rrsets.is_empty() && !has_other_key {
             self.reader.error(
                 self.position,
                 "the owner has no records",
@@ -402,6 +405,18 @@ impl Resolver<'_, '_, '_> {
 
     fn entry_error(&mut self, entry: &Entry, suffix: &str, at: Position, message: &str, hint: &str) {
         self.reader.error_at(format!("{}{suffix}", entry.path), at, message, hint);
+    }
+
+    fn unused_rule(&mut self, keys: &OwnerKeys, endpoints: &[Endpoint]) {
+        let unchecked = !endpoints.is_empty() && endpoints.iter().all(|endpoint| endpoint.target.is_none());
+        if let (Slot::Given(at, _), true) = (&keys.when_all_down, unchecked) {
+            let path = self.reader.path_below(&["when_all_down"]);
+            let file = self.reader.source().file;
+            let warning =
+                Diagnostic::warning(file, "no address of this owner is checked, so none is ever down")
+                    .at(*at, path);
+            self.reader.report(warning.hint("add a \"check\", or leave \"when_all_down\" out"));
+        }
     }
 
     /// Clients connect to address hints without asking for A or AAAA (RFC 9460 §7.3), so health cannot take them away.

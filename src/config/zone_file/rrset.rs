@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::owner::OwnerKeys;
 use crate::config::json::{
-    Abort, At, Key, Kind, Object, OneOrMany, Read, Reader, Text, Ttl, Value, duplicate, nearest,
+    Abort, At, Element, Key, Kind, Object, OneOrMany, Read, Reader, Text, Ttl, Value, duplicate, nearest,
 };
 use crate::config::schema::Definitions;
 use crate::config::types::{RdataText, RrsetConfig};
@@ -58,7 +58,7 @@ impl Value for Rdata {
 /// What the key of an RR type holds.
 struct RrsetValue {
     ttl: Option<At<Ttl>>,
-    data: Vec<At<Rdata>>,
+    data: Vec<Element<Rdata>>,
 }
 
 impl Value for RrsetValue {
@@ -99,7 +99,12 @@ pub(crate) fn read_rrset(
     key: &Key<'_>,
 ) -> Result<bool, Abort> {
     let name = &*key.name;
-    if OwnerKeys::LATER.contains(&name) || name == "note" {
+    if name == "note" {
+        return Ok(false);
+    }
+    // Even if it is refused: that the owner has no records would be an error that follows from another.
+    owner.has_other_key = true;
+    if OwnerKeys::LATER.contains(&name) {
         return Ok(false);
     }
     let Ok(rtype) = name.parse::<RrType>() else {
@@ -121,10 +126,9 @@ pub(crate) fn read_rrset(
         return reader.skip().map(|()| true);
     }
     let value = RrsetValue::read(reader)?;
-    // A wrong value still counts as given, so that no error follows from another.
     let (ttl, data) = value.map_or((None, Vec::new()), |value| (value.ttl, value.data));
     let ttl = ttl.map(|ttl| ttl.value.0);
-    let data = data.into_iter().map(|At { value, position }| RdataText {
+    let data = data.into_iter().map(|Element { value, position, .. }| RdataText {
         text: value.text,
         position,
         path: value.path,
