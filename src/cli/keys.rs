@@ -55,7 +55,7 @@ pub(super) struct GenerateArgs {
     #[arg(long, default_value = "csk", value_parser = role)]
     role: KeyRole,
     /// Length of an RSA key: 2048, 3072 or 4096
-    #[arg(long, default_value_t = 2048)]
+    #[arg(long, default_value = "2048", value_parser = bits)]
     bits: usize,
     #[command(flatten)]
     keys: KeysDirectory,
@@ -105,6 +105,11 @@ fn algorithm(text: &str) -> Result<Algorithm, String> {
     let by_number = text.parse().ok().and_then(Algorithm::from_number);
     let by_name = || Algorithm::ALL.into_iter().find(|a| a.mnemonic().eq_ignore_ascii_case(text));
     by_number.or_else(by_name).ok_or_else(|| "8, 10, 13, 14 and 15 are supported".to_owned())
+}
+
+fn bits(text: &str) -> Result<usize, String> {
+    let bits = text.parse().ok().filter(|bits| generate::RSA_BITS.contains(bits));
+    bits.ok_or_else(|| "2048, 3072 and 4096 are the lengths".to_owned())
 }
 
 fn role(text: &str) -> Result<KeyRole, String> {
@@ -262,6 +267,7 @@ mod tests {
             ("keys generate", "<ZONE>"),
             ("keys generate a..b", "label is empty"),
             ("keys generate a.test --algorithm 5", "8, 10, 13, 14 and 15"),
+            ("keys generate a.test --algorithm 8 --bits 1024", "2048, 3072 and 4096"),
             ("keys generate a.test --role key", "csk, ksk and zsk"),
             ("keys import --zone a.test", "<FILE>"),
             ("keys import a.pem", "--zone"),

@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn a_flap_back_signs_nothing_but_the_soa() {
         let apex = Name::parse_absolute("example.test").unwrap();
-        let material = generate::make(Algorithm::EcdsaP256Sha256, 0).unwrap();
+        let material = generate::test_material(Algorithm::EcdsaP256Sha256, KeyRole::Csk);
         let key = Key::new(&material, KeyRole::Csk, Algorithm::EcdsaP256Sha256, Path::new("k")).unwrap();
         let signer = Signer::new(Arc::new(ZoneKeys::new(&apex, vec![key]).unwrap()), 1_209_600, 345_600);
         let mut cache = SignatureCache::default();

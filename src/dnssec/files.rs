@@ -35,14 +35,30 @@ pub(super) fn check_zone_file_name(apex: &Name) -> io::Result<String> {
 /// Writes a new file of mode 0600 and fsyncs it and its directory. Never replaces a file.
 pub(super) fn write_private(directory: &Path, name: &str, content: &[u8]) -> io::Result<PathBuf> {
     let target = directory.join(name);
-    let temporary = directory.join(format!(".{name}.{}.new", std::process::id()));
-    let written = write_synced(&temporary, content).and_then(|()| fs::hard_link(&temporary, &target));
-    // The link is a second name for the same content: what is left to do is to take the first one away.
-    let removed = fs::remove_file(&temporary);
+    // One writer at a time: what is left of another was left by a crash, and its process number may come again.
+    let temporary = directory.join(format!(".{name}.new"));
+    match fs::remove_file(&temporary) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let written = write_synced(&temporary, content).and_then(|()| put_in_place(&temporary, &target));
+    if written.is_err() {
+        // The first error is the one to report.
+        let _ = fs::remove_file(&temporary);
+    }
     written?;
-    removed?;
     sync_directory(directory)?;
     Ok(target)
+}
+
+/// Gives a finished file its name unless that is taken, which only a link does in one step; some file systems have none.
+fn put_in_place(temporary: &Path, target: &Path) -> io::Result<()> {
+    match fs::hard_link(temporary, target) {
+        Ok(()) => fs::remove_file(temporary),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(e),
+        Err(_) if target.try_exists()? => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => fs::rename(temporary, target),
+    }
 }
 
 fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
@@ -143,6 +159,9 @@ mod tests {
         assert!(write_private(directory.path(), "k.pem", b"two").is_err());
         assert_eq!(fs::read(&path).unwrap(), b"one");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "a temporary file was left behind");
+        fs::write(directory.path().join(".l.pem.new"), b"half").unwrap(); // by a crash
+        write_private(directory.path(), "l.pem", b"whole").unwrap();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
         assert_eq!(loose_mode(&path), None);
     }
 }

@@ -22,6 +22,9 @@ use crate::config::KeyRole;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::name::Name;
 
+/// Lengths of RSA keys in bits that can sign (ring takes no others from 2048 to 4096).
+pub const RSA_BITS: [usize; 3] = [2048, 3072, 4096];
+
 /// Tries to find a key tag that no key of the zone has; each fails with a chance of one in 65,536 for each such key.
 const TAG_TRIES: usize = 8;
 
@@ -36,7 +39,7 @@ pub struct Request {
     pub algorithm: Algorithm,
     /// What it is to sign.
     pub role: KeyRole,
-    /// RSA modulus length in bits: 2048, 3072 or 4096; other algorithms ignore it.
+    /// RSA modulus length in bits, one of [`RSA_BITS`]; other algorithms ignore it.
     pub bits: usize,
 }
 
@@ -194,7 +197,7 @@ fn make_key(algorithm: Algorithm, role: KeyRole, bits: usize) -> Result<(Materia
 }
 
 /// A new private key.
-pub(super) fn make(algorithm: Algorithm, bits: usize) -> Result<Material, String> {
+fn make(algorithm: Algorithm, bits: usize) -> Result<Material, String> {
     let random = SystemRandom::new();
     let pkcs8 = match algorithm {
         Algorithm::RsaSha256 | Algorithm::RsaSha512 => return make_rsa(bits),
@@ -207,7 +210,7 @@ pub(super) fn make(algorithm: Algorithm, bits: usize) -> Result<Material, String
 }
 
 fn make_rsa(bits: usize) -> Result<Material, String> {
-    if ![2048, 3072, 4096].contains(&bits) {
+    if !RSA_BITS.contains(&bits) {
         return Err(MaterialError::RsaSize(bits).to_string());
     }
     let key = RsaPrivateKey::new(&mut RingRandom, bits).map_err(|e| e.to_string())?;
@@ -249,5 +252,17 @@ impl rsa::rand_core::RngCore for RingRandom {
     fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), rsa::rand_core::Error> {
         self.fill_bytes(out);
         Ok(())
+    }
+}
+
+/// A key for tests. RSA keys take seconds to make, so there are two a process, a KSK's or CSK's and a ZSK's.
+#[cfg(test)]
+pub(super) fn test_material(algorithm: Algorithm, role: KeyRole) -> Material {
+    static RSA: [std::sync::OnceLock<Material>; 2] = [const { std::sync::OnceLock::new() }; 2];
+    match algorithm {
+        Algorithm::RsaSha256 | Algorithm::RsaSha512 => {
+            RSA[usize::from(role == KeyRole::Zsk)].get_or_init(|| make(algorithm, 2048).unwrap()).clone()
+        }
+        _ => make(algorithm, 0).unwrap(),
     }
 }

@@ -40,6 +40,7 @@ pub fn set(state: &Path, apex: &Name) -> io::Result<()> {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
         other => drop(other?),
     }
+    files::sync_directory(&folder)?;
     files::sync_directory(state)
 }
 

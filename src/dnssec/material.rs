@@ -9,6 +9,7 @@ use ring::signature::{
 
 use super::algorithm::Algorithm;
 use super::der;
+use super::generate::RSA_BITS;
 
 /// Content of the object identifier 1.2.840.113549.1.1.1, rsaEncryption.
 const OID_RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
@@ -117,7 +118,7 @@ impl Material {
         let modulus = der::trim_zeros(numbers[0]);
         let bits = modulus.len() * 8 - modulus.first().map_or(0, |b| b.leading_zeros() as usize);
         // ring signs with primes of a multiple of 512 bits only.
-        if ![2048, 3072, 4096].contains(&bits) {
+        if !RSA_BITS.contains(&bits) {
             return Err(MaterialError::RsaSize(bits));
         }
         let mut parts = vec![der::unsigned(&[])];

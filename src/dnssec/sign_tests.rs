@@ -19,7 +19,7 @@ fn name(text: &str) -> Name {
 }
 
 fn key(algorithm: Algorithm, role: KeyRole) -> Key {
-    Key::new(&generate::make(algorithm, 2048).unwrap(), role, algorithm, Path::new("test")).unwrap()
+    Key::new(&generate::test_material(algorithm, role), role, algorithm, Path::new("test")).unwrap()
 }
 
 fn signer(keys: Vec<Key>) -> Signer {
