@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use hale::config::{Config, ServeArgs, ZoneReader};
+use hale::zone::desired;
 
 fn fixtures() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/check");
@@ -19,7 +20,8 @@ fn fixtures() -> Vec<PathBuf> {
     files
 }
 
-/// What `hale check` would say; fixtures named `server-…` are server configurations.
+/// What `hale check` would say; fixtures named `server-…` are server configurations, and those named `zone-…` are about what is wrong with
+/// the records as a zone.
 fn findings(file: &Path) -> String {
     let name = file.file_name().unwrap().to_str().unwrap();
     let found = if name.starts_with("server-") {
@@ -32,7 +34,12 @@ fn findings(file: &Path) -> String {
         match ZoneReader::open(file) {
             Ok(reader) => {
                 let mut found = reader.warnings().to_vec();
-                reader.owners(&mut |_| {}, &mut found);
+                let header = reader.header();
+                let mut zone = desired::Builder::new(header, &header.apex);
+                reader.owners(&mut |owner| zone.owner(owner), &mut found);
+                if name.starts_with("zone-") || name == "example.json" {
+                    found.extend(zone.finish().map_or_else(|errors| errors, |(_, warnings)| warnings));
+                }
                 found
             }
             Err(errors) => errors,

@@ -6,6 +6,7 @@
 
 mod account;
 mod bind;
+mod engine;
 mod limits;
 mod portable;
 mod running;
@@ -20,6 +21,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::answer::{Outcome, Query};
 
 pub use bind::BindError;
+pub use engine::SnapshotEngine;
 pub use limits::Limits;
 pub use running::{Bound, Running, bind};
 

@@ -1,5 +1,5 @@
 //! The transports against real sockets on loopback, with an engine that answers any question at once.
-#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, unreachable_pub)]
 
 mod descriptors;
 mod portable;

@@ -42,7 +42,7 @@ pub(super) fn parse(rtype: RrType, text: &str, origin: &Name) -> Result<Parsed, 
         error.hint.get_or_insert_with(|| layout.usage());
         error
     };
-    let mut tokens = Tokens::new(text)?;
+    let mut tokens = Tokens::new(text).map_err(with_usage)?;
     let mut out = Output { origin, wire: Vec::new(), relative: Vec::new() };
     for &(what, field) in layout.fields {
         parse_field(field, what, &mut tokens, &mut out).map_err(with_usage)?;

@@ -142,7 +142,8 @@ fn end_of_quoted(bytes: &[u8], start: usize) -> Result<usize, RdataError> {
             _ => at += 1,
         }
     }
-    Err(RdataError::new("a quote is not closed"))
+    Err(RdataError::new("a quote is not closed")
+        .hint("end the text in \", and write a quote within it as \\\""))
 }
 
 /// A word ends at a blank or bracket outside of quotes: `alpn="h2,h3"` is one word.

@@ -1,0 +1,149 @@
+//! Proves that answering allocates nothing, for every kind of answer, and what a flip of one owner allocates.
+#![allow(clippy::unwrap_used)]
+#![allow(unsafe_code)]
+
+#[path = "engine/message.rs"]
+#[allow(dead_code)]
+mod message;
+#[path = "engine/zone.rs"]
+#[allow(dead_code)]
+mod zone;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hale::answer::{Kind, Outcome, Query, Scratch, Transport, answer};
+use hale::model::rrset::RdataSet;
+use hale::snapshot::{ZoneDraft, ZoneImage};
+
+/// Counts what the current thread allocates.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+    static OCTETS: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to the system's allocator unchanged; the counters are plain thread-local cells without destructors.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        OCTETS.set(OCTETS.get() + layout.size());
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        OCTETS.set(OCTETS.get() + size);
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const ZONE: &str = "
+    @        SOA ns1 h 1 2 3 4 60
+    @        NS ns1
+    ns1      A 192.0.2.53
+    www      A 192.0.2.1
+    www      A 192.0.2.2
+    !rotate  www A
+    *.w      A 192.0.2.3
+    alias    CNAME x.w
+    dn       DNAME w
+    mx       MX 10 www
+    x.y.ent  A 192.0.2.4
+    del      NS ns.del
+    ns.del   A 192.0.2.5
+    !pending wait A
+    wait     AAAA 2001:db8::4
+";
+
+#[test]
+fn no_answer_allocates() {
+    let mut kinds = HashSet::new();
+    for is_signed in [false, true] {
+        let snapshot = zone::snapshot(&[("test", ZONE), ("broken.example", "broken")], is_signed);
+        let mut scratch = Scratch::new(message::settings());
+        let mut messages: Vec<Vec<u8>> = Vec::new();
+        for name in ["test", "www", "none", "a.b.none", "q.w", "alias", "q.dn", "mx", "ent", "a.del", "wait"]
+        {
+            let name = if name == "test" { "test".to_owned() } else { format!("{name}.test") };
+            for rtype in ["A", "MX", "NS", "DS", "ANY", "RRSIG", "TXT"] {
+                for options in ["", "edns", "do", "do size=512"] {
+                    messages.push(message::query(&format!("{name} {rtype} {options}")));
+                }
+            }
+        }
+        for other in ["x.broken.example A do", "example.com A edns", "www.test A class=3", "test AXFR"] {
+            messages.push(message::query(other));
+        }
+        let mut with_options = message::query("www.test A");
+        with_options[11] = 1;
+        let options = b"\0\x03\0\0\0\x0b\0\0\0\x0a\0\x18clientckAAAABBBBCCCCDDDD";
+        with_options.extend(message::opt(1232, 0, true, options));
+        messages.push(with_options);
+        messages.push(message::query("www.test A")[..20].to_vec());
+        messages.push([0x12, 0x34, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0].to_vec());
+
+        let peer = SocketAddr::from(([192, 0, 2, 1], 5353));
+        let mut out = vec![0; 65_535];
+        for (message, transport) in messages.iter().flat_map(|m| [(m, Transport::Udp), (m, Transport::Tcp)]) {
+            let query = Query { bytes: message, peer, transport, now_s: 1_800_000_000 };
+            let before = ALLOCATIONS.get();
+            let outcome = answer(&snapshot, &mut scratch, &query, &mut out);
+            assert_eq!(ALLOCATIONS.get() - before, 0, "{message:02x?}");
+            let Outcome::Reply(reply) = outcome else { panic!("no reply to {message:02x?}") };
+            kinds.insert(format!("{:?}", reply.class.kind));
+        }
+    }
+    let all = [Kind::Positive, Kind::Synthesised, Kind::Nodata, Kind::Nxdomain, Kind::Referral, Kind::Error];
+    assert_eq!(kinds, all.iter().map(|k| format!("{k:?}")).collect());
+}
+
+fn zone_of(owners: usize) -> Arc<ZoneImage> {
+    let apex = zone::name("example.test");
+    let mut owner =
+        zone::owners(&apex, "h A 192.0.2.1\n h A 192.0.2.2\n h A 192.0.2.3").into_values().next().unwrap();
+    let mut draft = ZoneDraft::new(apex.clone(), zone::key());
+    for soa in zone::owners(&apex, "@ SOA ns1 h 1 2 3 4 60\n @ NS ns1").values() {
+        draft.put(soa).unwrap();
+    }
+    for i in 0..owners {
+        owner.name = apex.prepend(format!("h{i}").as_bytes()).unwrap();
+        draft.put(&owner).unwrap();
+    }
+    Arc::new(draft.finish().unwrap())
+}
+
+/// Octets allocated by a commit that flips one owner.
+fn flip(image: &Arc<ZoneImage>) -> usize {
+    let before = OCTETS.get();
+    let mut owner = image.owner(&zone::name("h7.example.test")).unwrap();
+    owner.rrsets[0].rrset.rdata = RdataSet::new([[192, 0, 2, 9]]);
+    let mut draft = ZoneDraft::from_image(image);
+    draft.put(&owner).unwrap();
+    draft.put(&image.owner(image.apex()).unwrap()).unwrap();
+    let flipped = draft.finish().unwrap();
+    let octets = OCTETS.get() - before;
+    assert_eq!(flipped.owner(&owner.name).unwrap().rrsets[0].rrset.rdata.len(), 1);
+    octets
+}
+
+/// 1,000 and 100,000 names here, so that the test is quick in a debug build; the shards are of one size from 200 names on.
+#[test]
+fn a_flip_costs_the_change_and_not_the_zone() {
+    let (small, large) = (flip(&zone_of(1_000)), flip(&zone_of(100_000)));
+    assert!(large <= 2 * small, "{large} octets at 100,000 names, {small} at 1,000");
+}
