@@ -209,3 +209,64 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     let covers = a.ip() == b.ip() || wild(a.ip()) || wild(b.ip());
     a.port() == b.port() && a.port() != 0 && a.is_ipv4() == b.is_ipv4() && covers
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The hint for an error at an address, when `earlier` was bound already.
+    fn check(earlier: &str, address: &str, error: io::ErrorKind, expected: &str) {
+        let address = address.parse().unwrap();
+        let earlier = [ListenAddress { address: earlier.parse().unwrap(), optional: false }];
+        let error = with_hint(
+            BindError { address, protocol: "UDP", error: error.into(), hint: String::new() },
+            &earlier,
+        );
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("cannot listen on {address} UDP: ")), "{text}");
+        assert!(error.hint.contains(expected) && expected.is_empty() == error.hint.is_empty(), "{text}");
+    }
+
+    #[test]
+    fn errors_say_what_to_do() {
+        use io::ErrorKind::{AddrInUse, AddrNotAvailable, OutOfMemory, PermissionDenied, Unsupported};
+        let other = "192.0.2.9:5";
+        check(other, "192.0.2.1:53", PermissionDenied, "CAP_NET_BIND_SERVICE");
+        check(other, "192.0.2.1:5353", PermissionDenied, "");
+        check(other, "192.0.2.1:5353", AddrInUse, "`ss -lnptu 'sport = :5353'`");
+        check(other, "0.0.0.0:53", AddrInUse, "systemd-resolved");
+        check("0.0.0.0:53", "192.0.2.1:53", AddrInUse, "0.0.0.0:53 in the same list");
+        check("192.0.2.1:53", "0.0.0.0:53", AddrInUse, "192.0.2.1:53 in the same list");
+        check("[::]:53", "192.0.2.1:53", AddrInUse, "another server");
+        check("0.0.0.0:54", "192.0.2.1:53", AddrInUse, "another server");
+        check(other, "192.0.2.1:53", AddrNotAvailable, "no interface");
+        check(other, "[::]:53", Unsupported, "no IPv6");
+        check(other, "192.0.2.1:53", OutOfMemory, "");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_missing_family_is_told_from_other_errors() {
+        for (code, expected) in [
+            (libc::EAFNOSUPPORT, true),
+            (libc::EADDRNOTAVAIL, true),
+            (libc::EADDRINUSE, false),
+            (libc::EACCES, false),
+            (libc::EMFILE, false),
+        ] {
+            assert_eq!(is_missing_family(&io::Error::from_raw_os_error(code)), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn datagram_sockets_have_what_they_need() {
+        let bound =
+            bind_all(&[ListenAddress { address: "127.0.0.1:0".parse().unwrap(), optional: false }], 2)
+                .unwrap();
+        for socket in &bound[0].udp {
+            assert_eq!(socket.read_timeout().unwrap(), Some(IDLE_WAKE));
+            assert_eq!(socket.write_timeout().unwrap(), Some(SEND_TIMEOUT));
+            assert!(!socket.reuse_address().unwrap(), "it would share the port with anybody");
+        }
+    }
+}
