@@ -6,17 +6,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hale::answer::Settings;
+use hale::answer::{Outcome, Query, Scratch, Settings, answer};
 use hale::model::hash::HashKey;
 use hale::model::name::Name as ZoneName;
 use hale::model::rdata;
 use hale::model::rrset::{RdataSet, Rrset};
 use hale::model::rrtype::RrType;
-use hale::snapshot::handle::Published;
+use hale::snapshot::handle::{Published, Reader};
 use hale::snapshot::image::{Note, OwnerRecords, ServedRrset};
 use hale::snapshot::{Snapshot, ZoneDraft};
 use hale::telemetry::counters::{Counters, Protocol};
-use hale::transport::{Running, SnapshotEngine, bind};
+use hale::transport::{Engine, Running, bind};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query as Question, ResponseCode};
 use hickory_proto::rr::rdata::opt::EdnsOption;
 use hickory_proto::rr::{DNSClass, Name, RecordType};
@@ -65,6 +65,15 @@ fn published() -> Arc<Published> {
     Published::new(Snapshot::empty(key).with_zone(Arc::new(draft.finish().unwrap())))
 }
 
+/// The answer engine over a published snapshot.
+struct Answering(Reader, Scratch);
+
+impl Engine for Answering {
+    fn answer(&mut self, query: &Query<'_>, out: &mut [u8]) -> Outcome {
+        answer(self.0.current(), &mut self.1, query, out)
+    }
+}
+
 fn start(portable: bool) -> (SocketAddr, Arc<Counters>, Running) {
     let bound = bind(&listen(&["127.0.0.1:0"]), 2, limits(), portable).unwrap();
     let (address, counters, published) = (bound.addresses()[0], Arc::new(Counters::new()), published());
@@ -73,7 +82,7 @@ fn start(portable: bool) -> (SocketAddr, Arc<Counters>, Running) {
         tcp_keepalive_100ms: Some(300),
         ..Settings::default()
     });
-    let engine = move |_| SnapshotEngine::new(&published, Arc::clone(&settings));
+    let engine = move |_| Answering(published.reader(), Scratch::new(Arc::clone(&settings)));
     (address, Arc::clone(&counters), bound.start(engine, counters).unwrap())
 }
 
