@@ -117,7 +117,7 @@ fn check_tells_everything_at_once() {
     let everything = hale(&format!("check {bad} {twin} {fine} --listen nowhere"));
     assert!(text(&everything.stderr).ends_with("1 error\n"), "{everything:?}");
     let everything = hale(&format!("check {bad} {twin} {fine}"));
-    assert!(text(&everything.stderr).ends_with("3 errors\n"), "{everything:?}");
+    assert!(text(&everything.stderr).ends_with("4 errors\n"), "{everything:?}");
     check("check /nonexistent.json", 2, "", "error: /nonexistent.json: ");
     std::fs::remove_dir_all(folder).unwrap();
 }

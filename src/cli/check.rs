@@ -1,6 +1,7 @@
 //! `hale check`: every error of a configuration at once, without a server.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 
 use super::configuration;
@@ -75,14 +76,18 @@ impl Findings {
     /// An error if an earlier file has this zone, too.
     fn twin(&mut self, reader: &ZoneReader, apex: &Name) -> Vec<Diagnostic> {
         let header = reader.header();
-        match self.apexes.insert(apex.clone(), header.file.clone()) {
-            None => Vec::new(),
-            Some(first) => {
-                let error = Diagnostic::error(
-                    &header.file,
-                    format!("{apex} is already a zone of {}", first.display()),
-                );
-                vec![error.at(header.position, "zone").hint("a zone has one file")]
+        match self.apexes.entry(apex.clone()) {
+            Entry::Vacant(entry) => {
+                entry.insert(header.file.clone());
+                Vec::new()
+            }
+            Entry::Occupied(first) => {
+                let message = format!("{apex} is already a zone of {}", first.get().display());
+                vec![
+                    Diagnostic::error(&header.file, message)
+                        .at(header.position, "zone")
+                        .hint("a zone has one file"),
+                ]
             }
         }
     }
