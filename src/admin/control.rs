@@ -45,7 +45,7 @@ pub enum ExportFormat {
     /// A master file (RFC 1035 §5).
     #[default]
     Text,
-    /// JSON.
+    /// JSON lines, one RRset each.
     Json,
 }
 

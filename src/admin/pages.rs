@@ -161,7 +161,8 @@ async fn export(
     let content_type = match query.format {
         // RFC 4027.
         ExportFormat::Text => "text/dns; charset=utf-8",
-        ExportFormat::Json => "application/json",
+        // One RRset a line, so that neither end holds a zone as a tree.
+        ExportFormat::Json => "application/x-ndjson",
     };
     let body = export::stream(control, name, query.format).await?;
     Ok(([(header::CONTENT_TYPE, content_type)], body).into_response())

@@ -323,7 +323,7 @@ fn exports() {
     assert!(text.text().contains("300 IN NS"));
     assert!(get("empty.test").head.contains("200 ok"));
     let json = exchange(server.tcp(), "GET /api/v1/zones/example.test./export?format=json", "", "");
-    assert!(json.head.contains("content-type: application/json") && json.text().contains("{}"));
+    assert!(json.head.contains("content-type: application/x-ndjson") && json.text().contains("{}"));
     let large = get("large.test");
     assert!(large.body.len() >= LARGE, "{}", large.body.len());
     assert!(large.body.ends_with(b"\r\n0\r\n\r\n"), "the last chunk says that it is complete");

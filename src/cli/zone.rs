@@ -20,7 +20,7 @@ use crate::model::report::ZoneReport;
 pub(super) enum ZoneCommand {
     /// List the zones with their state, or describe one
     Show(ShowArgs),
-    /// Write a zone as it is served now: a master file (RFC 1035) or JSON
+    /// Write a zone as it is served now: a master file (RFC 1035) or JSON lines
     Export(ExportArgs),
     #[command(hide = true)]
     Import(Later),
@@ -116,7 +116,11 @@ fn list(zones: &[ZoneReport], now_s: u64) -> String {
                 zone.serial.map_or_else(|| "-".to_owned(), |serial| serial.to_string()),
                 zone.names.to_string(),
                 signed(zone, now_s),
-                zone.problem.clone().unwrap_or_default(),
+                zone.problem
+                    .as_deref()
+                    .and_then(|problem| problem.lines().next())
+                    .unwrap_or_default()
+                    .to_owned(),
             ]
         })
         .collect();
@@ -150,7 +154,7 @@ fn describe(zone: &ZoneReport, now_s: u64) -> String {
         rows.push(("changed", format!("{} ago", duration(now_s.saturating_sub(changed_at)))));
     }
     if let Some(problem) = &zone.problem {
-        rows.push(("problem", problem.clone()));
+        rows.push(("problem", problem.replace('\n', "\n         ")));
     }
     rows.iter().map(|(key, value)| format!("{key:<8} {value}\n")).collect()
 }
@@ -244,7 +248,7 @@ mod tests {
         let zone = ZoneReport {
             zone: "example.test.".to_owned(),
             state: ZoneState::Kept,
-            problem: Some("zones/a.json:3:1: x".to_owned()),
+            problem: Some("zones/a.json:3:1: x\n  hint: y".to_owned()),
             serial: Some(1_700_000_000),
             names: 12,
             checked_names: 3,
@@ -264,6 +268,7 @@ example.test.  kept   1700000000  12     for 1d  zones/a.json:3:1: x
             text.contains("names    12, 3 of them checked\n") && text.contains("changed  1m 40s ago\n"),
             "{text}"
         );
+        assert!(text.ends_with("problem  zones/a.json:3:1: x\n           hint: y\n"), "{text}");
         assert!(list(&[zone], 87_400).contains("EXPIRED"));
         assert_eq!(percent_encoded("a\\032b/c.test."), "a%5C032b%2Fc.test.");
     }

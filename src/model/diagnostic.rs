@@ -71,6 +71,11 @@ impl Diagnostic {
         self
     }
 
+    /// The printed form without `error: ` or `warning: ` before it, for where the severity stands already, such as the log.
+    pub fn unmarked(&self) -> impl fmt::Display {
+        Unmarked(self)
+    }
+
     /// Whether this is an error.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
@@ -80,16 +85,26 @@ impl Diagnostic {
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.is_error() { "error: " } else { "warning: " })?;
-        write!(f, "{}", self.file.display())?;
-        if let Some(Position { line, column }) = self.position {
+        write!(f, "{}", self.unmarked())
+    }
+}
+
+/// See [`Diagnostic::unmarked`].
+struct Unmarked<'a>(&'a Diagnostic);
+
+impl fmt::Display for Unmarked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Diagnostic { file, position, path, message, hint, .. } = self.0;
+        write!(f, "{}", file.display())?;
+        if let Some(Position { line, column }) = position {
             write!(f, ":{line}:{column}")?;
         }
         f.write_str(": ")?;
-        if !self.path.is_empty() {
-            write!(f, "{}: ", self.path)?;
+        if !path.is_empty() {
+            write!(f, "{path}: ")?;
         }
-        f.write_str(&self.message)?;
-        if let Some(hint) = &self.hint {
+        f.write_str(message)?;
+        if let Some(hint) = hint {
             write!(f, "\n  hint: {hint}")?;
         }
         Ok(())
@@ -111,5 +126,6 @@ mod tests {
             d.to_string(),
             "error: zones/shop.json:14:31: records.api.pools[1].A[0]: \"198.51.100.300\" is not an IPv4 address\n  hint: each part of an IPv4 address is 0 to 255"
         );
+        assert_eq!(format!("error: {}", d.unmarked()), d.to_string());
     }
 }

@@ -41,7 +41,9 @@ where
 {
     let layer = tracing_subscriber::fmt::layer();
     let layer = if json {
-        let layer = layer.json().flatten_event(true).with_current_span(false).with_span_list(false);
+        // Without the module as "target": that is what a probe's field is called.
+        let layer = layer.json().flatten_event(true).with_target(false);
+        let layer = layer.with_current_span(false).with_span_list(false);
         layer.with_writer(writer).boxed()
     } else {
         let fields = debug_fn(write_field).delimited(" ");
@@ -174,6 +176,8 @@ mod tests {
             (&"INFO".into(), &"listening".into(), &"udp".into(), &"127.0.0.1:53".into())
         );
         assert!(line["timestamp"].as_str().unwrap().ends_with('Z'));
+        let json = capture("info", true, || tracing::info!(target = "tcp 192.0.2.1:80", "verdict changed"));
+        assert_eq!(json.matches("\"target\"").count(), 1, "{json}");
     }
 
     #[test]
