@@ -37,7 +37,7 @@ struct Simulation<W> {
 #[derive(Debug)]
 enum Event {
     Result(TargetId, Outcome),
-    Flip(u64, Flip),
+    Flip(Flip),
 }
 
 impl<W: FnMut(u64, TargetId) -> (Outcome, u64)> Simulation<W> {
@@ -65,8 +65,7 @@ impl<W: FnMut(u64, TargetId) -> (Outcome, u64)> Simulation<W> {
     }
 
     fn note(&mut self, flips: Vec<Flip>) {
-        let now_ms = self.now_ms;
-        self.log.extend(flips.into_iter().filter(|f| f.from != f.to).map(|flip| Event::Flip(now_ms, flip)));
+        self.log.extend(flips.into_iter().filter(|f| f.from != f.to).map(|flip| Event::Flip(flip)));
     }
 
     fn run_until(&mut self, end_ms: u64) {
@@ -163,7 +162,7 @@ fn every_flip_has_its_evidence_and_no_flip_is_missing() {
                 _ => None,
             };
             let flip = match events.peek() {
-                Some(Event::Flip(_, flip)) => Some(flip),
+                Some(Event::Flip(flip)) => Some(flip),
                 _ => None,
             };
             assert_eq!(flip.map(|f| (f.id, f.to)), expected.map(|to| (*id, to)));
@@ -278,7 +277,14 @@ fn counts_agree_with_the_entries() {
     let mut dice = Random(random.next());
     let brake = BrakeLimits { down_percent: 50, min_targets: 5 };
     let world = move |now_ms: u64, _| {
-        (if (now_ms / 20_000 + dice.below(10) / 9) % 2 == 0 { Outcome::Success } else { failure() }, 3)
+        (
+            if (now_ms / 20_000 + dice.below(10) / 9).is_multiple_of(2) {
+                Outcome::Success
+            } else {
+                failure()
+            },
+            3,
+        )
     };
     let mut simulation = Simulation::new(&[], brake, world);
     let mut engaged = 0;

@@ -14,6 +14,7 @@ pub mod brake;
 mod driver;
 pub mod figures;
 pub mod ledger;
+pub mod persist;
 pub mod probe;
 pub mod schedule;
 pub mod verdict;

@@ -219,3 +219,25 @@ async fn what_our_own_host_cannot_reach_is_unknown() {
     assert_eq!(last.outcome, Outcome::LocalError("network unreachable from this host".into()));
     assert!(bench.health.figures().probes[0][2] >= 1);
 }
+
+#[tokio::test]
+async fn verdicts_are_saved_now_and_then_and_at_the_end() {
+    let folder = crate::state::tests::Folder::new();
+    let state = Arc::new(crate::state::StateDir::open(folder.path()).unwrap());
+    let load = || crate::state::verdicts::load(&state).unwrap().0;
+    let (open, address) = listener().await;
+    let bench = Bench::new(&[target(address, 100, 100, 1, 1)], Vec::new());
+    bench.health.first_round_done().await;
+    let period = Duration::from_millis(50);
+    let saving = tokio::spawn(persist::keep_saved(bench.health.clone(), state.clone(), period));
+    while load().is_empty() {
+        tokio::time::sleep(period).await;
+    }
+    assert!(load()[0].up);
+    drop(open);
+    bench.until(0, Verdict::Down).await;
+    bench.health.shutdown().await;
+    saving.await.unwrap();
+    assert!(!load()[0].up, "saved once more at the end");
+    assert_eq!(load(), bench.health.saved_verdicts());
+}
