@@ -10,6 +10,7 @@ mod later;
 mod outcome;
 mod reload;
 mod schema;
+mod serve;
 mod server;
 mod shell;
 mod status;
@@ -42,6 +43,10 @@ Exit codes: 0 fine, 1 failed while running, 2 bad configuration or arguments.";
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Try it: the example zone with two backends of its own, one of which you can stop
+    Demo(demo::DemoArgs),
+    /// Serve zones
+    Serve(Box<ServeArgs>),
     /// Check configuration and zones, and print every error
     Check(Box<ServeArgs>),
     /// Print the JSON Schema of zone files or of hale.json
@@ -109,6 +114,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn run(command: Command) -> Outcome {
     match command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Serve(args) => serve::run(*args),
         Command::Check(args) => check::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Zone(command) => zone::run(&command),
