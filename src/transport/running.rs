@@ -189,14 +189,17 @@ impl Running {
     {
         let (engine, counters, stop) =
             (Arc::clone(&context.engine), Arc::clone(&context.counters), context.stop.clone());
+        // The body runs also where the stop comes before the thread does: what has arrived by then is answered.
         let run = move || {
-            while !stop.requested() {
+            loop {
                 // What a panic leaves behind is dropped: the engine and the writer are made anew, sockets hold no state.
                 let once = AssertUnwindSafe(|| body(engine(worker), counters.writer(), stop.clone()));
-                if catch_unwind(once).is_err() {
-                    tracing::error!(worker, "a worker panicked and is started again; please report this");
-                    thread::sleep(RESTART_PAUSE);
+                let panicked = catch_unwind(once).is_err();
+                if !panicked || stop.requested() {
+                    return;
                 }
+                tracing::error!(worker, "a worker panicked and is started again; please report this");
+                thread::sleep(RESTART_PAUSE);
             }
         };
         self.threads.push(thread::Builder::new().name(name).spawn(run)?);

@@ -14,10 +14,7 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Answers with the query itself and QR set. NSCOUNT says how many octets the response is padded to, and ARCOUNT 0xdead
 /// makes it panic.
-#[derive(Clone)]
-pub struct Echo {
-    pub pause: Duration,
-}
+pub struct Echo;
 
 impl Engine for Echo {
     fn answer(&mut self, query: &Query<'_>, out: &mut [u8]) -> Outcome {
@@ -25,7 +22,6 @@ impl Engine for Echo {
             return Outcome::Drop;
         }
         assert_ne!(query.bytes[10..12], [0xde, 0xad], "asked to panic");
-        std::thread::sleep(self.pause);
         let wanted = usize::from(u16::from_be_bytes([query.bytes[8], query.bytes[9]]));
         let len = query.bytes.len().max(wanted);
         out[..query.bytes.len()].copy_from_slice(query.bytes);
@@ -69,13 +65,13 @@ pub struct Server {
 
 impl Server {
     pub fn start(addresses: &[&str], workers: usize, limits: Limits) -> Self {
-        Self::start_bound(bind(&listen(addresses), workers, limits, false).unwrap(), Duration::ZERO)
+        Self::start_bound(bind(&listen(addresses), workers, limits, false).unwrap())
     }
 
-    pub fn start_bound(bound: Bound, pause: Duration) -> Self {
+    pub fn start_bound(bound: Bound) -> Self {
         let counters = Arc::new(Counters::new());
         let addresses = bound.addresses();
-        let running = bound.start(move |_| Echo { pause }, Arc::clone(&counters)).unwrap();
+        let running = bound.start(|_| Echo, Arc::clone(&counters)).unwrap();
         Self { addresses, counters, running }
     }
 

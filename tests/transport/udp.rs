@@ -68,9 +68,16 @@ fn an_address_in_use_is_found_and_not_shared() {
 
 #[test]
 fn entries_that_overlap_are_told_so() {
-    let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let error = try_bind(&[&format!("0.0.0.0:{free}"), &format!("127.0.0.1:{free}")], 1).unwrap_err();
-    assert!(error.hint.contains("covers it already"), "{error}");
+    for _ in 0..50 {
+        let free = try_bind(&["127.0.0.1:0"], 1).unwrap().addresses()[0];
+        let error = try_bind(&[&format!("0.0.0.0:{}", free.port()), &free.to_string()], 1).unwrap_err();
+        // Somebody else may have the port by now, on another address: then the first entry fails, and says nothing here.
+        if error.address == free {
+            assert!(error.hint.contains("covers it already"), "{error}");
+            return;
+        }
+    }
+    panic!("no port was free on all addresses");
 }
 
 #[test]
@@ -90,7 +97,7 @@ fn what_arrives_together_is_answered_in_batches() {
             client.send(&query(id, 100 + id)).unwrap();
         }
     }
-    let server = Server::start_bound(bound, Duration::ZERO);
+    let server = Server::start_bound(bound);
     for client in &clients {
         for id in 0..20u16 {
             let mut response = [0; 512];
@@ -122,10 +129,11 @@ fn what_gets_no_response_is_counted() {
 fn the_stop_answers_what_has_arrived() {
     let bound = try_bind(&["127.0.0.1:0"], 1).unwrap();
     let client = udp_client(bound.addresses()[0]);
-    let server = Server::start_bound(bound, Duration::from_micros(100));
-    for id in 0..200 {
+    for id in 0..60 {
         client.send(&query(id, 0)).unwrap();
     }
+    // The stop may even come before the worker has begun.
+    let server = Server::start_bound(bound);
     server.running.stop();
     let mut ids: Vec<u16> = Vec::new();
     client.set_nonblocking(true).unwrap();
@@ -133,7 +141,7 @@ fn the_stop_answers_what_has_arrived() {
     while let Ok(40) = client.recv(&mut response) {
         ids.push(u16::from_be_bytes([response[0], response[1]]));
     }
-    assert_eq!(ids, (0..200).collect::<Vec<_>>());
+    assert_eq!(ids, (0..60).collect::<Vec<_>>());
 }
 
 #[test]

@@ -94,12 +94,12 @@ struct Open {
 
 async fn accept<E: Engine>(worker: Rc<Worker<E>>, listener: tokio::net::TcpListener) {
     let mut pause = PAUSE_FIRST;
-    let mut aborted = 0u32;
+    let mut failures = 0u32;
     loop {
         let error = match listener.accept().await {
             Ok((stream, peer)) => {
                 pause = PAUSE_FIRST;
-                aborted = 0;
+                failures = 0;
                 worker.admit(stream, peer);
                 continue;
             }
@@ -107,15 +107,16 @@ async fn accept<E: Engine>(worker: Rc<Worker<E>>, listener: tokio::net::TcpListe
         };
         let reason = classify(&error);
         worker.buffers.borrow_mut().answering.counters.accept_error(reason);
-        aborted += 1;
+        failures += 1;
+        // The connection stays in the backlog, so that accept would fail again at once without room or a pause.
+        let made_room = reason == AcceptError::Resources && worker.make_room();
         match reason {
             // The client is gone; the next one waits.
-            AcceptError::Aborted if !aborted.is_multiple_of(16) => {}
-            AcceptError::Aborted => tokio::time::sleep(PAUSE_FIRST).await,
-            AcceptError::Resources | AcceptError::Other => {
-                // The connection stays in the backlog, so that accept would fail again at once. An idle connection's
-                // descriptor is free when the pause is over.
-                worker.make_room();
+            AcceptError::Aborted if !failures.is_multiple_of(16) => {}
+            // The closed connection's task ends before this one goes on, and its descriptor with it: whoever waits need not
+            // wait longer. If that did not help (others took it), pause, so that not all connections are spent at once.
+            AcceptError::Resources if made_room && failures == 1 => tokio::task::yield_now().await,
+            AcceptError::Aborted | AcceptError::Resources | AcceptError::Other => {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MOST);
             }
