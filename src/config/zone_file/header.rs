@@ -64,8 +64,14 @@ object! {
     later: []
 }
 
-/// The place of `records`, whose syntax has been checked.
-pub(crate) struct Records(Mark);
+/// `records`, whose syntax has been checked.
+#[derive(Clone, Copy)]
+pub(crate) struct Records {
+    /// Where they are.
+    pub(crate) mark: Mark,
+    /// How many keys there are.
+    pub(crate) count: usize,
+}
 
 impl Value for Records {
     fn read(reader: &mut Reader<'_>) -> Read<Self> {
@@ -73,19 +79,19 @@ impl Value for Records {
             return reader
                 .mismatch("an object", "its keys are owner names, such as \"www\": [\"192.0.2.1\"]");
         }
-        let (at, mark, mut empty) = (reader.position(), reader.mark(), true);
+        let (at, mark, mut count) = (reader.position(), reader.mark(), 0);
         reader.object(|reader, _| {
-            empty = false;
+            count += 1;
             reader.skip()
         })?;
-        if empty {
+        if count == 0 {
             reader.error(
                 at,
                 "\"records\" is empty",
                 "add an owner, or leave \"records\" out to serve the apex alone",
             );
         }
-        Ok(Some(Self(mark)))
+        Ok(Some(Self { mark, count }))
     }
 
     fn schema(definitions: &mut Definitions) -> Json {
@@ -104,7 +110,7 @@ impl Value for Records {
 pub(super) struct Found {
     pub(super) header: ZoneHeader,
     pub(super) checks: Checks,
-    pub(super) records: Option<Mark>,
+    pub(super) records: Option<Records>,
 }
 
 /// Reads a whole zone file but for its records.
@@ -135,7 +141,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Found {
         position,
     };
     let checks = resolve_checks(reader, keys.checks);
-    Found { header, checks, records: keys.records.take().map(|records| records.value.0) }
+    Found { header, checks, records: keys.records.take().map(|records| records.value) }
 }
 
 /// Names of the list at `key`; reports those that stand twice, or that equal `zone`.

@@ -16,12 +16,13 @@ mod tests;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::path::{Path, PathBuf};
 
 pub(crate) use dnssec::ALGORITHMS;
 pub(crate) use header::{ZoneKeys, distinct};
 
-use super::json::{Abort, Key, Kind, Mark, Read, Reader, Source, Value, read_name};
+use super::json::{Abort, Key, Kind, Read, Reader, Source, Value, read_name};
 use super::types::{OwnerConfig, ZoneHeader};
 use crate::model::diagnostic::{Diagnostic, Position};
 use crate::model::name::{MAX_NAME_OCTETS, Name};
@@ -44,8 +45,8 @@ pub struct ZoneReader {
     header: ZoneHeader,
     checks: Checks,
     health_port: Template,
-    /// Where the records are; `None` if there are none.
-    records: Option<Mark>,
+    /// `None` if there are none.
+    records: Option<header::Records>,
     warnings: Vec<Diagnostic>,
 }
 
@@ -119,14 +120,14 @@ impl ZoneReader {
     /// behind it: an owner with an error is handed on without what was wrong, or not at all, so records count only if no
     /// error was appended. Each call reads, and reports, the same.
     pub fn owners(&self, sink: &mut dyn FnMut(OwnerConfig), diagnostics: &mut Vec<Diagnostic>) {
-        let Some(mark) = self.records else { return };
+        let Some(header::Records { mark, count }) = self.records else { return };
         let base = self.file.parent().map_or_else(PathBuf::new, Path::to_owned);
         let source = Source { file: &self.file, base: &base, env: &*self.env };
         let mut reader = Reader::new(&self.text, source);
         reader.resume(mark, &["records"]);
         let context = Context { header: &self.header, checks: &self.checks, health_port: &self.health_port };
         // A syntax error is in the reader's diagnostics.
-        let _: Result<(), Abort> = Owners::new(&context).read(&mut reader, sink);
+        let _: Result<(), Abort> = Owners::new(&context, count).read(&mut reader, sink);
         diagnostics.extend(reader.into_diagnostics());
     }
 }
@@ -156,28 +157,48 @@ pub(crate) fn check_records(
     let (checks, health_port) = (Checks::new(), Template::health_port(interval_ms, timeout_ms));
     let context = Context { header, checks: &checks, health_port: &health_port };
     let start = reader.mark();
-    if header::Records::read(reader)?.is_none() {
-        return Ok(None);
-    }
+    let Some(header::Records { count, .. }) = header::Records::read(reader)? else { return Ok(None) };
     reader.rewind(start);
-    Owners::new(&context).read(reader, &mut |_| {}).map(Some)
+    Owners::new(&context, count).read(reader, &mut |_| {}).map(Some)
+}
+
+/// Hashes names eight octets at a time. Std's hash withstands an attacker who chooses keys; here the operator does, and it
+/// would take a sixth of the time in which a large zone is read.
+#[derive(Default)]
+struct FoldHasher(u64);
+
+impl Hasher for FoldHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            let mixed = self.0 ^ u64::from_le_bytes(word);
+            let product = u128::from(mixed) * u128::from(0x9e37_79b9_7f4a_7c15_u64);
+            self.0 = (product as u64) ^ ((product >> 64) as u64);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// Streams the owners of one `records` object.
 pub(crate) struct Owners<'a> {
     context: &'a Context<'a>,
     /// Each owner seen, with its key, since keys that differ in case or in the zone's suffix are one name.
-    seen: HashMap<Name, Position>,
+    seen: HashMap<Name, Position, BuildHasherDefault<FoldHasher>>,
     /// Octets that the longest of the zone's names adds to an owner's.
     longest_apex: usize,
 }
 
 impl<'a> Owners<'a> {
-    /// Owners of the zone in `context`.
-    pub(crate) fn new(context: &'a Context<'a>) -> Self {
+    /// `count` owners, bad ones included, of the zone in `context`.
+    pub(crate) fn new(context: &'a Context<'a>, count: usize) -> Self {
         let apexes = std::iter::once(&context.header.apex).chain(&context.header.alias_zones);
         let longest_apex = apexes.map(|apex| apex.wire().len()).max().unwrap_or(1);
-        Self { context, seen: HashMap::new(), longest_apex }
+        let seen = HashMap::with_capacity_and_hasher(count, BuildHasherDefault::default());
+        Self { context, seen, longest_apex }
     }
 
     /// Reads the `records` object at the reader.
