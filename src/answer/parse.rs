@@ -15,6 +15,9 @@ use super::tsig::Tsig;
 pub(super) const HEADER: usize = 12;
 /// Octets of the smallest record: root owner, type, class, TTL and length.
 const SMALLEST_RECORD: usize = 11;
+/// Records that a query may carry beside its question. OPT and TSIG or SIG(0) are all that have a meaning; thousands of others would cost
+/// as much as thousands of queries.
+const MOST_RECORDS: usize = 16;
 
 /// A query as far as it could be read.
 #[derive(Debug)]
@@ -74,7 +77,7 @@ impl<'q> Request<'q> {
         let count = |at: usize| be16(message, at).map(usize::from);
         let (questions, answers, authority, additional) = (count(4)?, count(6)?, count(8)?, count(10)?);
         let records = answers + authority + additional;
-        if records * SMALLEST_RECORD > message.len() - HEADER || questions > 1 {
+        if records > MOST_RECORDS || records * SMALLEST_RECORD > message.len() - HEADER || questions > 1 {
             return None;
         }
         let mut at = HEADER;
