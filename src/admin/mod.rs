@@ -1,6 +1,6 @@
 //! The admin listener: `/healthz`, `/readyz`, `/metrics` and `/api/v1`, over TCP and over a unix socket in the state directory.
 //!
-//! Three rules decide who may do what ([`access`]): reading needs no token on loopback or on the unix socket, and a token elsewhere;
+//! Three rules decide who may do what (`access.rs`): reading needs no token on loopback or on the unix socket, and a token elsewhere;
 //! every change needs a token or the unix socket; the probe and metrics pages never need one. What is shown and changed is behind
 //! [`Control`], so that this module knows neither the keeper nor the snapshot.
 

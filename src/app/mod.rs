@@ -240,7 +240,8 @@ fn report_and_decide(starting: &Starting, strict: bool) -> Result<(), AppError> 
         return Err(AppError::Configuration(findings));
     }
     for finding in &findings {
-        if finding.is_error() { error!("{finding}") } else { warn!("{finding}") }
+        let text = finding.unmarked();
+        if finding.is_error() { error!("{text}") } else { warn!("{text}") }
     }
     Ok(())
 }

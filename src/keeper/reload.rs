@@ -220,9 +220,9 @@ impl Keeper {
     fn report(&self, summary: &ReloadSummary) {
         for diagnostic in &summary.diagnostics {
             if diagnostic.is_error() {
-                error!("{diagnostic}");
+                error!("{}", diagnostic.unmarked());
             } else {
-                warn!("{diagnostic}");
+                warn!("{}", diagnostic.unmarked());
             }
         }
         let figures = &self.handle.figures;
