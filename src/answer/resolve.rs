@@ -85,8 +85,13 @@ pub(super) struct Resolver<'s, 'w> {
     pub(super) proofs: Proofs<'s>,
     /// The RRset whose targets' addresses go into the additional section.
     pub(super) targets: Option<Targets<'s>>,
-    /// Names that were asked for, by hash, and DNAMEs that were used.
-    visited: [u64; MAX_HOPS + 1],
+    trail: Option<Trail>,
+}
+
+/// Where a chain has been: names by hash, and DNAMEs. Made when the first link is followed.
+#[derive(Clone, Copy, Default)]
+struct Trail {
+    names: [u64; MAX_HOPS + 1],
     dnames: [usize; MAX_HOPS + 1],
 }
 
@@ -111,21 +116,25 @@ impl<'s, 'w> Resolver<'s, 'w> {
             error: None,
             proofs: Proofs::default(),
             targets: None,
-            visited: [0; MAX_HOPS + 1],
-            dnames: [0; MAX_HOPS + 1],
+            trail: None,
         }
     }
 
-    /// The zone that answers for the name in work: DS is answered by the parent's side of a cut (RFC 4035 §3.1.4.1).
+    /// The zone that answers for the name in work: the longest match, but for DS at an apex the parent's side of the cut (RFC 4035
+    /// §3.1.4.1). A parent that does not delegate the name knows nothing of it, and would deny a zone that exists.
     #[inline]
     pub(super) fn zone(&self) -> Option<ZoneRef<'s>> {
         let depth = self.name.depth();
+        let zone = self.snapshot.zone_of(self.name, depth)?;
         if self.qtype == RrType::DS
-            && let Some(parent) = self.snapshot.zone_of(self.name, depth.saturating_sub(1))
+            && depth > 0
+            && zone.apex.wire().len() == self.name.len()
+            && let Some(parent) = self.snapshot.zone_of(self.name, depth - 1)
+            && parent.image.is_some_and(|image| image.delegates(self.name))
         {
             return Some(parent);
         }
-        self.snapshot.zone_of(self.name, depth)
+        Some(zone)
     }
 
     /// Answers from `zone`, and from every zone that CNAMEs and DNAMEs lead to.
@@ -147,8 +156,9 @@ impl<'s, 'w> Resolver<'s, 'w> {
             let Some(next) = next.image else {
                 return self.fail(Rcode::SERVFAIL, ExtendedError::BROKEN_ZONE);
             };
-            self.visited[hop] = self.other.whole_hash();
-            if self.visited[..=hop].contains(&self.name.whole_hash()) {
+            let names = &mut self.trail.get_or_insert_default().names;
+            names[hop] = self.other.whole_hash();
+            if names[..=hop].contains(&self.name.whole_hash()) {
                 break;
             }
             image = next;
@@ -351,13 +361,15 @@ impl<'s, 'w> Resolver<'s, 'w> {
     fn redirect(&mut self, hop: Hop<'s>, node: Node<'s>, depth: usize, number: usize) -> Step {
         let Some(set) = node.rrset(RrType::DNAME) else { return Step::Done(Kind::Nodata) };
         // A chain may pass one DNAME more than once; its record is needed once.
-        if !self.dnames[..number].contains(&node.identity()) {
+        let dnames = &mut self.trail.get_or_insert_default().dnames;
+        let is_known = dnames[..number].contains(&node.identity());
+        dnames[number] = node.identity();
+        if !is_known {
             let owner = Owner::At(hop.place.at(self.name, depth));
             if self.put(Section::Answer, hop, set, owner).is_err() {
                 return Step::Done(Kind::Synthesised);
             }
         }
-        self.dnames[number] = node.identity();
         let labels = &self.name.wire()[..self.name.start(depth)];
         if self.other.join(self.snapshot.key(), labels, set.first_rdata()).is_err() {
             self.rcode = Rcode::YXDOMAIN;

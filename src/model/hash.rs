@@ -35,11 +35,19 @@ impl HashKey {
                 self.0[1],
             );
         }
-        let rest = chunks.remainder();
-        let mut last = 0u64;
-        for (i, &b) in rest.iter().enumerate() {
-            last |= u64::from(b) << (8 * i);
-        }
+        // The tail in two overlapping reads: with the length mixed in above, different tails give different words.
+        let last = match *chunks.remainder() {
+            [] => 0,
+            [a] => u64::from(a),
+            [a, b] => u64::from(u16::from_le_bytes([a, b])),
+            [a, b, c] => u64::from(u32::from_le_bytes([a, b, c, 0])),
+            ref rest => match (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
+                (Some(first), Some(last)) => {
+                    u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
+                }
+                _ => 0,
+            },
+        };
         fold(state ^ last, self.0[1] ^ 0xa076_1d64_78bd_642f)
     }
 

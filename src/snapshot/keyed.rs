@@ -3,12 +3,16 @@
 use crate::model::hash::HashKey;
 use crate::model::name::{MAX_LABELS, MAX_NAME_OCTETS, Name};
 
+/// Octets of the longest name, rounded up to words.
+const ROOM: usize = MAX_NAME_OCTETS.next_multiple_of(8);
+
 /// A name in lower case with its label boundaries and the hash of each suffix.
 ///
 /// It lives in a worker's scratch space and is filled again for each query, so that nothing is allocated or zeroed. A
 /// **depth** is a number of labels counted from the root: depth 0 is the root, [`depth`](Self::depth) the whole name.
 pub struct KeyedName {
-    wire: [u8; MAX_NAME_OCTETS],
+    /// The name, then octets without meaning up to a multiple of eight.
+    wire: [u8; ROOM],
     len: usize,
     labels: usize,
     /// Where each label starts, leftmost first; one more for the root label.
@@ -22,13 +26,7 @@ pub struct NotAName;
 
 impl Default for KeyedName {
     fn default() -> Self {
-        Self {
-            wire: [0; MAX_NAME_OCTETS],
-            len: 1,
-            labels: 0,
-            starts: [0; MAX_LABELS + 1],
-            hashes: [0; MAX_LABELS + 1],
-        }
+        Self { wire: [0; ROOM], len: 1, labels: 0, starts: [0; MAX_LABELS + 1], hashes: [0; MAX_LABELS + 1] }
     }
 }
 
@@ -61,10 +59,7 @@ impl KeyedName {
             }
             labels += 1;
         }
-        // Length octets are at most 63 and so never letters: folding all octets alike is safe.
-        for (to, from) in self.wire[..end].iter_mut().zip(&name[..end]) {
-            *to = from.to_ascii_lowercase();
-        }
+        fold_case(&mut self.wire, message.get(at..).unwrap_or_default(), end);
         self.len = end;
         self.labels = labels;
         self.hash(key);
@@ -93,9 +88,7 @@ impl KeyedName {
             }
             let label = message.get(at..at + 1 + length).ok_or(NotAName)?;
             self.starts[labels] = len as u8;
-            for (to, from) in self.wire[len..].iter_mut().zip(label) {
-                *to = from.to_ascii_lowercase();
-            }
+            self.wire.get_mut(len..len + label.len()).ok_or(NotAName)?.copy_from_slice(label);
             len += 1 + length;
             at += 1 + length;
             if length == 0 {
@@ -103,6 +96,9 @@ impl KeyedName {
             }
             labels += 1;
         }
+        // Names in RDATA keep their case where RFC 4034 §6.2 does not fold it.
+        let whole = self.wire;
+        fold_case(&mut self.wire, &whole, len);
         self.len = len;
         self.labels = labels;
         self.hash(key);
@@ -130,6 +126,7 @@ impl KeyedName {
         debug_assert_eq!(read, Ok(name.wire().len()));
     }
 
+    #[inline]
     fn hash(&mut self, key: HashKey) {
         let mut hash = key.root();
         self.hashes[0] = hash;
@@ -192,6 +189,36 @@ impl KeyedName {
     }
 }
 
+/// Copies `len` octets of `from` in lower case, eight at a time, and perhaps up to seven behind them.
+///
+/// Length octets are at most 63 and so never letters: folding all octets of a name alike is safe.
+#[inline]
+fn fold_case(to: &mut [u8; ROOM], from: &[u8], len: usize) {
+    let words = len.div_ceil(8);
+    let (to_words, _) = to.as_chunks_mut::<8>();
+    let (from_words, tail) = from.as_chunks::<8>();
+    for (to, from) in to_words.iter_mut().zip(from_words).take(words) {
+        *to = fold_word(u64::from_le_bytes(*from)).to_le_bytes();
+    }
+    if from_words.len() < words
+        && let Some(to) = to.get_mut(8 * from_words.len()..)
+    {
+        for (to, from) in to.iter_mut().zip(tail) {
+            *to = from.to_ascii_lowercase();
+        }
+    }
+}
+
+/// Eight octets in lower case: bit 7 of each sum says whether the octet is at least `A`, or more than `Z`.
+#[inline]
+fn fold_word(word: u64) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let low = word & (0x7f * EACH);
+    let from_a = low + (0x80 - u64::from(b'A')) * EACH;
+    let beyond_z = low + (0x7f - u64::from(b'Z')) * EACH;
+    word | (from_a & !beyond_z & !word & (0x80 * EACH)) >> 2
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,6 +246,18 @@ mod tests {
                     "{text}"
                 );
                 suffix = name.parent();
+            }
+        }
+    }
+
+    #[test]
+    fn folds_case_as_ascii_does() {
+        for octet in 0..=255u8 {
+            for place in 0..8 {
+                let mut word = [b'Q'; 8];
+                word[place] = octet;
+                let want = word.map(|o| o.to_ascii_lowercase());
+                assert_eq!(fold_word(u64::from_le_bytes(word)).to_le_bytes(), want, "{octet}");
             }
         }
     }

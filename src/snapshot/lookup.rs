@@ -65,6 +65,15 @@ impl ZoneImage {
         self.below(name, exists)
     }
 
+    /// Whether `name` is a zone cut or lies below one.
+    pub fn delegates(&self, name: &KeyedName) -> bool {
+        match self.lookup(name) {
+            Found::Exact(node) => node.is_cut(),
+            Found::BelowCut { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Walks down from the apex, for zones with cuts or DNAMEs.
     fn descend(&self, name: &KeyedName) -> Found<'_> {
         for depth in self.apex_depth()..=name.depth() {

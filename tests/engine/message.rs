@@ -101,6 +101,9 @@ impl Record {
     }
 }
 
+/// Code and data.
+pub(crate) type EdnsOption = (u16, Vec<u8>);
+
 /// A response, read strictly: pointers lead backwards, nothing is left over.
 #[derive(Debug)]
 pub(crate) struct Decoded {
@@ -108,7 +111,7 @@ pub(crate) struct Decoded {
     pub(crate) question: Option<(Name, RrType, u16)>,
     pub(crate) records: Vec<Record>,
     /// Payload size, TTL field and options of OPT.
-    pub(crate) opt: Option<(u16, u32, Vec<(u16, Vec<u8>)>)>,
+    pub(crate) opt: Option<(u16, u32, Vec<EdnsOption>)>,
 }
 
 fn be16(b: &[u8], at: usize) -> u16 {
@@ -186,7 +189,7 @@ pub(crate) fn decode(message: &[u8]) -> Decoded {
     decoded
 }
 
-fn options(mut rdata: &[u8]) -> Vec<(u16, Vec<u8>)> {
+fn options(mut rdata: &[u8]) -> Vec<EdnsOption> {
     let mut all = Vec::new();
     while !rdata.is_empty() {
         let end = 4 + usize::from(be16(rdata, 2));

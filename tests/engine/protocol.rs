@@ -315,7 +315,7 @@ fn speaks_edns() {
     assert_eq!(decode(&reply(&query("www.test A"))).opt, None, "no OPT unless asked with one");
 }
 
-fn options_of(transport: Transport, options: &[u8]) -> Vec<(u16, Vec<u8>)> {
+fn options_of(transport: Transport, options: &[u8]) -> Vec<message::EdnsOption> {
     let message = with_additional(&opt(1232, 0, false, options), 1);
     decode(&ask(&zone(false), &message, transport).unwrap().1).opt.unwrap().2
 }

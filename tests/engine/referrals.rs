@@ -31,7 +31,10 @@ const CHILD: &str = "
 #[test]
 fn refers_with_glue_and_without_aa() {
     check(
-        &snapshot(&[("test", PARENT), ("served.test", CHILD), ("orphan", CHILD)], false),
+        &snapshot(
+            &[("test", PARENT), ("served.test", CHILD), ("stray.test", CHILD), ("orphan", CHILD)],
+            false,
+        ),
         &[
             ("www.in.test A", "NOERROR
                 ns in.test. NS ns.in.test.
@@ -74,6 +77,9 @@ fn refers_with_glue_and_without_aa() {
                 an served.test. DS 4711 13 2 0123456789012345678901234567890123456789012345678901234567890123"),
             ("served.test NS", "NOERROR aa
                 an served.test. NS ns1.test."),
+            // The parent does not delegate it: its NXDOMAIN would hide the zone.
+            ("stray.test DS", "NOERROR aa
+                ns stray.test. SOA"),
             ("orphan DS", "NOERROR aa
                 ns orphan. SOA"),
             ("a.served.test A", "NOERROR aa
