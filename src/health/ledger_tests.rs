@@ -65,7 +65,7 @@ impl<W: FnMut(u64, TargetId) -> (Outcome, u64)> Simulation<W> {
     }
 
     fn note(&mut self, flips: Vec<Flip>) {
-        self.log.extend(flips.into_iter().filter(|f| f.from != f.to).map(|flip| Event::Flip(flip)));
+        self.log.extend(flips.into_iter().filter(|f| f.from != f.to).map(Event::Flip));
     }
 
     fn run_until(&mut self, end_ms: u64) {
