@@ -35,19 +35,7 @@ impl HashKey {
                 self.0[1],
             );
         }
-        // The tail in two overlapping reads: with the length mixed in above, different tails give different words.
-        let last = match *chunks.remainder() {
-            [] => 0,
-            [a] => u64::from(a),
-            [a, b] => u64::from(u16::from_le_bytes([a, b])),
-            [a, b, c] => u64::from(u32::from_le_bytes([a, b, c, 0])),
-            ref rest => match (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
-                (Some(first), Some(last)) => {
-                    u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
-                }
-                _ => 0,
-            },
-        };
+        let last = partial_word(chunks.remainder());
         fold(state ^ last, self.0[1] ^ 0xa076_1d64_78bd_642f)
     }
 
@@ -60,6 +48,24 @@ impl HashKey {
             count += 1;
         }
         labels[..count].iter().rev().fold(self.root(), |hash, label| self.extend(hash, label))
+    }
+}
+
+/// Up to seven octets as a little-endian word: four and more by two reads that overlap.
+#[inline]
+pub(crate) fn partial_word(octets: &[u8]) -> u64 {
+    match *octets {
+        [] => 0,
+        [a] => u64::from(a),
+        [a, b] => u64::from(u16::from_le_bytes([a, b])),
+        [a, b, c] => u64::from(u32::from_le_bytes([a, b, c, 0])),
+        ref more => match (more.first_chunk::<4>(), more.last_chunk::<4>()) {
+            (Some(first), Some(last)) => {
+                let shift = 8 * (more.len() as u32 & 7).saturating_sub(4);
+                u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << shift
+            }
+            _ => 0,
+        },
     }
 }
 
@@ -80,6 +86,15 @@ mod tests {
         let parts = [&b"test"[..], b"example", b"www", b"a-rather-long-label"];
         assert_eq!(key.name(&name), parts.iter().fold(key.root(), |h, l| key.extend(h, l)));
         assert_ne!(key.name(&name), HashKey::new([3, 4]).name(&name));
+    }
+
+    #[test]
+    fn reads_partial_words() {
+        for length in 0..8 {
+            let mut octets = [1, 2, 3, 4, 5, 6, 7, 8];
+            octets[length..].fill(0);
+            assert_eq!(partial_word(&octets[..length]), u64::from_le_bytes(octets), "{length}");
+        }
     }
 
     #[test]

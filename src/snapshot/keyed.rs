@@ -1,6 +1,6 @@
 //! A domain name in a fixed buffer, with the hash of every suffix of it: what all lookups take.
 
-use crate::model::hash::HashKey;
+use crate::model::hash::{HashKey, partial_word};
 use crate::model::name::{MAX_LABELS, MAX_NAME_OCTETS, Name};
 
 /// Octets of the longest name, rounded up to words.
@@ -194,18 +194,11 @@ impl KeyedName {
 /// Length octets are at most 63 and so never letters: folding all octets of a name alike is safe.
 #[inline]
 fn fold_case(to: &mut [u8; ROOM], from: &[u8], len: usize) {
-    let words = len.div_ceil(8);
-    let (to_words, _) = to.as_chunks_mut::<8>();
-    let (from_words, tail) = from.as_chunks::<8>();
-    for (to, from) in to_words.iter_mut().zip(from_words).take(words) {
-        *to = fold_word(u64::from_le_bytes(*from)).to_le_bytes();
-    }
-    if from_words.len() < words
-        && let Some(to) = to.get_mut(8 * from_words.len()..)
-    {
-        for (to, from) in to.iter_mut().zip(tail) {
-            *to = from.to_ascii_lowercase();
-        }
+    let (to, _) = to.as_chunks_mut::<8>();
+    let (from, tail) = from.as_chunks::<8>();
+    let words = from.iter().copied().map(u64::from_le_bytes).chain([partial_word(tail)]);
+    for (to, word) in to.iter_mut().zip(words).take(len.div_ceil(8)) {
+        *to = fold_word(word).to_le_bytes();
     }
 }
 

@@ -35,15 +35,21 @@ pub(super) fn find<'s>(shard: &'s [u8], hash: u64, head: &[u8], tail: &[u8]) -> 
     let mut slot = hash as u32 & mask;
     // The builder leaves a third of the slots empty; the bound only matters for a blob that is not ours.
     for _ in 0..=mask {
-        let at = SHARD_HEADER + slot as usize * SLOT;
-        let offset = le32(shard, at + 4);
+        let both = shard.get(SHARD_HEADER + slot as usize * SLOT..)?.first_chunk::<SLOT>()?;
+        let both = u64::from_le_bytes(*both);
+        let offset = both >> 32;
         if offset == 0 {
             return None;
         }
-        if le32(shard, at) == wanted {
+        if both as u32 == wanted {
             let node = Node::at(shard, offset as usize)?;
             let prefix = node.prefix();
-            if prefix.len() == head.len() + tail.len() && prefix.starts_with(head) && prefix.ends_with(tail) {
+            let is_it = if head.is_empty() {
+                prefix == tail
+            } else {
+                prefix.strip_prefix(head).is_some_and(|rest| rest == tail)
+            };
+            if is_it {
                 return Some(node);
             }
         }

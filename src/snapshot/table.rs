@@ -17,8 +17,8 @@ pub struct Snapshot {
     zones: Vec<Option<Entry>>,
     /// Open addressing by the apex's hash; index + 1, 0 for none. Shared as long as the same zones stand in it.
     slots: Arc<[(u64, u32)]>,
-    /// Bit d is set if some apex has d labels.
-    depths: u128,
+    /// Numbers of labels that some apex has, largest first.
+    depths: Arc<[u8]>,
 }
 
 #[derive(Clone)]
@@ -62,7 +62,7 @@ impl std::fmt::Debug for Snapshot {
 impl Snapshot {
     /// A snapshot without zones. Every zone put into it must have been made with the same `key`.
     pub fn empty(key: HashKey) -> Self {
-        Self { key, generation: 0, zones: Vec::new(), slots: Arc::new([]), depths: 0 }
+        Self { key, generation: 0, zones: Vec::new(), slots: Arc::new([]), depths: Arc::new([]) }
     }
 
     /// How many changes led here from the empty snapshot.
@@ -119,10 +119,10 @@ impl Snapshot {
     fn rebuild_slots(&mut self) {
         let count = (self.zones.len() * 2).next_power_of_two();
         let mut slots = vec![(0u64, 0u32); count];
-        self.depths = 0;
+        let mut depths = std::collections::BTreeSet::new();
         for (index, entry) in self.zones.iter().enumerate() {
             let Some(entry) = entry else { continue };
-            self.depths |= 1 << entry.apex().label_count();
+            depths.insert(entry.apex().label_count() as u8);
             let mut slot = entry.apex_hash as usize & (count - 1);
             while slots[slot].1 != 0 {
                 slot = (slot + 1) & (count - 1);
@@ -130,22 +130,18 @@ impl Snapshot {
             slots[slot] = (entry.apex_hash, index as u32 + 1);
         }
         self.slots = slots.into();
+        self.depths = depths.into_iter().rev().collect();
     }
 
     /// The zone with the longest apex that is `name` or above it and has at most `max_depth` labels.
     #[inline]
     pub fn zone_of(&self, name: &KeyedName, max_depth: usize) -> Option<ZoneRef<'_>> {
-        let deepest = max_depth.min(name.depth()) as u32;
-        // Only the depths at which there is an apex are tried, deepest first.
-        let mut depths = self.depths & (u128::MAX >> (127 - deepest.min(127)));
-        while depths != 0 {
-            let depth = 127 - depths.leading_zeros() as usize;
-            if let Some(zone) = self.at(name.suffix_hash(depth), name.suffix(depth)) {
-                return Some(zone);
-            }
-            depths &= !(1 << depth);
-        }
-        None
+        let deepest = max_depth.min(name.depth());
+        self.depths
+            .iter()
+            .map(|&depth| usize::from(depth))
+            .filter(|&depth| depth <= deepest)
+            .find_map(|depth| self.at(name.suffix_hash(depth), name.suffix(depth)))
     }
 
     /// The zone with this apex.
