@@ -1,7 +1,6 @@
 //! The composition root: builds the parts, wires their channels, and takes them down in order. The only place that knows all of them.
 
 mod control;
-mod engine;
 mod metrics;
 mod signals;
 
@@ -33,12 +32,13 @@ use crate::state::verdicts::{self, SavedVerdict};
 use crate::telemetry::counters::Counters;
 use crate::telemetry::logs;
 use crate::telemetry::systemd::Notifier;
-use crate::transport::{self, Running};
+use crate::transport::{self, Running, SnapshotEngine};
 
 use control::Handles;
-use engine::Worker;
 use signals::{Signal, Signals};
 
+/// What the service manager is told while queries are answered.
+const READY: &str = "answering queries";
 /// How often verdicts are saved.
 const SAVE_VERDICTS_EVERY: Duration = Duration::from_secs(30);
 /// How often replaced snapshots are freed.
@@ -70,7 +70,7 @@ pub fn run(
     stop: Option<watch::Receiver<bool>>,
 ) -> Result<(), AppError> {
     let started_s = now_s();
-    let notifier = Notifier::from_env().map_err(|e| running("NOTIFY_SOCKET", e.to_string()))?;
+    let notifier = Arc::new(notifier());
     let state = open_state(config)?;
     let bound = transport::bind(&config.listen, config.workers, config.tcp.into(), config.portable)
         .map_err(|e| running("listen", e.to_string()))?;
@@ -126,19 +126,24 @@ pub fn run(
     // Listeners open after the first round of probes, so that no name is answered before it is known to be healthy.
     if runtime.block_on(signals.wait_or(health.first_round_done())).is_some() {
         info!("stopped before the first round of probes was over");
+        runtime.block_on(health.shutdown());
+        end_admin(&runtime, &admin_stop, admin);
         return Ok(());
     }
     let (keeper, keeper_thread) = starting.serve().map_err(|e| running("keeper", e.to_string()))?;
     let settings = Arc::new(settings(config, &random)?);
-    let running_transports = bound
-        .start(Worker::maker(&published, &settings), counters)
-        .map_err(|e| running("transport", e.to_string()))?;
+    let engines = {
+        let published = Arc::clone(&published);
+        move |_worker: usize| SnapshotEngine::new(&published, Arc::clone(&settings))
+    };
+    let running_transports =
+        bound.start(engines, counters).map_err(|e| running("transport", e.to_string()))?;
     for address in &addresses {
         logs::listening("udp", address);
         logs::listening("tcp", address);
     }
     handles.ready.store(true, std::sync::atomic::Ordering::Release);
-    notifier.ready("answering queries");
+    notifier.ready(READY);
     if let Some(on_ready) = on_ready {
         on_ready(&addresses);
     }
@@ -149,13 +154,22 @@ pub fn run(
     let stopping = Stopping { transports: running_transports, keeper, keeper_thread, health, state };
     stopping.stop(&runtime);
     // Requests of operators are served to the last, so that /healthz tells the truth.
-    let _ = admin_stop.send(true);
-    if let Ok(Err(e)) = runtime.block_on(admin) {
-        warn!(error = %e, "the admin listener ended with an error");
-    }
+    end_admin(&runtime, &admin_stop, admin);
     runtime.shutdown_timeout(Duration::from_secs(1));
     info!("stopped");
     Ok(())
+}
+
+fn end_admin(
+    runtime: &Runtime,
+    stop: &watch::Sender<bool>,
+    admin: tokio::task::JoinHandle<std::io::Result<()>>,
+) {
+    // Without a receiver it has ended by itself, and says below why.
+    let _ = stop.send(true);
+    if let Ok(Err(e)) = runtime.block_on(admin) {
+        warn!(error = %e, "the admin listener ended with an error");
+    }
 }
 
 fn running(what: &str, message: String) -> AppError {
@@ -165,6 +179,14 @@ fn running(what: &str, message: String) -> AppError {
 /// Unix seconds; a clock before 1970 reads 0.
 fn now_s() -> u32 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32)
+}
+
+/// A service manager that cannot be told is no reason not to answer queries.
+fn notifier() -> Notifier {
+    Notifier::from_env().unwrap_or_else(|e| {
+        warn!(error = %e, "NOTIFY_SOCKET cannot be used: the service manager is not told");
+        Notifier::default()
+    })
 }
 
 fn open_state(config: &Config) -> Result<Option<Arc<StateDir>>, AppError> {
@@ -272,7 +294,7 @@ struct Upkeep {
     published: Arc<Published>,
     health: HealthHandle,
     state: Option<Arc<StateDir>>,
-    notifier: Notifier,
+    notifier: Arc<Notifier>,
 }
 
 impl Upkeep {
@@ -304,9 +326,11 @@ impl Upkeep {
     fn reload(&self, keeper: &KeeperHandle, handles: &Arc<Handles>) {
         info!("SIGHUP: reading the zones again");
         self.notifier.reloading();
-        let (keeper, handles) = (keeper.clone(), Arc::clone(handles));
-        tokio::task::spawn_blocking(move || handles.reload_zones(&keeper, false));
-        self.notifier.ready("answering queries");
+        let (keeper, handles, notifier) = (keeper.clone(), Arc::clone(handles), Arc::clone(&self.notifier));
+        tokio::task::spawn_blocking(move || {
+            handles.reload_zones(&keeper, false);
+            notifier.ready(READY);
+        });
     }
 }
 

@@ -5,11 +5,9 @@ use std::path::Path;
 
 use ring::digest;
 
-use super::sign::{RrsetDigest, SignError, Signed, Signer};
+use super::sign::{RrsetDigest, Signed};
 use crate::model::diagnostic::Diagnostic;
-use crate::model::name::Name;
-use crate::model::rrset::{RdataSet, Rrset};
-use crate::model::rrtype::RrType;
+use crate::model::rrset::RdataSet;
 
 /// Default of the limit `signature_cache_entries`: about 60 MB when full, with one P-256 signature each.
 pub const DEFAULT_LIMIT: usize = 1 << 18;
@@ -101,38 +99,6 @@ impl SignatureCache {
     }
 }
 
-impl Signer {
-    /// Signatures for each job in order, from the cache where it has fresh ones, made on up to `threads` threads where not.
-    /// Returns also how many RRsets had to be signed.
-    ///
-    /// SOA records are never kept: each has a serial of its own, and they would push out what comes back.
-    ///
-    /// # Errors
-    /// See [`Signer::sign_many`].
-    pub fn sign_cached(
-        &self,
-        cache: &mut SignatureCache,
-        jobs: &[(&Name, &Rrset)],
-        now_s: u32,
-        threads: usize,
-    ) -> Result<(Vec<Signed>, usize), SignError> {
-        let digests: Vec<RrsetDigest> = jobs.iter().map(|(owner, rrset)| self.digest(owner, rrset)).collect();
-        let mut found: Vec<Option<Signed>> =
-            digests.iter().map(|digest| cache.get(digest, now_s).cloned()).collect();
-        let missing: Vec<usize> = (0..jobs.len()).filter(|&i| found[i].is_none()).collect();
-        let missing_jobs: Vec<(&Name, &Rrset)> = missing.iter().map(|&i| jobs[i]).collect();
-        let made = self.sign_many(&missing_jobs, now_s, threads)?;
-        for (&i, signed) in missing.iter().zip(made) {
-            if jobs[i].1.rtype != RrType::SOA {
-                cache.insert(digests[i], signed.clone());
-            }
-            found[i] = Some(signed);
-        }
-        // Every gap was a missing job, and `sign_many` answers each.
-        Ok((found.into_iter().flatten().collect(), missing.len()))
-    }
-}
-
 /// Entries as octets: a version, the entries, a checksum. A keeper may pass the signatures of whole snapshots, which need not all be in
 /// a cache.
 pub fn export<'a>(entries: impl Iterator<Item = (RrsetDigest, &'a Signed)>) -> Vec<u8> {
@@ -193,14 +159,8 @@ fn decode_entry(octets: &[u8]) -> Option<((RrsetDigest, Signed), &[u8])> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use super::*;
-    use crate::config::KeyRole;
-    use crate::dnssec::algorithm::Algorithm;
-    use crate::dnssec::generate;
-    use crate::dnssec::key::Key;
-    use crate::dnssec::keys::ZoneKeys;
 
     const NOW: u32 = 1_800_000_000;
 
@@ -269,29 +229,5 @@ mod tests {
             assert!(!warning.is_error() && warning.to_string().contains("state/signatures"), "{warning}");
             assert!(fresh.is_empty());
         }
-    }
-
-    #[test]
-    fn a_flap_back_signs_nothing_but_the_soa() {
-        let apex = Name::parse_absolute("example.test").unwrap();
-        let material = generate::test_material(Algorithm::EcdsaP256Sha256, KeyRole::Csk);
-        let key = Key::new(&material, KeyRole::Csk, Algorithm::EcdsaP256Sha256, Path::new("k")).unwrap();
-        let signer = Signer::new(Arc::new(ZoneKeys::new(&apex, vec![key]).unwrap()), 1_209_600, 345_600);
-        let mut cache = SignatureCache::default();
-        let set = |rtype, rdata: &[u8]| Rrset { rtype, ttl: 5, rdata: RdataSet::new([rdata]) };
-        let (one, two) = (set(RrType::A, &[192, 0, 2, 1]), set(RrType::A, &[192, 0, 2, 2]));
-        let mut sign = |a: &Rrset, serial: u8, now_s: u32| {
-            let soa = set(RrType::SOA, &[serial]);
-            let (signed, made) =
-                signer.sign_cached(&mut cache, &[(&apex, a), (&apex, &soa)], now_s, 2).unwrap();
-            assert_eq!(signed.len(), 2);
-            (signed[0].clone(), made)
-        };
-        let (first, made) = sign(&one, 1, NOW);
-        assert_eq!(made, 2);
-        assert_eq!(sign(&two, 2, NOW + 10).1, 2);
-        assert_eq!(sign(&one, 3, NOW + 20), (first.clone(), 1));
-        assert_eq!(sign(&one, 3, NOW + 20), (first.clone(), 1), "no SOA signature is kept");
-        assert_eq!(sign(&one, 4, first.renew_at_s).1, 2, "due for renewal");
     }
 }

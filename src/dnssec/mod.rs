@@ -1,6 +1,6 @@
 //! Signing: keys and their files, RRSIG and NSEC records, which signatures are due, and signatures kept for another time.
 //!
-//! Signing itself is pure and takes its time as an argument. Only `load`, `generate`, `marker` and `files` touch the disk.
+//! Signing itself is pure and takes its time as an argument. Only `load`, `generate` and `files` touch the disk.
 
 pub mod algorithm;
 mod bind;
@@ -12,7 +12,6 @@ pub mod generate;
 pub mod key;
 pub mod keys;
 mod load;
-pub mod marker;
 mod material;
 mod pem;
 pub mod schedule;

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ring::digest;
 
@@ -18,8 +17,6 @@ pub const INCEPTION_BACKDATE_S: u32 = 3600;
 const JITTER_PARTS: u32 = 4;
 /// Octets of an RRSIG's RDATA before the signer's name.
 const FIXED_OCTETS: usize = 18;
-/// Jobs that a thread of [`Signer::sign_many`] takes at a time.
-const JOBS_AT_A_TIME: usize = 64;
 
 /// Signs the RRsets of one zone. Cheap to clone; all times are seconds of Unix time in 32 bits (RFC 4034 §3.1.5).
 #[derive(Clone, Debug)]
@@ -182,47 +179,6 @@ impl Signer {
             expiration_s,
             renew_at_s: expiration_s.wrapping_sub(self.refresh_s),
         })
-    }
-
-    /// Signs many RRsets on `threads` threads, at least one. The results are in the order of `jobs`.
-    ///
-    /// # Errors
-    /// The first job that failed; see [`Signer::sign`].
-    pub fn sign_many(
-        &self,
-        jobs: &[(&Name, &Rrset)],
-        now_s: u32,
-        threads: usize,
-    ) -> Result<Vec<Signed>, SignError> {
-        let threads = threads.clamp(1, jobs.len().div_ceil(JOBS_AT_A_TIME).max(1));
-        if threads == 1 {
-            return jobs.iter().map(|(owner, rrset)| self.sign(owner, rrset, now_s)).collect();
-        }
-        // Slices are handed out one by one, since RRsets signed by several keys take longer than others.
-        let next = AtomicUsize::new(0);
-        let work = || {
-            let mut done = Vec::new();
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(slice) = jobs.chunks(JOBS_AT_A_TIME).nth(index) else { return Ok(done) };
-                let signed: Result<Vec<Signed>, SignError> =
-                    slice.iter().map(|(owner, rrset)| self.sign(owner, rrset, now_s)).collect();
-                done.push((index, signed?));
-            }
-        };
-        let mut slices = std::thread::scope(|scope| {
-            let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            let mut all = Vec::with_capacity(jobs.len().div_ceil(JOBS_AT_A_TIME));
-            for thread in running {
-                match thread.join() {
-                    Ok(done) => all.extend(done?),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
-            }
-            Ok(all)
-        })?;
-        slices.sort_unstable_by_key(|(index, _)| *index);
-        Ok(slices.into_iter().flat_map(|(_, signed)| signed).collect())
     }
 
     /// What is signed (RFC 4034 §3.1.8.1): the RRSIG's RDATA without the signature, then the records in canonical form

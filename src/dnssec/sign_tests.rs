@@ -201,21 +201,6 @@ fn digests_tell_apart_whatever_a_signature_depends_on() {
     assert_eq!(base.digest(&owner, &a), digests[0]);
 }
 
-#[test]
-fn many_are_signed_as_one_by_one() {
-    // Ed25519 signatures are deterministic (RFC 8032 §5.1.6), so results compare as they are.
-    let signer = signer(vec![key(Algorithm::Ed25519, KeyRole::Csk)]);
-    let owners: Vec<Name> = (0..1000).map(|i| name(&format!("h{i}.example.test"))).collect();
-    let rrset = rrset(RrType::A, &[&[192, 0, 2, 1]]);
-    let jobs: Vec<(&Name, &Rrset)> = owners.iter().map(|o| (o, &rrset)).collect();
-    let one_by_one = signer.sign_many(&jobs, NOW, 0).unwrap();
-    assert_eq!(one_by_one.len(), 1000);
-    for threads in [2, 3, 64] {
-        assert!(signer.sign_many(&jobs, NOW, threads).unwrap() == one_by_one, "{threads} threads");
-    }
-    assert_eq!(signer.sign_many(&[], NOW, 4).unwrap(), []);
-}
-
 /// Nanoseconds of CPU that this thread has had (Linux).
 fn cpu_ns() -> f64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();

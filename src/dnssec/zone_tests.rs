@@ -78,7 +78,8 @@ fn signed_text(keys: ZoneKeys, now_s: u32) -> String {
             rrsets.values().filter(|(_, signed)| *signed).map(move |(rrset, _)| (owner, rrset))
         })
         .collect();
-    let signed = signer.sign_many(&jobs, now_s, 2).unwrap();
+    let signed: Vec<_> =
+        jobs.iter().map(|(owner, rrset)| signer.sign(owner, rrset, now_s).unwrap()).collect();
     let mut text = String::new();
     let mut print = |owner: &Name, rtype: RrType, rdatas: &RdataSet| {
         for rdata in rdatas.iter() {

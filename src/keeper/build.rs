@@ -1,42 +1,30 @@
-//! Builds whole zones off the keeper's thread: read the file, lay out the desired zone, and later select, sign and compile it.
+//! The first stage of building a zone, off the keeper's thread: read the file, lay out the desired zone, load its keys and hold
+//! its targets. The second is `compile`.
 //!
-//! The two stages stand apart because at start the first round of probes runs between them, so that a zone is signed
-//! once and not first without and then with its addresses.
+//! The two stand apart because at start the first round of probes runs between them, so that a zone is signed once and not
+//! first without and then with its addresses.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use tracing::error;
 
-use super::assemble::{Job, assemble_all, nsec_over, plain};
-use super::channel::OwnerCounts;
-use super::comparison::{Comparison, Difference};
 use super::reload::lock;
 use super::targets::TargetRegistry;
-use super::zone_state::{CheckedOwner, TransactionError, ZoneState, soa_rrset};
+use super::zone_state::CheckedOwner;
 use crate::config::{Dnssec, ZoneHeader, ZoneReader};
-use crate::dnssec::cache::SignatureCache;
 use crate::dnssec::keys::ZoneKeys;
-use crate::dnssec::schedule::Schedule;
 use crate::dnssec::sign::Signer;
 use crate::model::board::VerdictBoard;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::hash::HashKey;
 use crate::model::name::Name;
-use crate::model::rrset::Rrset;
-use crate::model::rrtype::RrType;
-use crate::model::serial::Serial;
 use crate::model::target::TargetId;
-use crate::snapshot::ZoneDraft;
-use crate::snapshot::ZoneImage;
-use crate::snapshot::image::{OwnerRecords, ServedRrset};
 use crate::state::StateDir;
 use crate::state::signed::SignedZones;
 use crate::zone::build::Builder;
-use crate::zone::desired::{DesiredOwner, DesiredZone, Place};
-use crate::zone::serial;
+use crate::zone::desired::DesiredZone;
 
 /// Where a zone's JSON comes from.
 #[derive(Clone, Debug)]
@@ -52,6 +40,17 @@ impl ZoneSource {
     pub fn label(&self) -> &Path {
         match self {
             Self::File(path) | Self::Inline(path, _) => path,
+        }
+    }
+
+    fn is_missing(&self) -> bool {
+        matches!(self, Self::File(path) if !path.exists())
+    }
+
+    fn text(&self) -> Option<String> {
+        match self {
+            Self::File(path) => std::fs::read_to_string(path).ok(),
+            Self::Inline(_, text) => Some(text.clone()),
         }
     }
 
@@ -91,6 +90,8 @@ pub(super) struct Layout {
     pub desired: DesiredZone,
     /// The owners that health decides about.
     pub checked: HashMap<Name, CheckedOwner>,
+    /// TTL of the DNSKEY, CDS and CDNSKEY RRsets in seconds. Not the SOA's, which may be as short as a probe's interval.
+    pub key_ttl: u32,
     /// Keys and validity; `None` for an unsigned zone.
     pub signer: Option<Arc<Signer>>,
 }
@@ -102,6 +103,8 @@ pub(super) struct Reading {
     pub file: PathBuf,
     /// The primary apex, if the file says so much, and those of its aliases.
     pub apexes: Vec<Name>,
+    /// Whether the file is not there at all.
+    pub is_missing: bool,
     /// A layout for each apex, or nothing if there is any error.
     pub layouts: Vec<Layout>,
     /// Errors, and warnings that do not keep it from being served.
@@ -115,11 +118,21 @@ impl Reading {
     }
 }
 
+/// The apex that a file seems to be about although it cannot be read as a zone: a broken zone is answered SERVFAIL, so that
+/// resolvers try another server, and not REFUSED.
+fn salvage_apex(text: &str) -> Option<Name> {
+    let (_, rest) = text.split_once("\"zone\"")?;
+    let rest = rest.trim_start().strip_prefix(':')?.trim_start().strip_prefix('"')?;
+    let (apex, _) = rest.split_once('"')?;
+    Name::parse_absolute(apex).ok()
+}
+
 /// Reads one zone file and lays out its zones. `is_signed` tells whether a zone is served signed now.
 pub(super) fn read(source: &ZoneSource, workshop: &Workshop, is_signed: &dyn Fn(&Name) -> bool) -> Reading {
     let mut reading = Reading {
         file: source.label().to_owned(),
         apexes: Vec::new(),
+        is_missing: source.is_missing(),
         layouts: Vec::new(),
         diagnostics: Vec::new(),
     };
@@ -127,9 +140,11 @@ pub(super) fn read(source: &ZoneSource, workshop: &Workshop, is_signed: &dyn Fn(
         Ok(reader) => reader,
         Err(errors) => {
             reading.diagnostics = errors;
+            reading.apexes.extend(source.text().and_then(|text| salvage_apex(&text)));
             return reading;
         }
     };
+    reading.diagnostics.extend_from_slice(reader.warnings());
     let header = reader.header();
     reading.apexes = std::iter::once(&header.apex).chain(&header.alias_zones).cloned().collect();
     let mut laid_out = Vec::new();
@@ -152,7 +167,14 @@ pub(super) fn read(source: &ZoneSource, workshop: &Workshop, is_signed: &dyn Fn(
         let Some(mut desired) = desired else { continue };
         let alias_of = (desired.apex != header.apex).then(|| header.apex.clone());
         let checked = hold_targets(&mut desired, &workshop.registry);
-        reading.layouts.push(Layout { file: header.file.clone(), alias_of, desired, checked, signer });
+        reading.layouts.push(Layout {
+            file: header.file.clone(),
+            alias_of,
+            desired,
+            checked,
+            key_ttl: header.default_ttl,
+            signer,
+        });
     }
     reading
 }
@@ -246,64 +268,6 @@ fn hold_targets(desired: &mut DesiredZone, registry: &Mutex<TargetRegistry>) -> 
     checked
 }
 
-/// What an earlier version of the zone gives to the new one.
-#[derive(Debug)]
-pub(super) enum Earlier<'a> {
-    /// The zone is served: its image has signatures to use again and a serial to go on from.
-    Image(&'a Arc<ZoneImage>),
-    /// The zone starts: signatures saved by an earlier run, and the serial to use if the data is that of `digest`, else one after `last`.
-    Saved {
-        /// Signatures; the cell, since looking one up moves it.
-        signatures: RefCell<SignatureCache>,
-        /// Serials and the digest of what was served.
-        serial: SavedSerial,
-    },
-}
-
-/// What is known of a zone's serial from an earlier run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct SavedSerial {
-    /// No serial after this one has been served.
-    pub last: Option<Serial>,
-    /// The digest of what was served under `last` when the server stopped in good order.
-    pub digest: Option<[u8; 32]>,
-}
-
-/// Owners assembled at once: enough for all threads, and not a whole zone in its expanded form.
-const BATCH: usize = 4096;
-
-/// Selects, signs and compiles a zone. Without a difference to `earlier` the same image, or serial, comes back.
-///
-/// # Errors
-/// Signing failed, or something does not fit a message; the layout's targets come back, to be released.
-pub(super) fn compile(
-    mut layout: Layout,
-    earlier: &Earlier<'_>,
-    workshop: &Workshop,
-    now_s: u32,
-) -> Result<ZoneState, (Vec<TargetId>, TransactionError)> {
-    let Parts { image, schedule, difference } = match compile_parts(&mut layout, earlier, workshop, now_s) {
-        Ok(parts) => parts,
-        Err(e) => return Err((layout.held_targets(), e)),
-    };
-    let dependents = dependents(&layout.checked);
-    Ok(ZoneState {
-        file: layout.file,
-        alias_of: layout.alias_of,
-        soa: layout.desired.soa,
-        signer: layout.signer,
-        checked: layout.checked,
-        dependents,
-        schedule,
-        cache: SignatureCache::default(),
-        floor: image.serial(),
-        image,
-        difference,
-        changed_s: now_s,
-        trouble: None,
-    })
-}
-
 impl Layout {
     /// The targets it holds.
     pub(super) fn held_targets(&self) -> Vec<TargetId> {
@@ -341,141 +305,4 @@ pub(super) fn refuse_twins(readings: &mut [Reading], workshop: &Workshop) {
             first.entry(apex.clone()).or_insert_with(|| reading.file.clone());
         }
     }
-}
-
-struct Parts {
-    image: Arc<ZoneImage>,
-    schedule: Schedule,
-    difference: OwnerCounts,
-}
-
-fn compile_parts(
-    layout: &mut Layout,
-    earlier: &Earlier<'_>,
-    workshop: &Workshop,
-    now_s: u32,
-) -> Result<Parts, TransactionError> {
-    let apex = layout.desired.apex.clone();
-    let signer = layout.signer.clone();
-    let mut draft = ZoneDraft::new(apex.clone(), workshop.hash_key);
-    let mut schedule = Schedule::default();
-    let mut comparison = Comparison::new(earlier);
-    // Tried first: if nothing differs, this serial stays.
-    let tentative = comparison.serial().unwrap_or(Serial(now_s));
-    let soa = layout.desired.soa.clone();
-    let chain = signer.is_some().then(|| chain(&layout.desired));
-    let owners = std::mem::take(&mut layout.desired.owners);
-    let mut owners = owners.into_iter().peekable();
-    let mut in_chain = 0;
-    let mut apex_records = None;
-    while owners.peek().is_some() {
-        let batch = owners.by_ref().take(BATCH).map(|(name, owner)| {
-            let denial = chain.as_ref().filter(|_| owner.place != Place::Occluded).map(|chain| {
-                in_chain += 1;
-                (chain[in_chain % chain.len()].clone(), soa.minimum.min(soa.ttl))
-            });
-            first_job(name, owner, layout, workshop, (earlier, tentative, now_s), denial)
-        });
-        let jobs: Vec<Job> = batch.collect();
-        for one in assemble_all(jobs, signer.as_deref(), now_s, workshop.threads)? {
-            if let Some(due) = one.due {
-                schedule.set(&one.records.name, due.inception_s, due.renew_at_s);
-            }
-            comparison.add(&one.records);
-            draft.put(&one.records)?;
-            if one.records.name == apex {
-                apex_records = Some(one.records);
-            }
-        }
-    }
-    let (verdict, difference) = comparison.finish();
-    match verdict {
-        Difference::None(image) => return Ok(Parts { image, schedule, difference }),
-        Difference::NotInData => {}
-        Difference::Data { last } => {
-            let serial = last.map_or(tentative, |last| serial::next(last, now_s));
-            if let Some(mut records) = apex_records {
-                replace_soa(&mut records, soa_rrset(&soa, serial), signer.as_deref(), now_s)?;
-                draft.put(&records)?;
-            }
-        }
-    }
-    Ok(Parts { image: Arc::new(draft.finish()?), schedule, difference })
-}
-
-fn replace_soa(
-    records: &mut OwnerRecords,
-    rrset: Rrset,
-    signer: Option<&Signer>,
-    now_s: u32,
-) -> Result<(), TransactionError> {
-    let Some(served) = records.rrsets.iter_mut().find(|r| r.rrset.rtype == RrType::SOA) else {
-        return Ok(());
-    };
-    if served.rrset != rrset {
-        *served = plain(rrset);
-        if let Some(signer) = signer {
-            served.signatures = signer.sign(&records.name, &served.rrset, now_s)?.rrsigs;
-        }
-    }
-    Ok(())
-}
-
-/// The owners of the NSEC chain in canonical order: all that are authoritative or a cut (RFC 4035 §2.3).
-fn chain(desired: &DesiredZone) -> Vec<Name> {
-    desired
-        .owners
-        .iter()
-        .filter(|(_, owner)| owner.place != Place::Occluded)
-        .map(|(name, _)| name.clone())
-        .collect()
-}
-
-fn first_job(
-    name: Name,
-    owner: DesiredOwner,
-    layout: &mut Layout,
-    workshop: &Workshop,
-    (earlier, serial, now_s): (&Earlier<'_>, Serial, u32),
-    denial: Option<(Name, u32)>,
-) -> Job {
-    let mut rrsets: Vec<ServedRrset> = owner.rrsets.into_iter().map(plain).collect();
-    if owner.place == Place::Apex {
-        rrsets.push(plain(soa_rrset(&layout.desired.soa, serial)));
-        if let Some(signer) = &layout.signer {
-            let (keys, ttl) = (signer.keys(), layout.desired.soa.ttl);
-            rrsets.extend([keys.dnskey(ttl), keys.cds(ttl), keys.cdnskey(ttl)].map(plain));
-        }
-    }
-    let (mut pending, mut withheld) = (Vec::new(), Vec::new());
-    if let Some(checked) = layout.checked.get_mut(&name) {
-        let selection = checked.select(&workshop.board);
-        rrsets.extend(checked.served(&selection));
-        pending = selection.pending;
-        withheld = selection.withheld;
-    }
-    let reusable = match earlier {
-        Earlier::Image(image) => image.owner(&name).map(|before| before.rrsets).unwrap_or_default(),
-        Earlier::Saved { signatures, .. } => {
-            let nsec = denial.iter().map(|(next, ttl)| plain(nsec_over(next, &rrsets, &pending, *ttl)));
-            let candidates = rrsets.iter().cloned().chain(nsec);
-            let mut signatures = signatures.borrow_mut();
-            let mut recall = |r: ServedRrset| {
-                let signed = signatures.get(&layout.signer.as_ref()?.digest(&name, &r.rrset), now_s)?;
-                Some(ServedRrset { signatures: signed.rrsigs.clone(), ..r })
-            };
-            candidates.filter_map(&mut recall).collect()
-        }
-    };
-    Job { name, place: owner.place, rrsets, pending, withheld, denial, reusable, changes_data: true }
-}
-
-fn dependents(checked: &HashMap<Name, CheckedOwner>) -> HashMap<TargetId, Vec<Name>> {
-    let mut dependents: HashMap<TargetId, Vec<Name>> = HashMap::new();
-    for (name, owner) in checked {
-        for id in owner.targets.iter().flatten() {
-            dependents.entry(*id).or_default().push(name.clone());
-        }
-    }
-    dependents
 }

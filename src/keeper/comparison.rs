@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use ring::digest;
 
-use super::build::Earlier;
 use super::channel::OwnerCounts;
+use super::compile::Earlier;
 use crate::model::serial::Serial;
 use crate::snapshot::ZoneImage;
 use crate::snapshot::image::OwnerRecords;

@@ -8,6 +8,7 @@ mod assemble;
 pub mod build;
 pub mod channel;
 mod comparison;
+mod compile;
 mod reload;
 mod serials;
 mod start;

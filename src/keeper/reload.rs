@@ -7,8 +7,9 @@ use std::sync::{Arc, PoisonError};
 
 use tracing::{error, info, warn};
 
-use super::build::{Earlier, Reading, Workshop, ZoneSource, compile, read, refuse_twins, release};
+use super::build::{Reading, Workshop, ZoneSource, read, refuse_twins, release};
 use super::channel::{Built, BuiltZone, Change, Command, KeeperFigures, OwnerCounts, ReloadSummary};
+use super::compile::{Earlier, SavedSerial, compile};
 use super::zone_state::ZoneState;
 use super::{Entry, FindSources, Keeper};
 use crate::model::diagnostic::Diagnostic;
@@ -72,7 +73,7 @@ impl Keeper {
                     BuiltZone::Good(zone) => self.install_zone(*zone, &changed, now_s, &mut summary),
                     BuiltZone::Failed { apex, file, error } => {
                         let problem = Diagnostic::error(&file, format!("{apex}: {error}"));
-                        self.keep_with_trouble(&apex, &file, problem.to_string(), &mut summary);
+                        self.keep_with_trouble(&apex, &file, problem.unmarked().to_string(), &mut summary);
                         summary.diagnostics.push(problem);
                     }
                 }
@@ -141,10 +142,11 @@ impl Keeper {
             .map(|(apex, entry)| (apex.clone(), entry.file().to_owned()))
             .collect();
         for (apex, file) in uncovered {
-            if let Some(reading) = broken.get(file.as_path()) {
+            let reading = broken.get(file.as_path());
+            if let Some(reading) = reading.filter(|r| !(r.is_missing && remove_missing)) {
                 let reason = first_error(&reading.diagnostics);
                 self.keep_with_trouble(&apex, &file, reason, summary);
-            } else if sources.contains(&file) || remove_missing {
+            } else if (reading.is_none() && sources.contains(&file)) || remove_missing {
                 // The file is there and no longer names this zone, or the zone was given up by hand.
                 self.remove_zone(&apex, summary);
             } else {
@@ -248,7 +250,7 @@ fn answer(reply: Option<Sender<ReloadSummary>>, summary: ReloadSummary) {
 
 fn first_error(diagnostics: &[Diagnostic]) -> String {
     let first = diagnostics.iter().find(|d| d.is_error());
-    first.map_or_else(|| "unreadable".to_owned(), ToString::to_string)
+    first.map_or_else(|| "unreadable".to_owned(), |d| d.unmarked().to_string())
 }
 
 impl Entry {
@@ -266,7 +268,7 @@ struct Builder {
     find_sources: FindSources,
     served: HashMap<Name, Arc<ZoneImage>>,
     signed: HashSet<Name>,
-    saved: HashMap<Name, super::build::SavedSerial>,
+    saved: HashMap<Name, SavedSerial>,
     now_s: u32,
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tracing::error;
 
-use super::build::SavedSerial;
+use super::compile::SavedSerial;
 use crate::model::name::Name;
 use crate::model::serial::Serial;
 use crate::state::{StateDir, Stored};
@@ -102,7 +102,7 @@ impl Serials {
                 Ok(Stored::Good(octets)) => match serde_json::from_slice(&octets) {
                     Ok(saved) => zones = saved,
                     Err(e) => {
-                        error!(error = %e, "saved serials cannot be read; serials go on from the clock")
+                        error!(error = %e, "saved serials cannot be read; serials go on from the clock");
                     }
                 },
                 Ok(Stored::Absent) => {}
@@ -132,10 +132,8 @@ impl Serials {
         for (apex, serial) in serving {
             is_changed |= self.extend(&apex, serial);
         }
-        if is_changed {
-            if let Some(writer) = &self.writer {
-                writer.write(self.encode());
-            }
+        if let (true, Some(writer)) = (is_changed, &self.writer) {
+            writer.write(self.encode());
         }
     }
 
@@ -178,10 +176,9 @@ impl Serials {
     }
 
     fn write_now(&self) {
-        if let Some(state) = &self.state {
-            if let Err(e) = state.write_blob(FILE, VERSION, &self.encode()) {
-                error!(error = %e, "serials are not saved: a crash now could repeat one");
-            }
+        let Some(state) = &self.state else { return };
+        if let Err(e) = state.write_blob(FILE, VERSION, &self.encode()) {
+            error!(error = %e, "serials are not saved: a crash now could repeat one");
         }
     }
 

@@ -8,8 +8,9 @@ use std::thread::JoinHandle;
 
 use tracing::{error, warn};
 
-use super::build::{Earlier, Reading, ZoneSource, compile, release};
+use super::build::{Reading, ZoneSource, release};
 use super::channel::{Command, KeeperFigures, KeeperHandle};
+use super::compile::{Earlier, compile};
 use super::reload::{lock, read_all};
 use super::serials::Serials;
 use super::zone_state::ZoneState;
@@ -98,7 +99,7 @@ fn compile_reading(
     let now_s = (tools.now_s)();
     if !reading.is_good() {
         let first = reading.diagnostics.iter().find(|d| d.is_error());
-        let reason = first.map(ToString::to_string).unwrap_or_default();
+        let reason = first.map(|d| d.unmarked().to_string()).unwrap_or_default();
         for apex in reading.apexes {
             zones.insert(apex, Entry::Broken { file: reading.file.clone(), reason: reason.clone() });
         }

@@ -5,7 +5,7 @@
 //! | `lock` | held while a server runs on the directory | – |
 //! | `instance-id` | a random name of this installation | a new one is drawn |
 //! | `verdicts.json` | the last verdict of each target | targets are probed before they count |
-//! | `serials.json` | up to which serial each zone may have used | serials start from the clock again |
+//! | `zones.json` | up to which serial each zone may have used, and digests (the keeper's) | serials start from the clock again |
 //! | `signed-zones.json` | zones that have been signed | a zone whose `dnssec` block was deleted is served unsigned |
 //! | others | blobs of other modules, such as the signature cache | made again |
 //!
@@ -15,7 +15,6 @@
 
 mod envelope;
 pub mod error;
-pub mod serials;
 pub mod signed;
 pub mod verdicts;
 

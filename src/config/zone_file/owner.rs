@@ -156,7 +156,6 @@ impl Resolver<'_, '_, '_> {
                 self.add_endpoint(entry, family, &shared, &mut endpoints);
             }
         }
-        self.hint_records_bypass_health(&keys, &endpoints.list);
         self.unused_rule(&keys, &endpoints.list);
         let fallback = keys.fallback.take().map_or_else(Vec::new, |given| given.value.0);
         let owner_ttl = keys.ttl.get().map(|given| given.value.0);
@@ -416,27 +415,6 @@ impl Resolver<'_, '_, '_> {
                 Diagnostic::warning(file, "no address of this owner is checked, so none is ever down")
                     .at(*at, path);
             self.reader.report(warning.hint("add a \"check\", or leave \"when_all_down\" out"));
-        }
-    }
-
-    /// Clients connect to address hints without asking for A or AAAA (RFC 9460 §7.3), so health cannot take them away.
-    fn hint_records_bypass_health(&mut self, keys: &OwnerKeys, endpoints: &[Endpoint]) {
-        if endpoints.iter().all(|endpoint| endpoint.target.is_none()) {
-            return;
-        }
-        let file = self.reader.source().file;
-        let services =
-            keys.rrsets.iter().filter(|(_, rrset)| matches!(rrset.rtype, RrType::SVCB | RrType::HTTPS));
-        for data in services.flat_map(|(_, rrset)| &rrset.data) {
-            if data.text.contains("ipv4hint=") || data.text.contains("ipv6hint=") {
-                let warning = Diagnostic::warning(
-                    file,
-                    "address hints bypass the health checks of this owner's addresses",
-                );
-                self.reader.report(
-                    warning.at(data.position, data.path.clone()).hint("leave ipv4hint and ipv6hint out"),
-                );
-            }
         }
     }
 }
