@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 use crate::admin::Admin;
 use crate::answer::Settings;
 use crate::config::Config;
-use crate::health::{Health, HealthHandle};
+use crate::health::{Health, HealthHandle, persist};
 use crate::keeper::build::{Workshop, ZoneSource};
 use crate::keeper::channel::KeeperHandle;
 use crate::keeper::targets::TargetRegistry;
@@ -108,6 +108,10 @@ pub fn run(
     let saved = state.as_ref().map(|s| saved_verdicts(s)).unwrap_or_default();
     let health = Health::spawn(runtime.handle(), targets, board, &config.health, saved);
 
+    let keep_saved = state
+        .clone()
+        .map(|state| runtime.spawn(persist::keep_saved(health.clone(), state, SAVE_VERDICTS_EVERY)));
+
     let counters = Arc::new(Counters::new());
     let handles = Arc::new(Handles {
         keeper: starting.handle().clone(),
@@ -127,6 +131,9 @@ pub fn run(
     if runtime.block_on(signals.wait_or(health.first_round_done())).is_some() {
         info!("stopped before the first round of probes was over");
         runtime.block_on(health.shutdown());
+        if let Some(keep_saved) = keep_saved {
+            let _ = runtime.block_on(keep_saved);
+        }
         end_admin(&runtime, &admin_stop, admin);
         return Ok(());
     }
@@ -147,11 +154,11 @@ pub fn run(
     if let Some(on_ready) = on_ready {
         on_ready(&addresses);
     }
-    let upkeep = Upkeep { published, health: health.clone(), state: state.clone(), notifier };
+    let upkeep = Upkeep { published, notifier };
     runtime.block_on(upkeep.until_stopped(signals, &keeper, &handles));
 
     upkeep.notifier.stopping();
-    let stopping = Stopping { transports: running_transports, keeper, keeper_thread, health, state };
+    let stopping = Stopping { transports: running_transports, keeper, keeper_thread, health, keep_saved };
     stopping.stop(&runtime);
     // Requests of operators are served to the last, so that /healthz tells the truth.
     end_admin(&runtime, &admin_stop, admin);
@@ -283,27 +290,17 @@ fn saved_verdicts(state: &StateDir) -> Vec<SavedVerdict> {
     }
 }
 
-fn save_verdicts(state: &StateDir, health: &HealthHandle) {
-    if let Err(e) = verdicts::save(state, &health.saved_verdicts()) {
-        error!("{e}");
-    }
-}
-
 /// What is done while serving.
 struct Upkeep {
     published: Arc<Published>,
-    health: HealthHandle,
-    state: Option<Arc<StateDir>>,
     notifier: Arc<Notifier>,
 }
 
 impl Upkeep {
     async fn until_stopped(&self, mut signals: Signals, keeper: &KeeperHandle, handles: &Arc<Handles>) {
         let mut free = tokio::time::interval(FREE_EVERY);
-        let mut save = tokio::time::interval(SAVE_VERDICTS_EVERY);
         let mut watchdog =
             tokio::time::interval(self.notifier.watchdog_period().unwrap_or(Duration::from_secs(3600)));
-        save.tick().await;
         loop {
             tokio::select! {
                 signal = signals.next() => match signal {
@@ -315,10 +312,6 @@ impl Upkeep {
                 },
                 _ = free.tick() => { self.published.free_retired(); }
                 _ = watchdog.tick() => self.notifier.alive(),
-                _ = save.tick() => if let Some(state) = &self.state {
-                    let (state, health) = (Arc::clone(state), self.health.clone());
-                    tokio::task::spawn_blocking(move || save_verdicts(&state, &health));
-                },
             }
         }
     }
@@ -340,7 +333,7 @@ struct Stopping {
     keeper: KeeperHandle,
     keeper_thread: JoinHandle<()>,
     health: HealthHandle,
-    state: Option<Arc<StateDir>>,
+    keep_saved: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl Stopping {
@@ -352,8 +345,9 @@ impl Stopping {
         if self.keeper_thread.join().is_err() {
             error!("the keeper has panicked; what it would have saved is lost");
         }
-        if let Some(state) = &self.state {
-            save_verdicts(state, &self.health);
+        if let Some(keep_saved) = self.keep_saved {
+            // It ends with health, after a last save; what goes wrong there it logs itself.
+            let _ = runtime.block_on(keep_saved);
         }
     }
 }
