@@ -4,6 +4,7 @@ mod control;
 mod metrics;
 mod signals;
 
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -32,7 +33,7 @@ use crate::state::verdicts::{self, SavedVerdict};
 use crate::telemetry::counters::Counters;
 use crate::telemetry::logs;
 use crate::telemetry::systemd::Notifier;
-use crate::transport::{self, Running, SnapshotEngine};
+use crate::transport::{self, Bound, Running, SnapshotEngine};
 
 use control::Handles;
 use signals::{Signal, Signals};
@@ -69,114 +70,174 @@ pub fn run(
     on_ready: Option<OnReady>,
     stop: Option<watch::Receiver<bool>>,
 ) -> Result<(), AppError> {
-    let started_s = now_s();
     let notifier = Arc::new(notifier());
-    let state = open_state(config)?;
-    let bound = transport::bind(&config.listen, config.workers, config.tcp.into(), config.portable)
-        .map_err(|e| running("listen", e.to_string()))?;
-    let addresses = bound.addresses();
-    let admin = Admin::bind(&config.admin, state.as_ref().map(|s| s.path())).map_err(AppError::Running)?;
-    let runtime = runtime()?;
-    let mut signals = Signals::listen(&runtime, stop).map_err(|e| running("signals", e.to_string()))?;
-
-    let board = Arc::new(VerdictBoard::new());
-    let random = SystemRandom::new();
-    let hash_key = hash_key(&random)?;
-    let published = Published::new(Snapshot::empty(hash_key));
-    let (targets_sender, targets) = watch::channel(TargetSet::default());
-    let tools = Tools {
-        workshop: Workshop {
-            registry: Arc::new(Mutex::new(TargetRegistry::default())),
-            board: Arc::clone(&board),
-            hash_key,
-            state: state.clone(),
-            signed: signed_zones(state.as_ref())?,
-            threads: std::thread::available_parallelism().map_or(1, usize::from),
-        },
-        published: Arc::clone(&published),
-        targets: targets_sender,
-        state: state.clone(),
-        find_sources: find_sources(reread),
-        now_s: Arc::new(now_s),
-    };
-    let starting = Starting::read(tools, &sources(config));
-    report_and_decide(&starting, config.strict)?;
-    board.on_change({
-        let keeper = starting.handle().clone();
-        move || keeper.verdicts_changed()
-    });
-    let saved = state.as_ref().map(|s| saved_verdicts(s)).unwrap_or_default();
-    let health = Health::spawn(runtime.handle(), targets, board, &config.health, saved);
-
-    let keep_saved = state
-        .clone()
-        .map(|state| runtime.spawn(persist::keep_saved(health.clone(), state, SAVE_VERDICTS_EVERY)));
-
-    let counters = Arc::new(Counters::new());
-    let handles = Arc::new(Handles {
-        keeper: starting.handle().clone(),
-        published: Arc::clone(&published),
-        health: health.clone(),
-        counters: Arc::clone(&counters),
-        listeners: addresses.clone(),
-        state: state.as_ref().map(|s| s.path().to_owned()),
-        started_s,
-        ready: std::sync::atomic::AtomicBool::new(false),
-        reloaded_s: std::sync::atomic::AtomicU32::new(0),
-    });
-    let (admin_stop, admin_stopped) = watch::channel(false);
-    let admin = runtime.spawn(admin.serve(Arc::clone(&handles) as _, admin_stopped));
-
+    let mut house = House::build(config, reread, stop)?;
     // Listeners open after the first round of probes, so that no name is answered before it is known to be healthy.
-    if runtime.block_on(signals.wait_or(health.first_round_done())).is_some() {
+    if house.first_round_is_interrupted() {
         info!("stopped before the first round of probes was over");
-        runtime.block_on(health.shutdown());
-        if let Some(keep_saved) = keep_saved {
-            let _ = runtime.block_on(keep_saved);
-        }
-        end_admin(&runtime, &admin_stop, admin);
+        house.close();
         return Ok(());
     }
-    let (keeper, keeper_thread) = starting.serve().map_err(|e| running("keeper", e.to_string()))?;
-    let settings = Arc::new(settings(config, &random)?);
-    let engines = {
-        let published = Arc::clone(&published);
-        move |_worker: usize| SnapshotEngine::new(&published, Arc::clone(&settings))
-    };
-    let running_transports =
-        bound.start(engines, counters).map_err(|e| running("transport", e.to_string()))?;
-    for address in &addresses {
-        logs::listening("udp", address);
-        logs::listening("tcp", address);
-    }
-    handles.ready.store(true, std::sync::atomic::Ordering::Release);
+    let serving = house.serve(config)?;
     notifier.ready(READY);
     if let Some(on_ready) = on_ready {
-        on_ready(&addresses);
+        on_ready(&house.handles.listeners);
     }
-    let upkeep = Upkeep { published, notifier };
-    runtime.block_on(upkeep.until_stopped(signals, &keeper, &handles));
-
+    let upkeep = Upkeep { published: Arc::clone(&house.handles.published), notifier };
+    house.runtime.block_on(upkeep.until_stopped(&mut house.signals, &serving.keeper, &house.handles));
     upkeep.notifier.stopping();
-    let stopping = Stopping { transports: running_transports, keeper, keeper_thread, health, keep_saved };
-    stopping.stop(&runtime);
-    // Requests of operators are served to the last, so that /healthz tells the truth.
-    end_admin(&runtime, &admin_stop, admin);
-    runtime.shutdown_timeout(Duration::from_secs(1));
+    serving.stop();
+    house.close();
     info!("stopped");
     Ok(())
 }
 
-fn end_admin(
-    runtime: &Runtime,
-    stop: &watch::Sender<bool>,
+/// Everything that is there before the first query is answered.
+struct House {
+    runtime: Runtime,
+    signals: Signals,
+    random: SystemRandom,
+    /// Taken when serving begins.
+    waiting: Option<(Starting, Bound)>,
+    health: HealthHandle,
+    keep_saved: Option<tokio::task::JoinHandle<()>>,
+    handles: Arc<Handles>,
+    admin_stop: watch::Sender<bool>,
     admin: tokio::task::JoinHandle<std::io::Result<()>>,
-) {
-    // Without a receiver it has ended by itself, and says below why.
-    let _ = stop.send(true);
-    if let Ok(Err(e)) = runtime.block_on(admin) {
-        warn!(error = %e, "the admin listener ended with an error");
+}
+
+impl House {
+    /// Takes the state directory and every socket, reads the zones, and begins to probe and to answer operators.
+    fn build(
+        config: &Config,
+        reread: &Reread,
+        stop: Option<watch::Receiver<bool>>,
+    ) -> Result<Self, AppError> {
+        let started_s = now_s();
+        raise_descriptor_limit();
+        let state = open_state(config)?;
+        let bound = transport::bind(&config.listen, config.workers, config.tcp.into(), config.portable)
+            .map_err(|e| running("listen", e.to_string()))?;
+        let admin =
+            Admin::bind(&config.admin, state.as_ref().map(|s| s.path())).map_err(AppError::Running)?;
+        let runtime = runtime()?;
+        let signals = Signals::listen(&runtime, stop).map_err(|e| running("signals", e.to_string()))?;
+
+        let random = SystemRandom::new();
+        let (targets_sender, targets) = watch::channel(TargetSet::default());
+        let tools = tools(state.as_ref(), targets_sender, reread, &random)?;
+        let (board, published) = (Arc::clone(&tools.workshop.board), Arc::clone(&tools.published));
+        let starting = Starting::read(tools, &sources(config));
+        report_and_decide(&starting, config.strict)?;
+        board.on_change({
+            let keeper = starting.handle().clone();
+            move || keeper.verdicts_changed()
+        });
+        let saved = state.as_ref().map(|s| saved_verdicts(s)).unwrap_or_default();
+        let health = Health::spawn(runtime.handle(), targets, board, &config.health, saved);
+        let keep_saved =
+            state.clone().map(|s| runtime.spawn(persist::keep_saved(health.clone(), s, SAVE_VERDICTS_EVERY)));
+
+        let handles = Arc::new(Handles {
+            keeper: starting.handle().clone(),
+            published,
+            health: health.clone(),
+            counters: Arc::new(Counters::new()),
+            listeners: bound.addresses(),
+            state: state.as_ref().map(|s| s.path().to_owned()),
+            started_s,
+            ready: AtomicBool::new(false),
+            reloaded_s: AtomicU32::new(0),
+        });
+        let (admin_stop, admin_stopped) = watch::channel(false);
+        let admin = runtime.spawn(admin.serve(Arc::clone(&handles) as _, admin_stopped));
+        let waiting = Some((starting, bound));
+        Ok(Self { runtime, signals, random, waiting, health, keep_saved, handles, admin_stop, admin })
     }
+
+    /// Waits for the first round of probes; true if the server is to stop instead.
+    fn first_round_is_interrupted(&mut self) -> bool {
+        self.runtime.block_on(self.signals.wait_or(self.health.first_round_done())).is_some()
+    }
+
+    /// Publishes the zones and answers queries.
+    fn serve(&mut self, config: &Config) -> Result<Serving, AppError> {
+        let Some((starting, bound)) = self.waiting.take() else {
+            return Err(running("serve", "it serves already".to_owned()));
+        };
+        let settings = Arc::new(settings(config, &self.random)?);
+        let (keeper, keeper_thread) = starting.serve().map_err(|e| running("keeper", e.to_string()))?;
+        let engines = {
+            let published = Arc::clone(&self.handles.published);
+            move |_worker: usize| SnapshotEngine::new(&published, Arc::clone(&settings))
+        };
+        let transports = bound
+            .start(engines, Arc::clone(&self.handles.counters))
+            .map_err(|e| running("transport", e.to_string()))?;
+        for address in &self.handles.listeners {
+            logs::listening("udp", address);
+            logs::listening("tcp", address);
+        }
+        self.handles.ready.store(true, Ordering::Release);
+        Ok(Serving { transports, keeper, keeper_thread })
+    }
+
+    /// Ends what is still there: health with a last save, then the admin listener, so that /healthz tells the truth to the last.
+    fn close(self) {
+        self.runtime.block_on(self.health.shutdown());
+        if let Some(keep_saved) = self.keep_saved {
+            // What goes wrong with the last save it logs itself.
+            let _ = self.runtime.block_on(keep_saved);
+        }
+        // Without a receiver the listener has ended by itself, and says below why.
+        let _ = self.admin_stop.send(true);
+        if let Ok(Err(e)) = self.runtime.block_on(self.admin) {
+            warn!(error = %e, "the admin listener ended with an error");
+        }
+        self.runtime.shutdown_timeout(Duration::from_secs(1));
+    }
+}
+
+/// What answers queries.
+struct Serving {
+    transports: Running,
+    keeper: KeeperHandle,
+    keeper_thread: JoinHandle<()>,
+}
+
+impl Serving {
+    /// Answers what was read, then no more; saves serials and signatures.
+    fn stop(self) {
+        self.transports.stop();
+        self.keeper.stop();
+        if self.keeper_thread.join().is_err() {
+            error!("the keeper has panicked; what it would have saved is lost");
+        }
+    }
+}
+
+fn tools(
+    state: Option<&Arc<StateDir>>,
+    targets: watch::Sender<TargetSet>,
+    reread: &Reread,
+    random: &SystemRandom,
+) -> Result<Tools, AppError> {
+    let hash_key = hash_key(random)?;
+    Ok(Tools {
+        workshop: Workshop {
+            registry: Arc::new(Mutex::new(TargetRegistry::default())),
+            board: Arc::new(VerdictBoard::new()),
+            hash_key,
+            state: state.cloned(),
+            signed: signed_zones(state)?,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+        },
+        published: Published::new(Snapshot::empty(hash_key)),
+        targets,
+        state: state.cloned(),
+        find_sources: find_sources(reread),
+        now_s: Arc::new(now_s),
+    })
 }
 
 fn running(what: &str, message: String) -> AppError {
@@ -194,6 +255,17 @@ fn notifier() -> Notifier {
         warn!(error = %e, "NOTIFY_SOCKET cannot be used: the service manager is not told");
         Notifier::default()
     })
+}
+
+/// Takes as many file descriptors as the system allows: each TCP client and each probe needs one, and the usual soft limit
+/// of 1024 is there for programs that use select(2).
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(e) = setrlimit(Resource::Nofile, limit) {
+        warn!(error = %e, "the limit of open files cannot be raised");
+    }
 }
 
 fn open_state(config: &Config) -> Result<Option<Arc<StateDir>>, AppError> {
@@ -297,7 +369,7 @@ struct Upkeep {
 }
 
 impl Upkeep {
-    async fn until_stopped(&self, mut signals: Signals, keeper: &KeeperHandle, handles: &Arc<Handles>) {
+    async fn until_stopped(&self, signals: &mut Signals, keeper: &KeeperHandle, handles: &Arc<Handles>) {
         let mut free = tokio::time::interval(FREE_EVERY);
         let mut watchdog =
             tokio::time::interval(self.notifier.watchdog_period().unwrap_or(Duration::from_secs(3600)));
@@ -324,30 +396,5 @@ impl Upkeep {
             handles.reload_zones(&keeper, false);
             notifier.ready(READY);
         });
-    }
-}
-
-/// What is taken down at the end, in this order.
-struct Stopping {
-    transports: Running,
-    keeper: KeeperHandle,
-    keeper_thread: JoinHandle<()>,
-    health: HealthHandle,
-    keep_saved: Option<tokio::task::JoinHandle<()>>,
-}
-
-impl Stopping {
-    fn stop(self, runtime: &Runtime) {
-        // Answers what was read, then no more.
-        self.transports.stop();
-        runtime.block_on(self.health.shutdown());
-        self.keeper.stop();
-        if self.keeper_thread.join().is_err() {
-            error!("the keeper has panicked; what it would have saved is lost");
-        }
-        if let Some(keep_saved) = self.keep_saved {
-            // It ends with health, after a last save; what goes wrong there it logs itself.
-            let _ = runtime.block_on(keep_saved);
-        }
     }
 }
