@@ -2,7 +2,7 @@
 //! §3.1.4, RFC 9471).
 
 use crate::model::rrtype::RrType;
-use crate::snapshot::lookup::Node;
+use crate::snapshot::lookup::{Found, Node};
 
 use super::Kind;
 use super::additional::Targets;
@@ -35,10 +35,11 @@ impl<'s> Resolver<'s, '_> {
         Kind::Referral
     }
 
-    /// Addresses of name servers below the cut must all be there, or the response is truncated (RFC 9471 §3.1); those of
-    /// others in the zone, sibling glue among them, follow as far as there is room (§3.2).
+    /// Addresses of name servers below the cut must all be there, or the response is truncated (RFC 9471 §3.1). Those below a sibling
+    /// cut come next: §3.2 lets them be left out without a word, but then a resolver may not find the child at all, so they count as
+    /// much. Addresses that are authoritative here follow as far as there is room; a resolver can ask for them.
     fn add_glue(&mut self, targets: Targets<'s>, cut_depth: usize) {
-        for is_in_domain in [true, false] {
+        for wanted in [Server::InDomain, Server::Sibling, Server::Elsewhere] {
             let mut at = targets.start;
             for _ in 0..targets.records {
                 let Some((name_at, next)) = targets.name_at(self.response.written(), at) else { return };
@@ -47,17 +48,38 @@ impl<'s> Resolver<'s, '_> {
                 if self.other.read_compressed(key, self.response.written(), name_at).is_err() {
                     return;
                 }
-                let below_cut = self.other.depth() >= cut_depth
-                    && self.other.suffix(cut_depth) == self.name.suffix(cut_depth);
-                if below_cut != is_in_domain {
+                let Some(node) = targets.hop.image.glue(self.other) else { continue };
+                if self.place_of_server(targets.hop, cut_depth) != wanted {
                     continue;
                 }
-                let Some(node) = targets.hop.image.glue(self.other) else { continue };
                 if self.add_addresses(targets.hop, node, name_at).is_err() {
-                    self.response.truncated = is_in_domain;
+                    self.response.truncated = wanted != Server::Elsewhere;
                     return;
                 }
             }
         }
     }
+
+    /// Where the name server whose name was read last stands; it is in the zone.
+    fn place_of_server(&self, hop: Hop<'s>, cut_depth: usize) -> Server {
+        let below_cut =
+            self.other.depth() >= cut_depth && self.other.suffix(cut_depth) == self.name.suffix(cut_depth);
+        match hop.image.lookup(self.other) {
+            _ if below_cut => Server::InDomain,
+            Found::BelowCut { .. } => Server::Sibling,
+            Found::Exact(node) if node.is_cut() => Server::Sibling,
+            _ => Server::Elsewhere,
+        }
+    }
+}
+
+/// Where a delegation's name server stands (RFC 9471 §2).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Server {
+    /// At or below the cut that is referred to.
+    InDomain,
+    /// At or below another cut of the zone.
+    Sibling,
+    /// In the zone's own data.
+    Elsewhere,
 }

@@ -386,6 +386,11 @@ impl<'s, 'w> Resolver<'s, 'w> {
             self.response.truncated = true;
             return Step::Done(Kind::Synthesised);
         }
+        if self.qtype == RrType::CNAME {
+            // The CNAME just made is what was asked for (RFC 1034 §3.6.2); BIND, NSD and Knot DNS stop here too.
+            self.finish_authority(None);
+            return Step::Done(Kind::Synthesised);
+        }
         let place = Place::whole(self.other, start + RR_HEADER);
         self.follow(place)
     }

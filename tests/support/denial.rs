@@ -56,6 +56,9 @@ pub fn claims(
             break;
         }
         if let Some(target) = dname_target(truth, &name, &apex) {
+            if qtype == rtype::CNAME {
+                break;
+            }
             name = target;
             continue;
         }

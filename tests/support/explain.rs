@@ -111,7 +111,8 @@ pub fn compare(
     if a == b {
         return Ok(());
     }
-    let mut text = format!("{query:?} by {via:?}\n");
+    let claims = denial::claims(truth, &query.name, query.qtype, &a.answer, None);
+    let mut text = format!("{query:?} by {via:?}, owes {claims:?}\n");
     for (section, one, two) in [
         ("answer", &a.answer, &b.answer),
         ("authority", &a.authority, &b.authority),
@@ -126,8 +127,8 @@ pub fn compare(
     }
     for (name, side) in [(left.0, &a), (right.0, &b)] {
         text += &format!("  {name}: rcode {} aa {} tc {}\n", side.rcode, side.aa, side.tc);
-        for record in &side.answer {
-            text += &format!("      answer {record:?}\n");
+        for record in side.answer.iter().chain(&side.authority) {
+            text += &format!("      {record:?}\n");
         }
     }
     Err(text)
@@ -172,7 +173,10 @@ by UDP {udp:#?}
 by TCP {tcp:#?}"
         ))
     };
-    if (udp.rcode, udp.aa) != (tcp.rcode, tcp.aa) || tcp.tc {
+    // Where a chain is cut, its end and so the rcode of the end (RFC 6604 §3) are not known yet.
+    let cut_chain =
+        udp.tc && udp.rcode == rcode::NOERROR && udp.answer.iter().any(|record| record.rtype == rtype::CNAME);
+    if (udp.rcode != tcp.rcode && !cut_chain) || udp.aa != tcp.aa || tcp.tc {
         return describe("UDP and TCP disagree in the header");
     }
     let [short, long] = [udp, tcp].map(|message| normalise(truth, message, &mut Uses::new()));
@@ -236,6 +240,15 @@ fn normalise(truth: &Truth, message: &Message, uses: &mut Uses) -> Normal {
         );
         normal.additional.clear();
     }
+    // RFC 9471 §2: glue is what lies below a cut. Of a name server elsewhere in the zone the addresses are useful, not glue; NSD and
+    // Knot DNS add them even where a wildcard makes them.
+    let before = normal.additional.len();
+    normal.additional.retain(|record| truth.cut_above(&record.owner).is_some());
+    count(
+        uses,
+        "RFC 9471 §2: authoritative addresses with a referral are not glue",
+        before != normal.additional.len(),
+    );
     normal
 }
 
@@ -296,7 +309,9 @@ fn stops_at_zone_border(truth: &Truth, a: &mut Normal, b: &Normal, uses: &mut Us
             && record.name_at(0) == last
             && truth.zone_of(&record.owner) != truth.zone_of(&last)
     });
-    if !border || b.rcode != rcode::NOERROR || !b.answer.is_subset(&a.answer) {
+    // With a SOA it went on, and found nothing at the target.
+    let went_on = b.authority.iter().any(|record| record.rtype == rtype::SOA);
+    if !border || went_on || b.rcode != rcode::NOERROR || !b.answer.is_subset(&a.answer) {
         return None;
     }
     // Nothing that the subject adds may stand before the border: its owners are the border's target and what follows from it.
