@@ -33,13 +33,16 @@ fn findings(file: &Path) -> String {
     } else {
         match ZoneReader::open(file) {
             Ok(reader) => {
-                let mut found = reader.warnings().to_vec();
+                let mut found = reader.findings().to_vec();
                 let header = reader.header();
                 let mut zone = desired::Builder::new(header, &header.apex);
                 reader.owners(&mut |owner| zone.owner(owner), &mut found);
                 if name.starts_with("zone-") || name == "example.json" {
                     found.extend(zone.finish().map_or_else(|errors| errors, |(_, warnings)| warnings));
                 }
+                found.sort_by_key(|finding| finding.position);
+                // A syntax error within the records is found by both walks.
+                found.dedup();
                 found
             }
             Err(errors) => errors,

@@ -54,7 +54,7 @@ impl Findings {
     fn zone(&mut self, reader: &ZoneReader, config: &Config) {
         let header = reader.header();
         let start = self.diagnostics.len();
-        self.diagnostics.extend_from_slice(reader.warnings());
+        self.diagnostics.extend_from_slice(reader.findings());
         for apex in std::iter::once(&header.apex).chain(&header.alias_zones) {
             let mut found = self.twin(reader, apex);
             let mut builder = Builder::new(header, apex);
@@ -71,6 +71,9 @@ impl Findings {
             found.retain(|finding| !self.diagnostics[start..].contains(finding));
             self.diagnostics.append(&mut found);
         }
+        self.diagnostics[start..].sort_by_key(|finding| finding.position);
+        // A syntax error within the records is found by the walk over the header too.
+        self.diagnostics.dedup();
     }
 
     /// An error if an earlier file has this zone, too.

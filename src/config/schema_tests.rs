@@ -80,7 +80,7 @@ fn schema_takes(schema: &str, text: &str) -> bool {
 
 fn parser_takes(text: &str) -> bool {
     let Ok(reader) = ZoneReader::from_text("z", text.to_owned()) else { return false };
-    let mut diagnostics = Vec::new();
+    let mut diagnostics = reader.findings().to_vec();
     reader.owners(&mut |_| {}, &mut diagnostics);
     !diagnostics.iter().any(|diagnostic| diagnostic.is_error())
 }

@@ -144,7 +144,7 @@ pub(super) fn read(source: &ZoneSource, workshop: &Workshop, is_signed: &dyn Fn(
             return reading;
         }
     };
-    reading.diagnostics.extend_from_slice(reader.warnings());
+    reading.diagnostics.extend_from_slice(reader.findings());
     let header = reader.header();
     reading.apexes = std::iter::once(&header.apex).chain(&header.alias_zones).cloned().collect();
     let mut laid_out = Vec::new();

@@ -47,7 +47,7 @@ pub struct ZoneReader {
     health_port: Template,
     /// `None` if there are none.
     records: Option<header::Records>,
-    warnings: Vec<Diagnostic>,
+    findings: Vec<Diagnostic>,
 }
 
 impl std::fmt::Debug for ZoneReader {
@@ -60,7 +60,8 @@ impl ZoneReader {
     /// Reads a zone file's header and checks the syntax of all of it. Secrets in the environment are those of the process.
     ///
     /// # Errors
-    /// Every error of the header; if there is one, those of the records too, so that all of a file's errors are seen at once.
+    /// Every error of a file that does not say which zone it is, or by which name servers, those of its records too. Other
+    /// errors of the header are [`ZoneReader::findings`].
     pub fn open(path: &Path) -> Result<Self, Vec<Diagnostic>> {
         let bytes = std::fs::read(path).map_err(|error| {
             vec![
@@ -91,10 +92,12 @@ impl ZoneReader {
         let mut reader = Reader::new(&text, source);
         let found = header::read(&mut reader);
         let mut diagnostics = reader.into_diagnostics();
-        let failed = diagnostics.iter().any(Diagnostic::is_error);
+        // Without a name or name servers nothing that is said of the records would be worth reading.
+        let is_usable = !found.header.apex.is_root() && !found.header.nameservers.is_empty();
+        let failed = !is_usable && diagnostics.iter().any(Diagnostic::is_error);
         let health_port = Template::health_port(HEALTH_PORT_INTERVAL_MS, HEALTH_PORT_TIMEOUT_MS);
         let header::Found { header, checks, records } = found;
-        let mut this = Self { file, text, env, header, checks, health_port, records, warnings: Vec::new() };
+        let mut this = Self { file, text, env, header, checks, health_port, records, findings: Vec::new() };
         if failed {
             this.owners(&mut |_| {}, &mut diagnostics);
             // A syntax error within the records is found by both walks.
@@ -102,7 +105,7 @@ impl ZoneReader {
             diagnostics.dedup();
             return Err(diagnostics);
         }
-        this.warnings = diagnostics;
+        this.findings = diagnostics;
         Ok(this)
     }
 
@@ -111,9 +114,10 @@ impl ZoneReader {
         &self.header
     }
 
-    /// Warnings about the header.
-    pub fn warnings(&self) -> &[Diagnostic] {
-        &self.warnings
+    /// What was found in the header. With an error among it the zone cannot be served, but its records can still be judged, so
+    /// that all of a file's errors are seen at once.
+    pub fn findings(&self) -> &[Diagnostic] {
+        &self.findings
     }
 
     /// Streams the records into `sink`, in the order of the file. What is wrong is appended to `diagnostics`, and reading goes on

@@ -71,7 +71,7 @@ fn fills_in_a_headers_defaults() {
     let zone = reader(r#"{"zone": "test", "nameservers": "ns.test"}"#);
     let header = zone.header();
     assert_eq!((header.default_ttl, header.startup, &header.dnssec), (300, Startup::Wait, &Dnssec::Absent));
-    assert!(header.alias_zones.is_empty() && header.soa.rname.is_none() && zone.warnings().is_empty());
+    assert!(header.alias_zones.is_empty() && header.soa.rname.is_none() && zone.findings().is_empty());
 }
 
 #[test]
