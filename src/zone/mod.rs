@@ -1,4 +1,4 @@
-//! What a zone should say and does say: desired records, selection by health, differences, serials. Pure: no I/O, no clock.
+//! What a zone should say and does say: desired records, semantic checks, selection by health, serials, text. Pure: no I/O, no clock.
 
 pub mod build;
 pub mod check;
