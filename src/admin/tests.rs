@@ -63,7 +63,6 @@ impl Control for Fake {
         vec![TargetReport {
             target: "tcp 192.0.2.1:80".to_owned(),
             verdict: Verdict::Down,
-            since: Some(1),
             probed_at: None,
             problem: Some("connection refused".to_owned()),
         }]

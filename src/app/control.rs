@@ -151,7 +151,6 @@ fn target_report(target: crate::health::TargetReport) -> TargetReport {
     TargetReport {
         target: target.target.to_string(),
         verdict: target.verdict,
-        since: None,
         probed_at: last.as_ref().map(|result| result.at_unix_ms / 1000),
         problem: last.and_then(|result| match result.outcome {
             Outcome::Success => None,

@@ -106,9 +106,4 @@ impl ZoneKeys {
     pub fn cdnskey(&self, ttl: u32) -> Rrset {
         Rrset { rtype: RrType::CDNSKEY, ttl, rdata: self.cdnskey.clone() }
     }
-
-    /// The DS records for the parent zone, one line each.
-    pub fn ds_lines(&self) -> Vec<String> {
-        self.keys.iter().filter(|k| k.signs_keys()).map(|k| k.ds_text(&self.apex)).collect()
-    }
 }

@@ -101,6 +101,11 @@ fn every_form_that_openssl_writes_is_read() {
     }
 }
 
+/// The DS records for the parent zone.
+fn ds_lines(keys: &ZoneKeys) -> Vec<String> {
+    keys.keys().iter().filter(|key| key.signs_keys()).map(|key| key.ds_text(&apex())).collect()
+}
+
 #[test]
 fn bind_keys_are_read_and_agree_with_bind() {
     for algorithm in Algorithm::ALL {
@@ -115,7 +120,7 @@ fn bind_keys_are_read_and_agree_with_bind() {
         let roles: Vec<KeyRole> = loaded.keys().iter().map(Key::role).collect();
         assert_eq!(roles, [KeyRole::Ksk, KeyRole::Zsk]);
         let Some(ds) = tool(&folder, &format!("dnssec-dsfromkey -2 {}.key", ksk.trim())) else { return };
-        assert_eq!(loaded.ds_lines(), [ds.trim()]);
+        assert_eq!(ds_lines(&loaded), [ds.trim()]);
         // Without the .key files the public part is computed, and the tag in the name tells a ZSK.
         for entry in fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
@@ -147,7 +152,7 @@ fn generated_keys_are_read_by_the_server_and_by_openssl() {
         let (loaded, warnings) = load(&keys).unwrap_or_else(|e| panic!("{}", show(&e)));
         assert_eq!(warnings, [], "a fresh key is readable by its owner alone");
         assert_eq!(loaded.keys()[0].tag(), made.tag);
-        assert_eq!(Some(&loaded.ds_lines()[0]), made.ds.as_ref());
+        assert_eq!(Some(&ds_lines(&loaded)[0]), made.ds.as_ref());
         // A key that openssl reads; it prints the public part, which must be the one in the DNSKEY record.
         if let Some(text) = tool(keys.path(), &format!("openssl pkey -in {} -text -noout", want.display())) {
             let hex: String = text.chars().filter(char::is_ascii_hexdigit).collect::<String>().to_lowercase();

@@ -196,11 +196,6 @@ impl KeeperHandle {
         answer.recv().ok()
     }
 
-    /// Starts a reload; what it did goes to the log.
-    pub fn reload(&self, remove_missing: bool) {
-        self.send(Command::Reload { remove_missing, reply: None });
-    }
-
     /// Asks the keeper to stop.
     pub fn stop(&self) {
         self.send(Command::Stop);

@@ -149,7 +149,6 @@ impl Serials {
     }
 
     fn extend(&mut self, apex: &Name, serial: Serial) -> bool {
-        // No String is made for a zone that needs nothing, which is nearly always.
         let kept = self.zones.entry(apex.to_string()).or_default();
         let left = kept.reserved.wrapping_sub(serial.0);
         if kept.digest.is_none() && (EXTEND_BELOW..=RESERVE).contains(&left) {

@@ -134,9 +134,6 @@ pub struct TargetReport {
     pub target: String,
     /// What health says of it.
     pub verdict: Verdict,
-    /// When the verdict last changed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since: Option<u64>,
     /// When it was last probed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probed_at: Option<u64>,

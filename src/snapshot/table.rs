@@ -154,11 +154,6 @@ impl Snapshot {
         (0..self.zones.len()).filter_map(|index| self.by_index(index as u32))
     }
 
-    /// One more than the largest index: how many counters suffice for all zones.
-    pub fn zone_slots(&self) -> usize {
-        self.zones.len()
-    }
-
     #[inline]
     fn at(&self, hash: u64, apex: &[u8]) -> Option<ZoneRef<'_>> {
         let mask = self.slots.len().checked_sub(1)?;

@@ -266,5 +266,5 @@ fn finds_the_zone_with_the_longest_apex() {
     let snapshot = snapshot.with_zone(image(".")).with_zone(image("broken.test"));
     assert_eq!(find(&snapshot, "com", 127), hit(".", 1, true), "takes the free place");
     assert_eq!(find(&snapshot, "broken.test", 127), hit("broken.test.", 3, true), "keeps its place");
-    assert_eq!(snapshot.zone_slots(), 4);
+    assert_eq!(snapshot.zones().map(|zone| zone.index).max(), Some(3));
 }

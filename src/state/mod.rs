@@ -5,11 +5,13 @@
 //! | `lock` | held while a server runs on the directory | – |
 //! | `instance-id` | a random name of this installation | a new one is drawn |
 //! | `verdicts.json` | the last verdict of each target | targets are probed before they count |
-//! | `zones.json` | up to which serial each zone may have used, and digests (the keeper's) | serials start from the clock again |
+//! | `zones.json` | up to which serial each zone may have used, and after an orderly stop a digest of what was served (the keeper's) | serials go on from the clock |
 //! | `signed-zones.json` | zones that have been signed | a zone whose `dnssec` block was deleted is served unsigned |
-//! | others | blobs of other modules, such as the signature cache | made again |
+//! | `signatures-<zone>.bin` | signatures to use again (the keeper's) | the zone is signed anew |
+//! | `keys/` | keys of `"keys": "auto"` (dnssec's) | the zone is not served: its parent still vouches for the lost key |
+//! | `hale.sock` | the admin listener's socket, while a server runs | – |
 //!
-//! Every file but the first two is written whole: into a temporary file beside it, fsync, rename, fsync of the directory. So at any
+//! Every `.json` and `.bin` file is written whole: into a temporary file beside it, fsync, rename, fsync of the directory. So at any
 //! moment, also after a power cut or on a full disk, either the old or the new content stands there. A header line carries a
 //! version and a checksum; a file that does not hold what it says is set aside under another name and reported, never half used.
 
@@ -103,14 +105,6 @@ impl StateDir {
     /// A random name that this installation keeps: 32 hexadecimal digits.
     pub fn instance_id(&self) -> &str {
         &self.instance_id
-    }
-
-    /// A folder in the state directory, made (mode 0700) where it is missing.
-    pub fn folder(&self, name: &str) -> Result<PathBuf, StateError> {
-        let path = self.file(name)?;
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
-        made.map_err(|e| StateError::new("create", &path, e))?;
-        Ok(path)
     }
 
     /// Writes a file whole. When this returns the content is on the disk; when it fails the old content still stands there.

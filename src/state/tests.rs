@@ -43,8 +43,6 @@ fn is_private_locked_and_keeps_its_name() {
     assert_eq!(id.len(), 32);
     state.write_blob("secret", 1, b"x").unwrap();
     assert_eq!(fs::metadata(path.join("secret")).unwrap().permissions().mode() & 0o777, 0o600);
-    let keys = state.folder("keys").unwrap();
-    assert_eq!(fs::metadata(keys).unwrap().permissions().mode() & 0o777, 0o700);
 
     let error = StateDir::open(&path).unwrap_err();
     let process = std::process::id();
