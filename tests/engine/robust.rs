@@ -175,8 +175,9 @@ fn mutated(random: &mut Random) -> Vec<u8> {
 
 #[test]
 fn survives_any_octets() {
-    let cases: u64 = std::env::var("HALE_FUZZ_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(50_000);
-    let seed: u64 = std::env::var("HALE_FUZZ_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(0x5eed);
+    let number = |variable| std::env::var(variable).ok().and_then(|text| text.parse::<u64>().ok());
+    let cases = if number("HALE_LONG").is_some_and(|on| on > 0) { 1_000_000 } else { 50_000 };
+    let seed = number("HALE_SEED").unwrap_or(0x5eed);
     let snapshots = [zone(false), zone(true)];
     let mut scratch = Scratch::new(settings());
     let mut random = Random(seed | 1);
