@@ -59,7 +59,7 @@ impl Load {
                         if answer.answers(rtype::A).count() == 2
                             && answer.answers(rtype::RRSIG).count() == 1 =>
                     {
-                        answered += 1
+                        answered += 1;
                     }
                     Ok(answer) => failures.push(format!("{answer:?}")),
                     Err(error) => failures.push(error),

@@ -199,6 +199,9 @@ fn checked_zone(backends: &Backends) -> String {
     )
 }
 
+/// Backends that change, and the last octets that `both` and `none` answer with then.
+type Step = (&'static [(usize, bool)], &'static [u8], &'static [u8]);
+
 #[test]
 fn answers_stay_secure_over_health_flips() {
     let backends = Backends::start(3);
@@ -211,7 +214,7 @@ fn answers_stay_secure_over_health_flips() {
         last.sort_unstable();
         last
     };
-    let steps: &[(&[(usize, bool)], &[u8], &[u8])] = &[
+    let steps: &[Step] = &[
         (&[], &[1, 2], &[3]),
         (&[(0, false)], &[2], &[3]),
         (&[(0, true), (1, false), (2, false)], &[1], &[]),
