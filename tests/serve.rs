@@ -31,8 +31,11 @@ fn key(folder: &TempDir) -> PathBuf {
     std::fs::read_dir(keys.join("any.test")).unwrap().next().unwrap().unwrap().path()
 }
 
-/// Starts a server by `settings` (flag, variable, value) and asks it what a user would see.
-fn check_healthy_dns(name: &str, apply: fn(Setup, &[(&str, &str, String)]) -> Setup) {
+/// A flag, the variable of the same meaning, and a value.
+type Setting = (&'static str, &'static str, String);
+
+/// Starts a server by what `apply` makes of the settings, and asks it what a user would see.
+fn check_healthy_dns(name: &str, apply: fn(Setup, &[Setting]) -> Setup) {
     let up = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = up.local_addr().unwrap().port();
     let records = format!(

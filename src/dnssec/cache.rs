@@ -9,7 +9,7 @@ use super::sign::{RrsetDigest, Signed};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::rrset::RdataSet;
 
-/// Default of the limit `signature_cache_entries`: about 60 MB when full, with one P-256 signature each.
+/// Signatures kept for one zone unless told otherwise: about 60 MB when full, with one P-256 signature each.
 pub const DEFAULT_LIMIT: usize = 1 << 18;
 
 /// First octets of an export: what it is, and its version.
