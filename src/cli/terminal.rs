@@ -16,7 +16,7 @@ pub(super) fn print_json(value: &impl serde::Serialize) -> Outcome {
     print(&(text + "\n"))
 }
 
-/// What [`print`] makes of an I/O result on standard output.
+/// What [`print()`] makes of an I/O result on standard output.
 pub(super) fn written(result: io::Result<()>) -> Outcome {
     match result {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

@@ -19,7 +19,7 @@ const CHECKSUM_OCTETS: usize = 16;
 /// Octets of an entry before its RDATA set: digest, three times, length.
 const ENTRY_OCTETS: usize = 16 + 3 * 4 + 4;
 
-/// Signatures by what they sign ([`Signer::digest`]); at most as many as its limit.
+/// Signatures by what they sign (`Signer::digest`); at most as many as its limit.
 ///
 /// Two generations stand in for a list ordered by use: what is used moves to the young one, and when that holds half of the limit, it becomes
 /// the old one and the old one is dropped. So an entry lives for at least half a limit's worth of other uses.

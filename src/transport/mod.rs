@@ -1,8 +1,8 @@
 //! How queries come in and responses go out. Every transport calls the one engine; none knows what a zone is.
 //!
-//! On Linux a worker is two threads: one that reads and answers datagrams in batches for each address ([`udp`]), and one for
-//! streams ([`tcp`]). Elsewhere, and with `--portable`, hickory-server carries both ([`portable`]). All sockets are bound by
-//! [`bind`] before anything is answered.
+//! On Linux a worker is two threads: one that reads and answers datagrams in batches for each address (`udp`), and one for
+//! streams (`tcp`). Elsewhere, and with `--portable`, hickory-server carries both (`portable`). All sockets are bound by
+//! [`bind`](fn@bind) before anything is answered.
 
 mod account;
 mod bind;

@@ -46,7 +46,7 @@ object! {
         "weight" weight: Int<1, 65_535>,
         /// A check for this address alone, or "none".
         "check" check: CheckRef,
-        /// What is probed instead: "addr", "addr:port", ":port" or "[v6]:port".
+        /// What is probed instead: "addr", "addr:port", ":port" or `[v6]:port`.
         "probe" probe: Probe,
     }
     later: ["pool"]

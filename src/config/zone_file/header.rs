@@ -48,7 +48,7 @@ object! {
     pub(crate) struct SoaKeys {
         /// Primary name server; the first of "nameservers" unless given.
         "mname" mname: AbsoluteName,
-        /// Mailbox of the person responsible, with a dot for the @; hostmaster.<zone> unless given.
+        /// Mailbox of the person responsible, with a dot for the @; `hostmaster.<zone>` unless given.
         "rname" rname: AbsoluteName,
         /// How often a secondary asks for changes.
         "refresh" refresh: Ttl,
