@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::model::name::Name;
 
-/// Width of a bucket in seconds; owners are found due up to this much early.
+/// Width of a bucket in seconds.
 const BUCKET_S: u32 = 60;
 /// An owner that was handed out and not set anew is handed out again after this many seconds: its commit failed.
 const RETRY_S: u32 = 60;
@@ -70,13 +70,14 @@ impl Schedule {
     /// Hands out at most `limit` owners that are due, the longest due first: their signatures are to be renewed, or start in the
     /// future because the clock went back. Call [`Schedule::set`] or [`Schedule::remove`] for each once that is published; otherwise it comes again.
     ///
-    /// Costs what it hands out, but for the first call after the clock went back: that looks at every owner once.
+    /// Costs what it hands out and what is due within the minute, but for the first call after the clock went back: that looks at
+    /// every owner once.
     pub fn take_due(&mut self, now_s: u32, limit: usize) -> Vec<Name> {
         if self.latest_inception_s > now_s || now_s.saturating_add(RETRY_S) < self.last_now_s {
             self.rebuild(Some(now_s));
         }
         self.last_now_s = now_s;
-        let mut due = Vec::new();
+        let (mut due, mut early) = (Vec::new(), Vec::new());
         while due.len() < limit {
             let Some(mut bucket) = self.buckets.first_entry() else { break };
             let number = *bucket.key();
@@ -90,10 +91,20 @@ impl Schedule {
             self.queued -= 1;
             // Others have moved to another bucket, or are gone.
             if let Some(&entry) = self.owners.get(&name).filter(|entry| entry.bucket == number) {
+                // Only the present bucket holds any: handed out now, their signatures would be kept, and they would come
+                // again at every call until their second has come, each time with a new serial.
+                if number == now_s / BUCKET_S && entry.renew_at_s > now_s {
+                    early.push(name);
+                    continue;
+                }
                 due.push(Name::clone(&name));
                 let bucket = now_s.saturating_add(RETRY_S).div_ceil(BUCKET_S);
                 self.put(name, Entry { bucket, ..entry });
             }
+        }
+        if !early.is_empty() {
+            self.queued += early.len();
+            self.buckets.entry(now_s / BUCKET_S).or_default().append(&mut early);
         }
         due
     }
@@ -183,12 +194,25 @@ mod tests {
             let now_s = NOW + 8 * DAY + minute * 60;
             for owner in drain(&mut schedule, now_s, 7) {
                 let number = taken.len() as u32;
-                assert!(now_s + 60 >= NOW + 8 * DAY + number * (2 * DAY / 1000), "{owner} is early");
+                assert!(now_s >= NOW + 8 * DAY + number * (2 * DAY / 1000), "{owner} is early");
                 taken.push(owner);
             }
         }
         check_all(&taken, 1000);
         assert_eq!(schedule.next_due_s().map(|t| t >= NOW + 18 * DAY - 60), Some(true));
+    }
+
+    #[test]
+    fn nobody_comes_early() {
+        let mut schedule = Schedule::default();
+        // The same minute, and more of them than a slice holds.
+        for i in 0..60 {
+            schedule.set(&name(i), NOW - 3600, NOW + i);
+        }
+        for second in 0..60 {
+            assert_eq!(drain(&mut schedule, NOW + second, 7), [name(second)]);
+            assert_eq!(schedule.take_due(NOW + second, 7), []);
+        }
     }
 
     #[test]
