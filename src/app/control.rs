@@ -58,8 +58,12 @@ impl Handles {
 
 impl Control for Handles {
     fn readiness(&self) -> Readiness {
-        let ready = self.is_ready();
-        let detail = if ready { "published" } else { "waiting for the first round of probes" };
+        let (ready, detail) = match (self.is_ready(), self.keeper.is_running()) {
+            (false, _) => (false, "waiting for the first round of probes"),
+            // Traffic belongs elsewhere: what is answered no longer follows health.
+            (true, false) => (false, "the keeper has ended"),
+            (true, true) => (true, "published"),
+        };
         Readiness { ready, parts: vec![ReadinessPart { name: "zones".into(), ready, detail: detail.into() }] }
     }
 

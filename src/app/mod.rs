@@ -383,7 +383,8 @@ impl Upkeep {
                     Signal::Reload => self.reload(keeper, handles),
                 },
                 _ = free.tick() => { self.published.free_retired(); }
-                _ = watchdog.tick() => self.notifier.alive(),
+                // Without its keeper the server answers, but from a picture that gets ever older: the service manager may restart it.
+                _ = watchdog.tick() => if keeper.is_running() { self.notifier.alive() },
             }
         }
     }

@@ -262,7 +262,13 @@ fn hold_targets(desired: &mut DesiredZone, registry: &Mutex<TargetRegistry>) -> 
             addresses.endpoints.iter().map(|e| e.target.as_ref().map(|t| registry.hold(t))).collect();
         checked.insert(
             name.clone(),
-            CheckedOwner { checked: addresses, targets, place: owner.place, last_good: None },
+            CheckedOwner {
+                checked: addresses,
+                targets,
+                place: owner.place,
+                last_good: None,
+                inherited: None,
+            },
         );
     }
     checked

@@ -20,7 +20,7 @@ pub(super) enum Command {
         /// Whether zones of vanished files go.
         remove_missing: bool,
         /// Who wants to know.
-        reply: Option<Sender<ReloadSummary>>,
+        reply: Sender<ReloadSummary>,
     },
     /// Someone wants to know how the zones stand.
     Zones(Sender<Vec<ZoneStatus>>),
@@ -37,8 +37,16 @@ pub(super) struct Built {
     pub sources: Option<Vec<PathBuf>>,
     pub readings: Vec<Reading>,
     pub zones: Vec<BuiltZone>,
-    pub reply: Option<Sender<ReloadSummary>>,
+    pub replies: Vec<Sender<ReloadSummary>>,
     pub remove_missing: bool,
+}
+
+impl Built {
+    /// Nothing is built, for the reason in `summary`.
+    pub(super) fn nothing(summary: ReloadSummary, remove_missing: bool) -> Self {
+        let (readings, zones, replies) = Default::default();
+        Self { summary, sources: None, readings, zones, replies, remove_missing }
+    }
 }
 
 /// What became of one zone.
@@ -192,8 +200,13 @@ impl KeeperHandle {
     /// Starts a reload and returns what it did once it is done; blocks, so not for async callers. `None` if the keeper has stopped.
     pub fn reload_and_wait(&self, remove_missing: bool) -> Option<ReloadSummary> {
         let (reply, answer) = channel();
-        self.send(Command::Reload { remove_missing, reply: Some(reply) });
+        self.send(Command::Reload { remove_missing, reply });
         answer.recv().ok()
+    }
+
+    /// Whether the keeper still works. If not, answers stay as they are whatever happens to targets and files.
+    pub fn is_running(&self) -> bool {
+        self.sender.send(Command::Verdicts).is_ok()
     }
 
     /// Asks the keeper to stop.

@@ -11,6 +11,8 @@ use super::comparison::{Comparison, Difference};
 use super::zone_state::{CheckedOwner, TransactionError, ZoneState, soa_rrset};
 use crate::config::Order;
 use crate::dnssec::cache::SignatureCache;
+use crate::dnssec::key::{Key, key_tag};
+use crate::dnssec::keys::ZoneKeys;
 use crate::dnssec::schedule::Schedule;
 use crate::dnssec::sign::Signer;
 use crate::model::name::Name;
@@ -102,6 +104,10 @@ fn compile_parts(
     let tentative = comparison.serial().unwrap_or(Serial(now_s));
     let soa = layout.desired.soa.clone();
     let chain = signer.is_some().then(|| chain(&layout.desired));
+    let can_reuse = match (earlier, &signer) {
+        (Earlier::Image(image), Some(signer)) => tells_keys_apart(image, signer.keys()),
+        _ => true,
+    };
     let owners = std::mem::take(&mut layout.desired.owners);
     let mut owners = owners.into_iter().peekable();
     let mut in_chain = 0;
@@ -112,7 +118,11 @@ fn compile_parts(
                 in_chain += 1;
                 (chain[in_chain % chain.len()].clone(), soa.minimum.min(soa.ttl))
             });
-            first_job(name, owner, layout, workshop, (earlier, tentative, now_s), denial)
+            let mut job = first_job(name, owner, layout, workshop, (earlier, tentative, now_s), denial);
+            if !can_reuse {
+                job.reusable.clear();
+            }
+            job
         });
         let jobs: Vec<Job> = batch.collect();
         for one in assemble_all(jobs, signer.as_deref(), now_s, workshop.threads)? {
@@ -139,6 +149,20 @@ fn compile_parts(
         }
     }
     Ok(Parts { image: Arc::new(draft.finish()?), schedule, difference })
+}
+
+/// Whether a key tag means the same key in `image` and in `keys`. A signature names its key by the tag alone, and one new key in
+/// 65,536 has the tag of the one it replaces: then no signature of the image may be taken for its own.
+fn tells_keys_apart(image: &ZoneImage, keys: &ZoneKeys) -> bool {
+    let apex = image.owner(image.apex());
+    let rrsets = apex.iter().flat_map(|apex| &apex.rrsets);
+    let mut earlier = rrsets.filter(|r| r.rrset.rtype == RrType::DNSKEY).flat_map(|r| r.rrset.rdata.iter());
+    let is_other = |key: &Key, dnskey: &[u8]| {
+        key.dnskey() != dnskey
+            && key.tag() == key_tag(dnskey)
+            && dnskey.get(3) == Some(&key.algorithm().number())
+    };
+    !earlier.any(|dnskey| keys.keys().iter().any(|key| is_other(key, dnskey)))
 }
 
 fn replace_soa(
@@ -188,15 +212,22 @@ fn first_job(
             rrsets.extend([keys.dnskey(ttl), keys.cds(ttl), keys.cdnskey(ttl)].map(plain));
         }
     }
+    let before = match earlier {
+        Earlier::Image(image) => image.owner(&name),
+        Earlier::Saved { .. } => None,
+    };
     let (mut pending, mut withheld) = (Vec::new(), Vec::new());
     if let Some(checked) = layout.checked.get_mut(&name) {
+        if let Some(before) = &before {
+            checked.inherit(before, &workshop.board);
+        }
         let selection = checked.select(&workshop.board);
         rrsets.extend(checked.served(&selection));
         pending = selection.pending;
         withheld = selection.withheld;
     }
     let reusable = match earlier {
-        Earlier::Image(image) => image.owner(&name).map(|before| before.rrsets).unwrap_or_default(),
+        Earlier::Image(_) => before.map(|before| before.rrsets).unwrap_or_default(),
         Earlier::Saved { signatures, .. } => {
             let nsec = denial.iter().map(|(next, ttl)| plain(nsec_over(next, &rrsets, &pending, *ttl)));
             let candidates = rrsets.iter().cloned().chain(nsec);

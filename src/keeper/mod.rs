@@ -79,9 +79,12 @@ struct Keeper {
     serials: Serials,
     /// Targets whose verdicts changed while a builder was at work: what it selected must be selected again.
     changed_during_build: Option<Vec<TargetId>>,
-    next_reload: Option<(bool, Option<std::sync::mpsc::Sender<channel::ReloadSummary>>)>,
+    /// What was asked for while a builder was at work: one reload that does it all, and answers all who asked.
+    next_reload: Option<(bool, Vec<std::sync::mpsc::Sender<channel::ReloadSummary>>)>,
     /// Targets of transactions that failed, tried again at the next tick.
     failed_targets: Vec<TargetId>,
+    /// When they were tried last.
+    retried: Instant,
 }
 
 impl Keeper {
@@ -92,13 +95,12 @@ impl Keeper {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => break,
             };
-            let is_tick = first.is_none();
             let mut others = Vec::new();
             while let Some(command) = first.take().or_else(|| receiver.try_recv().ok()) {
                 others.push(command);
             }
             self.handle.verdicts_seen();
-            self.apply_verdicts(is_tick);
+            self.apply_verdicts();
             let mut stop = false;
             for command in others {
                 match command {
@@ -109,7 +111,9 @@ impl Keeper {
                             reply.send(self.zones.iter().map(|(apex, entry)| status(apex, entry)).collect());
                     }
                     Command::Built(built) => self.install(*built),
-                    Command::Reload { remove_missing, reply } => self.reload(remove_missing, reply),
+                    Command::Reload { remove_missing, reply } => {
+                        self.reload(remove_missing, vec![reply]);
+                    }
                     Command::Stop => stop = true,
                 }
             }
@@ -123,10 +127,12 @@ impl Keeper {
     }
 
     /// Takes the dirty targets off the board and commits what follows from them, all zones in one swap.
-    fn apply_verdicts(&mut self, is_tick: bool) {
+    fn apply_verdicts(&mut self) {
         let mut dirty = Vec::new();
         self.tools.workshop.board.drain_dirty(&mut dirty);
-        if is_tick {
+        // By the clock and not by the receiver's timeout, which never comes while targets flap.
+        if self.retried.elapsed() >= TICK {
+            self.retried = Instant::now();
             dirty.append(&mut self.failed_targets);
         }
         if dirty.is_empty() {

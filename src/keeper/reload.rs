@@ -18,9 +18,11 @@ use crate::snapshot::{Snapshot, ZoneImage};
 
 impl Keeper {
     /// Starts a builder, or notes the wish if one is at work.
-    pub(super) fn reload(&mut self, remove_missing: bool, reply: Option<Sender<ReloadSummary>>) {
+    pub(super) fn reload(&mut self, remove_missing: bool, replies: Vec<Sender<ReloadSummary>>) {
         if self.changed_during_build.is_some() {
-            self.next_reload = Some((remove_missing, reply));
+            let next = self.next_reload.get_or_insert_default();
+            next.0 |= remove_missing;
+            next.1.extend(replies);
             return;
         }
         self.changed_during_build = Some(Vec::new());
@@ -34,14 +36,14 @@ impl Keeper {
         };
         let handle = self.handle.clone();
         let spawned = std::thread::Builder::new().name("builder".into()).spawn({
-            let reply = reply.clone();
-            move || handle.send(Command::Built(Box::new(builder.build(remove_missing, reply))))
+            let replies = replies.clone();
+            move || handle.send(Command::Built(Box::new(builder.build_or_report(remove_missing, replies))))
         });
         if let Err(e) = spawned {
             self.changed_during_build = None;
             let problem = Diagnostic::error(Path::new("reload"), format!("no thread could be started: {e}"));
             error!(error = %e, "reload failed: no thread could be started");
-            answer(reply, ReloadSummary { diagnostics: vec![problem], ..ReloadSummary::default() });
+            answer(replies, &ReloadSummary { diagnostics: vec![problem], ..ReloadSummary::default() });
         }
     }
 
@@ -63,7 +65,7 @@ impl Keeper {
 
     /// Puts what a builder brought into service as one swap. What is broken or gone keeps its old zone.
     pub(super) fn install(&mut self, built: Built) {
-        let Built { mut summary, sources, readings, zones, reply, remove_missing } = built;
+        let Built { mut summary, sources, readings, zones, replies, remove_missing } = built;
         let changed = self.changed_during_build.take().unwrap_or_default();
         let now_s = (self.tools.now_s)();
         if let Some(sources) = sources {
@@ -82,9 +84,9 @@ impl Keeper {
             self.publish_targets();
         }
         self.report(&summary);
-        answer(reply, summary);
-        if let Some((remove_missing, reply)) = self.next_reload.take() {
-            self.reload(remove_missing, reply);
+        answer(replies, &summary);
+        if let Some((remove_missing, replies)) = self.next_reload.take() {
+            self.reload(remove_missing, replies);
         }
     }
 
@@ -241,10 +243,10 @@ impl Keeper {
     }
 }
 
-fn answer(reply: Option<Sender<ReloadSummary>>, summary: ReloadSummary) {
-    if let Some(reply) = reply {
+fn answer(replies: Vec<Sender<ReloadSummary>>, summary: &ReloadSummary) {
+    for reply in replies {
         // Whoever asked may have gone.
-        let _ = reply.send(summary);
+        let _ = reply.send(summary.clone());
     }
 }
 
@@ -273,7 +275,24 @@ struct Builder {
 }
 
 impl Builder {
-    fn build(self, remove_missing: bool, reply: Option<Sender<ReloadSummary>>) -> Built {
+    /// A panic is a bug, but one that a zone file may provoke: it costs this reload, not all later ones. Targets that were held
+    /// until then stay held, and go on being probed.
+    fn build_or_report(self, remove_missing: bool, replies: Vec<Sender<ReloadSummary>>) -> Built {
+        let build = std::panic::AssertUnwindSafe(|| self.build(remove_missing));
+        let mut built = std::panic::catch_unwind(build).unwrap_or_else(|_| {
+            let problem = Diagnostic::error(
+                Path::new("reload"),
+                "a defect of Hale ended this reload; everything stays as it was",
+            )
+            .hint("please report it, with the panic message in the log and the zone file");
+            let summary = ReloadSummary { diagnostics: vec![problem], ..ReloadSummary::default() };
+            Built::nothing(summary, remove_missing)
+        });
+        built.replies = replies;
+        built
+    }
+
+    fn build(self, remove_missing: bool) -> Built {
         let mut summary = ReloadSummary::default();
         let sources = match (self.find_sources)() {
             Ok((sources, warnings)) => {
@@ -282,14 +301,7 @@ impl Builder {
             }
             Err(errors) => {
                 summary.diagnostics = errors;
-                return Built {
-                    summary,
-                    sources: None,
-                    readings: Vec::new(),
-                    zones: Vec::new(),
-                    reply,
-                    remove_missing,
-                };
+                return Built::nothing(summary, remove_missing);
             }
         };
         let mut readings = read_all(&sources, &self.workshop, &|apex| self.signed.contains(apex));
@@ -315,7 +327,7 @@ impl Builder {
             }
         }
         let sources = sources.iter().map(|s| s.label().to_owned()).collect();
-        Built { summary, sources: Some(sources), readings, zones, reply, remove_missing }
+        Built { sources: Some(sources), readings, zones, ..Built::nothing(summary, remove_missing) }
     }
 }
 

@@ -81,6 +81,7 @@ impl Starting {
             changed_during_build: None,
             next_reload: None,
             failed_targets: Vec::new(),
+            retried: std::time::Instant::now(),
         };
         keeper.publish_zones();
         let thread =

@@ -25,6 +25,8 @@ use crate::state::signed::SignedZones;
 
 const START_S: u32 = 1_700_000_000;
 
+type Hook = Box<dyn FnOnce() + Send>;
+
 /// A keeper with everything around it, and zones that tests rewrite.
 struct House {
     board: Arc<VerdictBoard>,
@@ -32,6 +34,8 @@ struct House {
     targets: tokio::sync::watch::Receiver<TargetSet>,
     sources: Arc<Mutex<Vec<ZoneSource>>>,
     now_s: Arc<AtomicU32>,
+    /// Runs once when the next builder has begun, on its thread.
+    during_build: Arc<Mutex<Option<Hook>>>,
     keeper: KeeperHandle,
     thread: Option<JoinHandle<()>>,
     findings: Vec<Diagnostic>,
@@ -57,6 +61,7 @@ impl House {
         let signed = state.as_ref().map(|state| Arc::new(SignedZones::load(Arc::clone(state)).unwrap().0));
         let sources = Arc::new(Mutex::new(inline(zones)));
         let now_s = Arc::new(AtomicU32::new(now_s));
+        let during_build: Arc<Mutex<Option<Hook>>> = Arc::default();
         let tools = Tools {
             workshop: Workshop {
                 registry: Arc::new(Mutex::new(TargetRegistry::default())),
@@ -70,8 +75,14 @@ impl House {
             targets: sender,
             state,
             find_sources: {
-                let sources = Arc::clone(&sources);
-                Arc::new(move || Ok((sources.lock().unwrap().clone(), Vec::new())))
+                let (sources, hook) = (Arc::clone(&sources), Arc::clone(&during_build));
+                Arc::new(move || {
+                    let hook = hook.lock().unwrap().take();
+                    if let Some(hook) = hook {
+                        hook();
+                    }
+                    Ok((sources.lock().unwrap().clone(), Vec::new()))
+                })
             },
             now_s: {
                 let now_s = Arc::clone(&now_s);
@@ -88,7 +99,17 @@ impl House {
             board.set(*id, first(i, &target.address.to_string()));
         }
         let (keeper, thread) = starting.serve().unwrap();
-        Self { board, published, targets, sources, now_s, keeper, thread: Some(thread), findings }
+        Self {
+            board,
+            published,
+            targets,
+            sources,
+            now_s,
+            during_build,
+            keeper,
+            thread: Some(thread),
+            findings,
+        }
     }
 
     fn image(&self, zone: &str) -> Option<Arc<ZoneImage>> {
@@ -383,4 +404,190 @@ fn alias_zones_are_zones_of_their_own() {
     let now = house.image("example.org").unwrap();
     assert!(now.serial().is_after(alias.serial()));
     house.stop();
+}
+
+#[test]
+fn an_edited_check_does_not_make_a_name_wait_for_verdicts() {
+    // `when_all_down`, verdicts before, served before, then after the reload, then when the new check says "up" of the first address.
+    for (mode, down, served, first_up) in [
+        ("all", &[][..], &[1, 2][..], &[1, 2][..]),
+        ("all", &[1], &[2], &[1, 2]),
+        ("none", &[1, 2], &[], &[1]),
+        ("all", &[1, 2], &[1, 2], &[1]),
+        ("last-good", &[1, 2], &[2], &[1]),
+    ] {
+        let case = format!("{mode} {down:?}");
+        let text = zone("", &format!(r#", "when_all_down": "{mode}""#));
+        let house = House::start(&[("a.json", &text)], None);
+        for address in down {
+            house.flip(&format!("192.0.2.{address}:80"), Verdict::Down);
+        }
+        let before = house.owner("www.example.test").unwrap();
+        assert_eq!(house.addresses("www.example.test"), served, "{case}");
+        let edited = text.replace(r#""tcp": 80"#, r#""tcp": 81"#);
+        assert_eq!(
+            house.reload(&[("a.json", &edited)], false),
+            [("example.test.".into(), Change::Unchanged)]
+        );
+        assert_eq!(house.owner("www.example.test").unwrap(), before, "{case}");
+        house.flip("192.0.2.1:81", Verdict::Up);
+        assert_eq!(house.addresses("www.example.test"), first_up, "{case}");
+        house.flip("192.0.2.2:81", Verdict::Down);
+        assert_eq!(house.addresses("www.example.test"), [1], "{case}");
+        house.stop();
+    }
+}
+
+#[test]
+fn last_good_addresses_outlive_a_reload_but_not_their_configuration() {
+    let text = zone("", r#", "when_all_down": "last-good""#);
+    let house = House::start(&[("a.json", &text)], None);
+    house.flip("192.0.2.1:80", Verdict::Down);
+    house.flip("192.0.2.2:80", Verdict::Down);
+    assert_eq!(house.addresses("www.example.test"), [2]);
+    for octet in [54, 55] {
+        house.reload(&[("a.json", &text.replace("192.0.2.53", &format!("192.0.2.{octet}")))], false);
+        assert_eq!(house.addresses("www.example.test"), [2]);
+    }
+    house.reload(&[("a.json", &text.replace(r#", "192.0.2.2""#, ""))], false);
+    assert_eq!(house.addresses("www.example.test"), [1], "no address that was taken away");
+    house.stop();
+}
+
+#[test]
+fn a_change_during_a_reload_does_not_get_the_reloads_serial() {
+    let text = zone("", "");
+    let house = House::start(&[("a.json", &text)], None);
+    let (board, published, id) =
+        (Arc::clone(&house.board), Arc::clone(&house.published), house.target("192.0.2.1:80"));
+    let seen = Arc::new(Mutex::new(None));
+    *house.during_build.lock().unwrap() = Some(Box::new({
+        let seen = Arc::clone(&seen);
+        move || {
+            let serial = || published.load().zone(&name("example.test")).unwrap().image.unwrap().serial();
+            let before = serial();
+            board.set(id, Verdict::Down);
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while serial() == before && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            *seen.lock().unwrap() = Some(serial());
+        }
+    }));
+    house.reload(&[("a.json", &text.replace("192.0.2.53", "192.0.2.54"))], false);
+    let during = seen.lock().unwrap().take().unwrap();
+    assert_eq!(
+        (house.addresses("www.example.test"), house.addresses("ns1.example.test")),
+        (vec![2], vec![54])
+    );
+    assert!(house.serial("example.test").is_after(during), "two versions under serial {during}");
+    house.stop();
+}
+
+#[test]
+fn reloads_asked_for_during_a_reload_are_all_done_and_answered() {
+    let (a, b) = (zone("", ""), zone("", "").replace("example.test", "other.test"));
+    let house = House::start(&[("a.json", &a), ("b.json", &b)], None);
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    *house.during_build.lock().unwrap() = Some(Box::new(move || wait.recv().unwrap()));
+    *house.sources.lock().unwrap() = inline(&[("a.json", &a)]);
+    let asked = [false, true, false, false].map(|remove_missing| {
+        let keeper = house.keeper.clone();
+        let thread = std::thread::spawn(move || keeper.reload_and_wait(remove_missing));
+        // In this order: the first one's builder waits, and the one that removes is followed by others that do not.
+        std::thread::sleep(Duration::from_millis(50));
+        thread
+    });
+    house.settle();
+    go.send(()).unwrap();
+    for thread in asked {
+        assert!(thread.join().unwrap().is_some_and(|summary| summary.is_good()));
+    }
+    assert!(house.image("other.test").is_none(), "removed as it was asked for");
+    house.stop();
+}
+
+#[test]
+fn a_builder_that_panics_costs_one_reload() {
+    let text = zone("", "");
+    let house = House::start(&[("a.json", &text)], None);
+    *house.during_build.lock().unwrap() = Some(Box::new(|| panic!("on purpose")));
+    let summary = house.keeper.reload_and_wait(false).unwrap();
+    assert!(!summary.is_good() && summary.zones.is_empty(), "{summary:?}");
+    assert_eq!(house.addresses("ns1.example.test"), [53]);
+    house.reload(&[("a.json", &text.replace("192.0.2.53", "192.0.2.54"))], false);
+    assert_eq!(house.addresses("ns1.example.test"), [54]);
+    house.stop();
+}
+
+#[test]
+fn the_minute_before_a_renewal_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let signed = zone(r#""dnssec": { "keys": "auto", "signature_validity": "14d", "refresh": "4d" },"#, "");
+    let house = House::start(&[("a.json", &signed)], Some(folder.path()));
+    let owners = house.image("example.test").unwrap();
+    let expirations = owners.owners().flat_map(|o| o.rrsets).filter_map(|r| {
+        let rrsig = r.signatures.iter().next()?;
+        Some(u32::from_be_bytes(rrsig[8..12].try_into().unwrap()))
+    });
+    let due_s = expirations.min().unwrap() - 4 * 86_400;
+    let serial = house.serial("example.test");
+    house.now_s.store((due_s - 1) / 60 * 60, Ordering::Relaxed);
+    for _ in 0..5 {
+        house.settle();
+    }
+    assert_eq!(house.serial("example.test"), serial, "nothing is renewed, so nothing changes");
+    house.now_s.store(due_s, Ordering::Relaxed);
+    for _ in 0..5 {
+        house.settle();
+    }
+    assert!(house.serial("example.test").is_after(serial));
+    house.stop();
+}
+
+#[test]
+fn a_new_key_with_the_old_ones_tag_signs_everything_anew() {
+    use ring::signature::{Ed25519KeyPair, KeyPair as _};
+    let seed = |number: u32| [[7; 28].as_slice(), &number.to_be_bytes()].concat();
+    let tag = |number: u32| {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&seed(number)).unwrap();
+        crate::dnssec::key::key_tag(&[&[1, 1, 3, 15], pair.public_key().as_ref()].concat())
+    };
+    let mut tags = std::collections::HashMap::new();
+    let (first, second) = (0..).find_map(|number| Some((tags.insert(tag(number), number)?, number))).unwrap();
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("zone.pem");
+    let write = |number: u32| {
+        // PKCS#8 of an Ed25519 key (RFC 8410 §7): a fixed head and the seed.
+        let head = data_encoding::HEXLOWER.decode(b"302e020100300506032b657004220420").unwrap();
+        let base64 = data_encoding::BASE64.encode(&[head, seed(number)].concat());
+        std::fs::write(&file, format!("-----BEGIN PRIVATE KEY-----\n{base64}\n-----END PRIVATE KEY-----\n"))
+            .unwrap();
+    };
+    write(first);
+    let keys = format!(r#""dnssec": {{ "keys": [{{ "file": "{}", "role": "csk" }}] }},"#, file.display());
+    let text = zone(&keys, "");
+    let house = House::start(&[("a.json", &text)], None);
+    assert!(house.image("example.test").is_some_and(|image| image.is_signed()), "{:?}", house.findings);
+    let before = house.owner("ns1.example.test").unwrap();
+    house.reload(&[("a.json", &text)], false);
+    assert_eq!(house.owner("ns1.example.test").unwrap(), before);
+    write(second);
+    house.reload(&[("a.json", &text)], false);
+    let after = house.owner("ns1.example.test").unwrap();
+    for (old, new) in before.rrsets.iter().zip(&after.rrsets) {
+        assert_eq!(old.rrset, new.rrset);
+        assert_ne!(old.signatures, new.signatures, "signed by the key that is gone");
+    }
+    house.stop();
+}
+
+#[test]
+fn a_keeper_that_ended_is_not_taken_for_a_running_one() {
+    let house = House::start(&[("a.json", &zone("", ""))], None);
+    let keeper = house.keeper.clone();
+    assert!(keeper.is_running());
+    house.stop();
+    assert!(!keeper.is_running());
 }

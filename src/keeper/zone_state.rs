@@ -36,17 +36,51 @@ pub(super) struct CheckedOwner {
     pub(super) place: Place,
     /// What was served when an address was last up.
     pub(super) last_good: Option<Vec<IpAddr>>,
+    /// What each endpoint counts as before its target's first verdict; see [`CheckedOwner::inherit`].
+    pub(super) inherited: Option<Box<[Verdict]>>,
 }
 
 impl CheckedOwner {
     /// What is served by the present verdicts. Remembers it if it is good.
     pub(super) fn select(&mut self, board: &VerdictBoard) -> Selection {
-        let verdict = |i: usize| self.targets[i].map_or(Verdict::Up, |id| board.get(id));
+        let inherited = |i: usize| self.inherited.as_ref().map_or(Verdict::Unknown, |all| all[i]);
+        let verdict = |i: usize| match self.targets[i].map_or(Verdict::Up, |id| board.get(id)) {
+            Verdict::Unknown => inherited(i),
+            known => known,
+        };
         let selection = select(&self.checked, verdict, self.last_good.as_deref());
         if let Some(good) = selection.good_addresses() {
             self.last_good = Some(good);
         }
         selection
+    }
+
+    /// Takes over what `before`, the owner as it is served, says of the addresses that are still configured. Who edits a check
+    /// must not make its names wait for verdicts: an address counts as it did until the new check has something to say.
+    pub(super) fn inherit(&mut self, before: &OwnerRecords, board: &VerdictBoard) {
+        let addresses = before.rrsets.iter().filter(|r| matches!(r.rrset.rtype, RrType::A | RrType::AAAA));
+        let all_down = addresses.clone().any(|r| r.note != Note::None)
+            || (addresses.clone().next().is_none()
+                && !before.withheld.is_empty()
+                && before.pending.is_empty());
+        let is_served = |address: IpAddr, notes: &[Note]| {
+            let octets = match address {
+                IpAddr::V4(v4) => v4.octets().to_vec(),
+                IpAddr::V6(v6) => v6.octets().to_vec(),
+            };
+            addresses.clone().any(|r| notes.contains(&r.note) && r.rrset.rdata.iter().any(|a| a == octets))
+        };
+        let configured = || self.checked.endpoints.iter().map(|endpoint| endpoint.address);
+        let verdict = |address: IpAddr| match all_down {
+            true => Verdict::Down,
+            false if is_served(address, &[Note::None]) => Verdict::Up,
+            false => Verdict::Unknown,
+        };
+        let good: Vec<IpAddr> = configured().filter(|a| is_served(*a, &[Note::None, Note::Stale])).collect();
+        let inherited: Box<[Verdict]> = configured().map(verdict).collect();
+        let is_awaited = self.targets.iter().flatten().any(|id| board.get(*id) == Verdict::Unknown);
+        self.inherited = is_awaited.then_some(inherited);
+        self.last_good = (!good.is_empty()).then_some(good);
     }
 
     /// A selection in the form that is compiled.
@@ -229,7 +263,12 @@ impl ZoneState {
         }
         for (name, owner) in &mut self.checked {
             if let Some(before) = old.checked.get_mut(name) {
-                owner.last_good = owner.last_good.take().or(before.last_good.take());
+                // The old version has seen every verdict up to now; addresses that are no longer configured are not served.
+                let mut seen = before.last_good.take().unwrap_or_default();
+                seen.retain(|a| owner.checked.endpoints.iter().any(|e| e.address == *a));
+                if !seen.is_empty() {
+                    owner.last_good = Some(seen);
+                }
             }
         }
     }
@@ -244,7 +283,9 @@ impl ZoneState {
         now_s: u32,
         threads: usize,
     ) -> Result<Committed, TransactionError> {
-        let is_behind = self.serial() != self.floor && !self.serial().is_after(self.floor);
+        // An equal serial over other data was given to a change that came while this was built.
+        let is_repeated = self.serial() == self.floor && self.difference != OwnerCounts::default();
+        let is_behind = is_repeated || (self.serial() != self.floor && !self.serial().is_after(self.floor));
         if is_behind {
             jobs.extend(self.image.owner(self.image.apex()).map(|apex| unchanged_job(apex, Place::Apex)));
         } else {
