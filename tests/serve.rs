@@ -1,4 +1,5 @@
-//! `hale serve` as other programs start it: with a-healthy-dns's own flags and variables, and under a service manager.
+//! `hale serve` as people and programs start it: with broken zones, by the portable transport, with a-healthy-dns's own flags and
+//! variables, and under a service manager.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -10,10 +11,56 @@ use std::time::Duration;
 
 use support::client::{Client, Via};
 use support::hale::{Setup, hale_run};
-use support::process::TempDir;
+use support::process::{TempDir, run};
 use support::verify::{dnskeys, now_s, verify_section};
-use support::wire::rcode::{NOERROR, NXDOMAIN};
+use support::wire::rcode::{NOERROR, NXDOMAIN, SERVFAIL};
 use support::wire::{Message, QueryBuilder, rtype};
+
+/// A zone that can be served, or one with an error in its records.
+fn zone(apex: &str, is_good: bool) -> String {
+    let address = if is_good { "192.0.2.1" } else { "192.0.2.300" };
+    format!(r#"{{"zone": "{apex}", "nameservers": ["ns.example.net"], "records": {{"www": ["{address}"]}}}}"#)
+}
+
+#[test]
+fn a_broken_zone_is_servfail_and_the_others_serve_but_with_strict() {
+    let broken = || Setup::new("broken").zone("bad.json", &zone("bad.test", false));
+    for (setup, status) in [
+        (broken(), 2),
+        (broken().zone("good.json", &zone("good.test", true)).arguments(["--strict"]), 2),
+        (Setup::new("none").arguments(["--config", "/no/such/hale.json"]), 2),
+    ] {
+        let done = run(&mut setup.command(), Duration::from_secs(20));
+        assert_eq!(done.status.code(), Some(status), "{done:?}");
+    }
+    let hale = broken().zone("good.json", &zone("good.test", true)).start();
+    let mut client = Client::new(hale.address);
+    for (name, rcode) in [("www.bad.test", SERVFAIL), ("bad.test", SERVFAIL), ("www.good.test", NOERROR)] {
+        let answer = client.ask(&QueryBuilder::new(name, rtype::A), Via::Udp).unwrap();
+        assert_eq!(answer.rcode, rcode, "{name}: {answer:#?}");
+    }
+    let (status, page) = hale.get("/api/v1/zones");
+    assert!(status == 200 && page.contains(r#""state":"broken""#) && page.contains("192.0.2.300"), "{page}");
+}
+
+#[test]
+fn the_portable_transport_serves_until_sigint() {
+    let setup = Setup::new("portable").zone("good.json", &zone("good.test", true));
+    let mut hale = setup.arguments(["--portable"]).start();
+    let mut client = Client::new(hale.address);
+    for via in [Via::Udp, Via::Tcp] {
+        let answer = client.ask(&QueryBuilder::new("www.good.test", rtype::A), via).unwrap();
+        assert_eq!(
+            (answer.rcode, answer.aa, answer.answer.len()),
+            (NOERROR, true, 1),
+            "{via:?}: {answer:#?}"
+        );
+    }
+    hale.signal("INT");
+    // Signals are taken in their order, so the SIGTERM of `terminate` changes nothing.
+    assert!(hale.terminate().unwrap().success());
+    assert!(hale.output().contains("SIGINT"), "{}", hale.output());
+}
 
 /// A key file as a user of a-healthy-dns has one.
 fn key(folder: &TempDir) -> PathBuf {

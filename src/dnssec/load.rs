@@ -161,7 +161,10 @@ fn load_directory(directory: &Path, apex: &Name, findings: &mut Vec<Diagnostic>)
                     directory,
                     format!("the key directory of zone {apex} cannot be read: {error}"),
                 )
-                .hint(format!("`hale keys generate {apex}` makes it with a key in it")),
+                .hint(format!(
+                    "`hale keys generate {apex} --keys {}` makes it with a key in it",
+                    directory.parent().unwrap_or(directory).display()
+                )),
             );
             return Vec::new();
         }
