@@ -439,6 +439,22 @@ fn an_edited_check_does_not_make_a_name_wait_for_verdicts() {
 }
 
 #[test]
+fn a_family_that_is_down_stays_withheld_when_its_check_is_edited() {
+    let text = zone("", r#", "AAAA": ["2001:db8::1"]"#);
+    let house = House::start(&[("a.json", &text)], None);
+    house.flip("[2001:db8::1]:80", Verdict::Down);
+    let before = house.owner("www.example.test").unwrap();
+    assert_eq!((before.withheld.as_slice(), before.pending.as_slice()), (&[RrType::AAAA][..], &[][..]));
+    house.reload(&[("a.json", &text.replace(r#""tcp": 80"#, r#""tcp": 81"#))], false);
+    assert_eq!(house.owner("www.example.test").unwrap(), before);
+    // A family that is new has nothing to go by.
+    house.reload(&[("a.json", &zone("", ""))], false);
+    house.reload(&[("a.json", &text)], false);
+    assert_eq!(house.owner("www.example.test").unwrap().pending, [RrType::AAAA]);
+    house.stop();
+}
+
+#[test]
 fn last_good_addresses_outlive_a_reload_but_not_their_configuration() {
     let text = zone("", r#", "when_all_down": "last-good""#);
     let house = House::start(&[("a.json", &text)], None);

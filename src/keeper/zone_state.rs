@@ -22,7 +22,7 @@ use crate::snapshot::ZoneImage;
 use crate::snapshot::image::{Note, OwnerRecords, ServedRrset};
 use crate::snapshot::{ImageError, ZoneDraft};
 use crate::zone::desired::{Checked, Place, Soa};
-use crate::zone::select::{Reason, Selection, select};
+use crate::zone::select::{Reason, Selection, family, select};
 use crate::zone::serial;
 
 /// An owner whose addresses health decides about.
@@ -74,6 +74,8 @@ impl CheckedOwner {
         let verdict = |address: IpAddr| match all_down {
             true => Verdict::Down,
             false if is_served(address, &[Note::None]) => Verdict::Up,
+            // NODATA as before, and not a wait; beside an address that is served it makes no difference.
+            false if before.withheld.contains(&family(address)) => Verdict::Down,
             false => Verdict::Unknown,
         };
         let good: Vec<IpAddr> = configured().filter(|a| is_served(*a, &[Note::None, Note::Stale])).collect();

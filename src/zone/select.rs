@@ -39,7 +39,8 @@ pub enum Reason {
 
 const FAMILIES: [RrType; 2] = [RrType::A, RrType::AAAA];
 
-fn family(address: IpAddr) -> RrType {
+/// The type of the record that holds an address.
+pub fn family(address: IpAddr) -> RrType {
     if address.is_ipv4() { RrType::A } else { RrType::AAAA }
 }
 
