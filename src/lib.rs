@@ -38,7 +38,7 @@
 //!
 //! | module | imports |
 //! |---|---|
-//! | [`model`], [`telemetry`] | nothing of the crate |
+//! | [`model`], [`telemetry`] | nothing |
 //! | [`state`], [`config`] | `model` |
 //! | [`zone`], [`dnssec`] | `model`, `config` |
 //! | [`health`] | `model`, `config`, `state` |

@@ -71,6 +71,37 @@ fn every_module_is_in_the_table() {
 }
 
 #[test]
+fn the_tables_for_readers_say_the_same() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for file in ["src/lib.rs", "ARCHITECTURE.md"] {
+        let text = std::fs::read_to_string(root.join(file)).unwrap();
+        let rows = table_rows(&text);
+        for (module, allowed) in IMPORTS {
+            assert_eq!(rows.get(*module), Some(&imports_in_words(module, allowed)), "{module} in {file}");
+        }
+    }
+}
+
+/// Module → last cell, of every table row whose first cell names modules.
+fn table_rows(text: &str) -> BTreeMap<&str, String> {
+    let rows = text.lines().filter_map(|line| line.trim_start_matches("//! ").strip_prefix("| "));
+    let cells = rows
+        .filter_map(|row| Some((row.split(" |").next()?, row.trim_end_matches(" |").rsplit("| ").next()?)));
+    cells
+        .flat_map(|(names, last)| names.split('`').skip(1).step_by(2).map(|name| (name, last.to_owned())))
+        .collect()
+}
+
+/// What the last cell of a module's row says.
+fn imports_in_words(module: &str, allowed: &[&str]) -> String {
+    match (module, allowed) {
+        ("app", _) => "all but `cli`".to_owned(),
+        (_, []) => "nothing".to_owned(),
+        _ => format!("`{}`", allowed.join("`, `")),
+    }
+}
+
+#[test]
 fn files_are_no_longer_than_they_may_be() {
     report(sources().iter().filter_map(|(path, text)| too_long(path, text)));
 }
