@@ -77,12 +77,12 @@ impl SignatureCache {
         self.evicted
     }
 
-    /// Every entry as octets to keep in a file; see [`export`].
+    /// Every entry as octets to keep in a file.
     pub fn export(&self) -> Vec<u8> {
         export(self.old.iter().chain(&self.young).map(|(digest, signed)| (*digest, signed)))
     }
 
-    /// Takes in what [`export`] gave. A damaged export is ignored: the returned warning names `file`, and all is signed anew.
+    /// Takes in what [`SignatureCache::export`] gave. A damaged export is ignored: the returned warning names `file`, and all is signed anew.
     pub fn import(&mut self, octets: &[u8], file: &Path) -> Option<Diagnostic> {
         match decode(octets) {
             Ok(entries) => {
@@ -99,9 +99,8 @@ impl SignatureCache {
     }
 }
 
-/// Entries as octets: a version, the entries, a checksum. A keeper may pass the signatures of whole snapshots, which need not all be in
-/// a cache.
-pub fn export<'a>(entries: impl Iterator<Item = (RrsetDigest, &'a Signed)>) -> Vec<u8> {
+/// Entries as octets: a version, the entries, a checksum.
+fn export<'a>(entries: impl Iterator<Item = (RrsetDigest, &'a Signed)>) -> Vec<u8> {
     let mut out = MAGIC.to_vec();
     for (digest, signed) in entries {
         let rdata = signed.rrsigs.as_bytes();
