@@ -31,7 +31,7 @@ object! {
         /// Limits of the listeners.
         "limits" limits: LimitsKeys,
         /// Name server identifier (RFC 5001).
-        "nsid" nsid: Text,
+        "nsid" nsid: Nsid,
         /// Secret of DNS cookies (RFC 9018), 32 hexadecimal digits; the same on all servers of an anycast address.
         "cookie_secret" cookie_secret: CookieSecret,
         /// Worker threads; one for each core unless given. Flag --workers.
@@ -154,6 +154,29 @@ impl Value for AdminListen {
 
     fn schema(definitions: &mut Definitions) -> Json {
         Socket::schema(definitions)
+    }
+}
+
+/// The name server identifier (RFC 5001). It goes with every answer that asks for it, so it has to leave room for the answer.
+pub(crate) struct Nsid(pub(crate) String);
+
+/// Octets of the longest one: what the engine puts into a response.
+const MAX_NSID_OCTETS: usize = 128;
+
+impl Value for Nsid {
+    fn read(reader: &mut Reader<'_>) -> Read<Self> {
+        let at = reader.position();
+        let Some(Text(text)) = Text::read(reader)? else { return Ok(None) };
+        if text.is_empty() || text.len() > MAX_NSID_OCTETS {
+            let message = format!("an identifier of {} octets cannot be sent", text.len());
+            reader.error(at, message, "give 1 to 128 octets, such as \"fra-1\"");
+            return Ok(None);
+        }
+        Ok(Some(Self(text)))
+    }
+
+    fn schema(_: &mut Definitions) -> Json {
+        json!({ "type": "string", "minLength": 1, "maxLength": MAX_NSID_OCTETS })
     }
 }
 

@@ -172,13 +172,18 @@ impl DnssecKeys {
     fn resolve(mut self, reader: &mut Reader<'_>, at: Position) -> Option<Dnssec> {
         let validity = self.signature_validity.get().map_or(DEFAULT_VALIDITY_S, |given| given.value.0);
         let refresh = self.refresh.get().map_or(DEFAULT_REFRESH_S.min(validity / 2), |given| given.value.0);
-        if refresh >= validity || refresh == 0 {
+        // The signer would start to renew before a quarter of the validity is over.
+        if refresh > validity - validity / 4 || refresh == 0 {
             let at = self.refresh.get().or(self.signature_validity.get()).map_or(at, |given| given.position);
             let (refresh, validity) =
                 (show_ms(u64::from(refresh) * 1000), show_ms(u64::from(validity) * 1000));
             let message =
                 format!("signatures valid for {validity} cannot be renewed {refresh} before they expire");
-            reader.error(at, message, "\"refresh\" is more than 0 and less than \"signature_validity\"");
+            reader.error(
+                at,
+                message,
+                "\"refresh\" is more than 0 and at most three quarters of \"signature_validity\"",
+            );
             return None;
         }
         let keys = self.keys.take()?.value.0;
