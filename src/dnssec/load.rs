@@ -77,6 +77,13 @@ impl ZoneKeys {
         };
         assemble(&place, apex, keys, findings)
     }
+
+    /// The zone's folder below `auto_dir` if it is not there, so that [`ZoneKeys::load`] would make it with a new key.
+    pub fn missing_auto_folder(auto_dir: &Path, apex: &Name) -> Option<PathBuf> {
+        let folder = auto_dir.join(files::zone_file_name(apex));
+        // Where that cannot be found out, loading says why.
+        matches!(folder.try_exists(), Ok(false)).then_some(folder)
+    }
 }
 
 /// Turns keys and findings into a result; judges the set only if each key is fine by itself.

@@ -13,7 +13,7 @@ use tracing::error;
 use super::reload::lock;
 use super::targets::TargetRegistry;
 use super::zone_state::CheckedOwner;
-use crate::config::{Dnssec, ZoneHeader, ZoneReader};
+use crate::config::{Dnssec, KeySource, ZoneHeader, ZoneReader};
 use crate::dnssec::keys::ZoneKeys;
 use crate::dnssec::sign::Signer;
 use crate::model::board::VerdictBoard;
@@ -240,6 +240,16 @@ fn load_signer(
         }
     };
     let auto_keys = workshop.state.as_ref().map(|state| state.path().join(AUTO_KEYS));
+    if let (KeySource::Auto, Some(keys), true) = (&config.keys, &auto_keys, was_signed) {
+        // Making one here would be taken for a first start, and break the chain from the parent's DS record.
+        if let Some(folder) = ZoneKeys::missing_auto_folder(keys, apex) {
+            found.push(
+                Diagnostic::error(&folder, format!("{apex} was served signed, and its keys are gone"))
+                    .hint("restore the folder from a backup; `hale keys generate` makes a new key, whose DS record the parent zone must have first"),
+            );
+            return None;
+        }
+    }
     match ZoneKeys::load(&config.keys, apex, auto_keys.as_deref()) {
         Ok((keys, mut warnings)) => {
             found.append(&mut warnings);

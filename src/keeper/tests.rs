@@ -607,3 +607,27 @@ fn a_keeper_that_ended_is_not_taken_for_a_running_one() {
     house.stop();
     assert!(!keeper.is_running());
 }
+
+#[test]
+fn lost_keys_of_a_signed_zone_are_not_replaced_by_new_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let signed = zone(r#""dnssec": { "keys": "auto" },"#, "");
+    let keys = folder.path().join("keys");
+    let house = House::start(&[("a.json", &signed)], Some(folder.path()));
+    let before = house.owner("example.test").unwrap();
+    std::fs::rename(&keys, folder.path().join("lost")).unwrap();
+    assert_eq!(house.reload(&[("a.json", &signed)], false), [("example.test.".into(), Change::Kept)]);
+    assert_eq!(house.owner("example.test").unwrap(), before);
+    house.stop();
+    let house = House::start(&[("a.json", &signed)], Some(folder.path()));
+    assert!(house.findings.iter().any(|d| d.is_error() && d.message.contains("its keys are gone")));
+    assert!(house.image("example.test").is_none() && !keys.exists());
+    // Given back, or given up by "off": then a first start is one again.
+    std::fs::rename(folder.path().join("lost"), &keys).unwrap();
+    assert_eq!(house.reload(&[("a.json", &signed)], false), [("example.test.".into(), Change::Added)]);
+    house.reload(&[("a.json", &zone(r#""dnssec": "off","#, ""))], false);
+    std::fs::remove_dir_all(&keys).unwrap();
+    house.reload(&[("a.json", &signed)], false);
+    assert!(house.image("example.test").unwrap().is_signed());
+    house.stop();
+}
