@@ -36,8 +36,7 @@ impl<'s> Resolver<'s, '_> {
     }
 
     /// Addresses of name servers below the cut must all be there, or the response is truncated (RFC 9471 §3.1). Those below a sibling
-    /// cut come next: §3.2 lets them be left out without a word, but then a resolver may not find the child at all, so they count as
-    /// much. Addresses that are authoritative here follow as far as there is room; a resolver can ask for them.
+    /// cut follow as far as there is room (§3.2), ahead of addresses that are authoritative here: a resolver can ask for these.
     fn add_glue(&mut self, targets: Targets<'s>, cut_depth: usize) {
         for wanted in [Server::InDomain, Server::Sibling, Server::Elsewhere] {
             let mut at = targets.start;
@@ -53,7 +52,7 @@ impl<'s> Resolver<'s, '_> {
                     continue;
                 }
                 if self.add_addresses(targets.hop, node, name_at).is_err() {
-                    self.response.truncated = wanted != Server::Elsewhere;
+                    self.response.truncated = wanted == Server::InDomain;
                     return;
                 }
             }

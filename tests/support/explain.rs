@@ -206,9 +206,17 @@ by TCP {tcp:#?}"
     if !udp.tc && (short.answer != long.answer || short.authority != long.authority) {
         return describe("something required is left out without TC");
     }
-    let required = |record: &&Record| truth.cut_above(&record.owner).is_some();
-    if !udp.tc && long.additional.iter().filter(required).any(|record| !short.additional.contains(record)) {
-        return describe("glue is left out without TC (RFC 9471 §3)");
+    // RFC 9471 §3.1: without TC all glue below the cut is there. §3.2: sibling glue may be left out, but not in favour of addresses that
+    // are authoritative and can be asked for.
+    let cut = udp.authority.iter().find(|record| record.rtype == rtype::NS).map(|record| &record.owner);
+    let in_domain = |record: &Record| cut.is_some_and(|cut| record.owner.is_within(cut));
+    let left_out: Vec<&Record> = long.additional.difference(&short.additional).collect();
+    if !udp.tc && !udp.aa && left_out.iter().any(|record| in_domain(record)) {
+        return describe("glue below the cut is left out without TC (RFC 9471 §3.1)");
+    }
+    let elsewhere = |record: &Record| truth.cut_above(&record.owner).is_none();
+    if !udp.tc && !udp.aa && !left_out.is_empty() && udp.additional.iter().any(elsewhere) {
+        return describe("sibling glue is left out where other addresses found room (RFC 9471 §3.2)");
     }
     Ok(())
 }
