@@ -232,8 +232,8 @@ fn serving(zones: &BTreeMap<Name, Entry>) -> impl Iterator<Item = &ZoneState> {
     })
 }
 
-fn serials_of(zones: &BTreeMap<Name, Entry>) -> impl Iterator<Item = (Name, Serial)> {
-    serving(zones).map(|zone| (zone.apex().clone(), zone.serial()))
+fn serials_of(zones: &BTreeMap<Name, Entry>) -> impl Iterator<Item = (&Name, Serial)> {
+    serving(zones).map(|zone| (zone.apex(), zone.serial()))
 }
 
 fn status(apex: &Name, entry: &Entry) -> ZoneStatus {

@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 use super::build::{Reading, Workshop, ZoneSource, read, refuse_twins, release};
 use super::channel::{Built, BuiltZone, Change, Command, KeeperFigures, OwnerCounts, ReloadSummary};
 use super::compile::{Earlier, SavedSerial, compile};
+use super::start::signature_file;
 use super::zone_state::ZoneState;
 use super::{Entry, FindSources, Keeper};
 use crate::model::diagnostic::Diagnostic;
@@ -80,6 +81,8 @@ impl Keeper {
                     }
                 }
             }
+            // No serial is served before it is reserved: a zone that is new has no range yet.
+            self.serials.reserve_now(super::serials_of(&self.zones));
             self.publish_zones();
             self.publish_targets();
         }
@@ -184,6 +187,10 @@ impl Keeper {
     fn remove_zone(&mut self, apex: &Name, summary: &mut ReloadSummary) {
         if let Some(Entry::Serving(zone)) = self.zones.remove(apex) {
             release(&self.tools.workshop, zone.held_targets());
+        }
+        let removed = self.tools.state.as_ref().map(|state| state.remove_blob(&signature_file(apex)));
+        if let Some(Err(e)) = removed {
+            warn!(zone = %apex, error = %e, "the zone's saved signatures are still there");
         }
         summary.note(apex, Change::Removed, OwnerCounts::default());
     }

@@ -40,7 +40,7 @@ struct Kept {
 /// See the module's documentation.
 pub(super) struct Serials {
     state: Option<Arc<StateDir>>,
-    zones: BTreeMap<String, Kept>,
+    zones: HashMap<Name, Kept>,
     writer: Option<Writer>,
 }
 
@@ -96,11 +96,15 @@ impl Writer {
 impl Serials {
     /// Reads what an earlier run left. A file that cannot be used is reported and counts as absent.
     pub(super) fn open(state: Option<Arc<StateDir>>) -> Self {
-        let mut zones = BTreeMap::new();
+        let mut zones = HashMap::new();
         if let Some(state) = &state {
             match state.read_blob(FILE, VERSION) {
-                Ok(Stored::Good(octets)) => match serde_json::from_slice(&octets) {
-                    Ok(saved) => zones = saved,
+                Ok(Stored::Good(octets)) => match serde_json::from_slice::<BTreeMap<String, Kept>>(&octets) {
+                    Ok(saved) => {
+                        let parsed =
+                            saved.into_iter().map(|(zone, kept)| (Name::parse_absolute(&zone), kept));
+                        zones.extend(parsed.filter_map(|(zone, kept)| Some((zone.ok()?, kept))));
+                    }
                     Err(e) => {
                         error!(error = %e, "saved serials cannot be read; serials go on from the clock");
                     }
@@ -116,21 +120,18 @@ impl Serials {
 
     /// What is known of each zone from an earlier run.
     pub(super) fn saved(&self) -> HashMap<Name, SavedSerial> {
-        let parsed = self.zones.iter().filter_map(|(zone, kept)| {
+        let known = self.zones.iter().map(|(zone, kept)| {
             let digest = kept.digest.as_deref().and_then(from_hex);
-            Some((
-                Name::parse_absolute(zone).ok()?,
-                SavedSerial { last: Some(Serial(kept.reserved)), digest },
-            ))
+            (zone.clone(), SavedSerial { last: Some(Serial(kept.reserved)), digest })
         });
-        parsed.collect()
+        known.collect()
     }
 
     /// Reserves ahead for zones that come near the end of their range. Does not wait for the disk.
-    pub(super) fn tick(&mut self, serving: impl Iterator<Item = (Name, Serial)>) {
+    pub(super) fn tick<'z>(&mut self, serving: impl Iterator<Item = (&'z Name, Serial)>) {
         let mut is_changed = self.writer.as_ref().is_some_and(|w| w.failed.swap(false, Ordering::AcqRel));
         for (apex, serial) in serving {
-            is_changed |= self.extend(&apex, serial);
+            is_changed |= self.extend(apex, serial);
         }
         if let (true, Some(writer)) = (is_changed, &self.writer) {
             writer.write(self.encode());
@@ -138,10 +139,10 @@ impl Serials {
     }
 
     /// As [`Serials::tick`], and waits: nothing may be served before its serial is reserved.
-    pub(super) fn reserve_now(&mut self, serving: impl Iterator<Item = (Name, Serial)>) {
+    pub(super) fn reserve_now<'z>(&mut self, serving: impl Iterator<Item = (&'z Name, Serial)>) {
         let mut is_changed = false;
         for (apex, serial) in serving {
-            is_changed |= self.extend(&apex, serial);
+            is_changed |= self.extend(apex, serial);
         }
         if is_changed {
             self.write_now();
@@ -149,13 +150,13 @@ impl Serials {
     }
 
     fn extend(&mut self, apex: &Name, serial: Serial) -> bool {
-        let kept = self.zones.entry(apex.to_string()).or_default();
-        let left = kept.reserved.wrapping_sub(serial.0);
-        if kept.digest.is_none() && (EXTEND_BELOW..=RESERVE).contains(&left) {
+        let is_enough = |kept: &Kept| {
+            kept.digest.is_none() && (EXTEND_BELOW..=RESERVE).contains(&kept.reserved.wrapping_sub(serial.0))
+        };
+        if self.zones.get(apex).is_some_and(is_enough) {
             return false;
         }
-        kept.reserved = serial.0.wrapping_add(RESERVE);
-        kept.digest = None;
+        self.zones.insert(apex.clone(), Kept { reserved: serial.0.wrapping_add(RESERVE), digest: None });
         true
     }
 
@@ -163,9 +164,7 @@ impl Serials {
     /// still hold.
     pub(super) fn close(&mut self, zones: impl Iterator<Item = (Name, Serial, [u8; 32])>) {
         for (apex, serial, digest) in zones {
-            let kept = self.zones.entry(apex.to_string()).or_default();
-            kept.reserved = serial.0;
-            kept.digest = Some(to_hex(&digest));
+            self.zones.insert(apex, Kept { reserved: serial.0, digest: Some(to_hex(&digest)) });
         }
         // The writer's queue must not overtake this.
         if let Some(writer) = self.writer.take() {
@@ -182,8 +181,10 @@ impl Serials {
     }
 
     fn encode(&self) -> Vec<u8> {
+        let sorted: BTreeMap<String, &Kept> =
+            self.zones.iter().map(|(zone, kept)| (zone.to_string(), kept)).collect();
         // Maps of strings and numbers always encode.
-        serde_json::to_vec_pretty(&self.zones).unwrap_or_default()
+        serde_json::to_vec_pretty(&sorted).unwrap_or_default()
     }
 }
 

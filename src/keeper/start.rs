@@ -131,9 +131,14 @@ fn compile_reading(
     }
 }
 
-fn signature_file(apex: &Name) -> String {
-    // Presentation format is printable ASCII, but a slash or a leading dot means something to a file system.
-    let name: String = apex.to_string().chars().map(|c| if c == '/' { '_' } else { c }).collect();
+/// The file of a zone's signatures. Two zones of odd names may share one: each finds there what is its own, since digests
+/// cover the apex, and signs the rest anew.
+pub(super) fn signature_file(apex: &Name) -> String {
+    /// Leaves room for what a state file's name is given while it is written.
+    const MOST: usize = 180;
+    let is_plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let name: String =
+        apex.to_string().chars().map(|c| if is_plain(&c) { c } else { '_' }).take(MOST).collect();
     format!("signatures-{name}bin")
 }
 
