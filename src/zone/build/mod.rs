@@ -98,11 +98,7 @@ impl<'h> Builder<'h> {
         diagnostics.sort_by_key(|d| d.position);
         match soa {
             Some(soa) if !diagnostics.iter().any(Diagnostic::is_error) => {
-                // Moved one by one: `collect` would gather all owners in a list first, at the moment when memory is fullest.
-                let mut owners = BTreeMap::new();
-                for (name, placed) in self.owners {
-                    owners.insert(name, placed.owner);
-                }
+                let owners = self.owners.into_iter().map(|(name, placed)| (name, placed.owner)).collect();
                 Ok((DesiredZone { apex: self.apex, soa, owners }, diagnostics))
             }
             _ => Err(diagnostics),
