@@ -84,12 +84,28 @@ pub fn run(
         on_ready(&house.handles.listeners);
     }
     let upkeep = Upkeep { published: Arc::clone(&house.handles.published), notifier };
-    house.runtime.block_on(upkeep.until_stopped(&mut house.signals, &serving.keeper, &house.handles));
+    let ending =
+        house.runtime.block_on(upkeep.until_stopped(&mut house.signals, &serving.keeper, &house.handles));
     upkeep.notifier.stopping();
     serving.stop();
     house.close();
     info!("stopped");
-    Ok(())
+    match ending {
+        Ending::AsAsked => Ok(()),
+        Ending::WithoutKeeper => {
+            Err(running("keeper", "it has panicked; the log above tells where".to_owned()))
+        }
+    }
+}
+
+/// Why serving ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// A signal, or the switch.
+    AsAsked,
+    /// The keeper is gone. Queries could still be answered, but from a picture that gets ever older, and nobody would know: a
+    /// process that ends is started again, and from its state directory it is back within the first round of probes.
+    WithoutKeeper,
 }
 
 /// Everything that is there before the first query is answered.
@@ -369,7 +385,12 @@ struct Upkeep {
 }
 
 impl Upkeep {
-    async fn until_stopped(&self, signals: &mut Signals, keeper: &KeeperHandle, handles: &Arc<Handles>) {
+    async fn until_stopped(
+        &self,
+        signals: &mut Signals,
+        keeper: &KeeperHandle,
+        handles: &Arc<Handles>,
+    ) -> Ending {
         let mut free = tokio::time::interval(FREE_EVERY);
         let mut watchdog =
             tokio::time::interval(self.notifier.watchdog_period().unwrap_or(Duration::from_secs(3600)));
@@ -378,13 +399,17 @@ impl Upkeep {
                 signal = signals.next() => match signal {
                     Signal::Stop(name) => {
                         info!(signal = name, "stopping");
-                        return;
+                        return Ending::AsAsked;
                     }
                     Signal::Reload => self.reload(keeper, handles),
                 },
-                _ = free.tick() => { self.published.free_retired(); }
-                // Without its keeper the server answers, but from a picture that gets ever older: the service manager may restart it.
-                _ = watchdog.tick() => if keeper.is_running() { self.notifier.alive() },
+                _ = free.tick() => {
+                    self.published.free_retired();
+                    if !keeper.is_running() {
+                        return Ending::WithoutKeeper;
+                    }
+                }
+                _ = watchdog.tick() => self.notifier.alive(),
             }
         }
     }
