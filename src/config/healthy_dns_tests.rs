@@ -64,12 +64,12 @@ fn the_flags_build_a_zone() {
         (www.relative.to_string(), www.when_all_down, www.endpoints.len()),
         ("www.".to_owned(), WhenAllDown::None, 2)
     );
-    let target = www.endpoints[0].target.as_ref().unwrap();
+    let target = www.endpoints[0].target().unwrap();
     assert_eq!(target.to_string(), "tcp 192.0.2.1:8080");
     let check = &target.check;
     assert_eq!((check.interval_ms, check.timeout_ms, check.rise, check.fall), (30_000, 2000, 1, 1));
     assert_eq!(check.kind, CheckKind::Tcp);
-    assert!(fixed.endpoints[0].target.is_none());
+    assert!(fixed.endpoints[0].condition.is_none());
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn interval_and_timeout_are_those_of_the_flags() {
         (&["--test-min-interval=500ms"], &[], (500, 500)),
     ] {
         let (_, owners) = zone(&config(&[&[ZONE, RECORDS, NS], flags].concat(), env));
-        let check = &owners[0].endpoints[0].target.as_ref().unwrap().check;
+        let check = &owners[0].endpoints[0].target().unwrap().check;
         assert_eq!((check.interval_ms, check.timeout_ms), want, "{flags:?} {env:?}");
     }
     let wrong = |flag| errors(&[ZONE, RECORDS, NS, flag], &[]);

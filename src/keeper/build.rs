@@ -17,6 +17,7 @@ use crate::config::{Dnssec, KeySource, ZoneHeader, ZoneReader};
 use crate::dnssec::keys::ZoneKeys;
 use crate::dnssec::sign::Signer;
 use crate::model::board::VerdictBoard;
+use crate::model::condition::Condition;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::hash::HashKey;
 use crate::model::name::Name;
@@ -268,13 +269,14 @@ fn hold_targets(desired: &mut DesiredZone, registry: &Mutex<TargetRegistry>) -> 
     let mut checked = HashMap::new();
     for (name, owner) in &mut desired.owners {
         let Some(addresses) = owner.checked.take() else { continue };
-        let targets =
-            addresses.endpoints.iter().map(|e| e.target.as_ref().map(|t| registry.hold(t))).collect();
+        let mut resolved = |c: &Condition| c.map(&mut |target| registry.hold(target));
+        let conditions =
+            addresses.endpoints.iter().map(|e| e.condition.as_ref().map(&mut resolved)).collect();
         checked.insert(
             name.clone(),
             CheckedOwner {
                 checked: addresses,
-                targets,
+                conditions,
                 place: owner.place,
                 last_good: None,
                 inherited: None,
@@ -287,7 +289,7 @@ fn hold_targets(desired: &mut DesiredZone, registry: &Mutex<TargetRegistry>) -> 
 impl Layout {
     /// The targets it holds.
     pub(super) fn held_targets(&self) -> Vec<TargetId> {
-        self.checked.values().flat_map(|owner| owner.targets.iter().flatten().copied()).collect()
+        self.checked.values().flat_map(CheckedOwner::targets).collect()
     }
 }
 

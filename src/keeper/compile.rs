@@ -245,8 +245,12 @@ fn first_job(
 fn dependents(checked: &HashMap<Name, CheckedOwner>) -> HashMap<TargetId, Vec<Name>> {
     let mut dependents: HashMap<TargetId, Vec<Name>> = HashMap::new();
     for (name, owner) in checked {
-        for id in owner.targets.iter().flatten() {
-            dependents.entry(*id).or_default().push(name.clone());
+        for id in owner.targets() {
+            // A target that stands twice in an owner's conditions concerns it once.
+            let names = dependents.entry(id).or_default();
+            if names.last() != Some(name) {
+                names.push(name.clone());
+            }
         }
     }
     dependents

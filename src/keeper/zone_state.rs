@@ -13,6 +13,7 @@ use crate::dnssec::denial;
 use crate::dnssec::schedule::Schedule;
 use crate::dnssec::sign::{SignError, Signer};
 use crate::model::board::VerdictBoard;
+use crate::model::condition::Resolved;
 use crate::model::name::Name;
 use crate::model::rrset::{RdataSet, Rrset};
 use crate::model::rrtype::RrType;
@@ -30,8 +31,8 @@ use crate::zone::serial;
 pub(super) struct CheckedOwner {
     /// What was configured.
     pub(super) checked: Box<Checked>,
-    /// The board number of each endpoint's target.
-    pub(super) targets: Box<[Option<TargetId>]>,
+    /// Each endpoint's condition over the board numbers of its targets.
+    pub(super) conditions: Box<[Option<Resolved>]>,
     /// Below a cut: served as glue, never signed.
     pub(super) place: Place,
     /// What was served when an address was last up.
@@ -41,10 +42,26 @@ pub(super) struct CheckedOwner {
 }
 
 impl CheckedOwner {
+    /// What the present verdicts make of the condition of the endpoint at an index.
+    fn verdict(&self, i: usize, board: &VerdictBoard) -> Verdict {
+        let of_target = |id: &TargetId| board.get(*id);
+        let of_name = |_: &Name| Verdict::Unknown;
+        self.conditions[i].as_ref().map_or(Verdict::Up, |condition| condition.evaluate(&of_target, &of_name))
+    }
+
+    /// The targets that its endpoints rest on, each as often as it is held.
+    pub(super) fn targets(&self) -> Vec<TargetId> {
+        let mut targets = Vec::with_capacity(self.conditions.len());
+        for condition in self.conditions.iter().flatten() {
+            condition.for_each_target(&mut |id| targets.push(*id));
+        }
+        targets
+    }
+
     /// What is served by the present verdicts. Remembers it if it is good.
     pub(super) fn select(&mut self, board: &VerdictBoard) -> Selection {
         let inherited = |i: usize| self.inherited.as_ref().map_or(Verdict::Unknown, |all| all[i]);
-        let verdict = |i: usize| match self.targets[i].map_or(Verdict::Up, |id| board.get(id)) {
+        let verdict = |i: usize| match self.verdict(i, board) {
             Verdict::Unknown => inherited(i),
             known => known,
         };
@@ -80,7 +97,7 @@ impl CheckedOwner {
         };
         let good: Vec<IpAddr> = configured().filter(|a| is_served(*a, &[Note::None, Note::Stale])).collect();
         let inherited: Box<[Verdict]> = configured().map(verdict).collect();
-        let is_awaited = self.targets.iter().flatten().any(|id| board.get(*id) == Verdict::Unknown);
+        let is_awaited = (0..self.conditions.len()).any(|i| self.verdict(i, board) == Verdict::Unknown);
         self.inherited = is_awaited.then_some(inherited);
         self.last_good = (!good.is_empty()).then_some(good);
     }
@@ -298,7 +315,7 @@ impl ZoneState {
 
     /// The targets it holds.
     pub(super) fn held_targets(&self) -> Vec<TargetId> {
-        self.checked.values().flat_map(|owner| owner.targets.iter().flatten().copied()).collect()
+        self.checked.values().flat_map(CheckedOwner::targets).collect()
     }
 
     /// Puts a new SOA record into the apex's job, which is made if there is none.

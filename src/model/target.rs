@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use super::condition::Condition;
+
 /// An address with the check that is run against it. Equal targets are one probe, however many names share them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Target {
@@ -129,6 +131,13 @@ pub struct Endpoint {
     pub address: IpAddr,
     /// Relative weight, 1 unless given.
     pub weight: u16,
-    /// What is probed; `None` is always up.
-    pub target: Option<Target>,
+    /// What must hold for it to be up; `None` is always up.
+    pub condition: Option<Condition>,
+}
+
+impl Endpoint {
+    /// What is probed, if one target alone decides about the endpoint.
+    pub fn target(&self) -> Option<&Target> {
+        self.condition.as_ref()?.as_target()
+    }
 }

@@ -60,7 +60,7 @@ pub fn select(
         .endpoints
         .iter()
         .enumerate()
-        .map(|(i, endpoint)| match &endpoint.target {
+        .map(|(i, endpoint)| match &endpoint.condition {
             None => Verdict::Up,
             Some(_) => match verdict(i) {
                 Verdict::Unknown if unknown_is_up => Verdict::Up,
@@ -143,8 +143,9 @@ mod tests {
         let endpoint = |text: &&str| {
             let (text, is_checked) = text.strip_suffix('!').map_or((*text, true), |t| (t, false));
             let address: IpAddr = text.parse().unwrap();
-            let target = is_checked.then(|| Target { address: (address, 80).into(), check: check.clone() });
-            Endpoint { address, weight: 1, target }
+            let target = Target { address: (address, 80).into(), check: check.clone() };
+            let condition = is_checked.then(|| target.into());
+            Endpoint { address, weight: 1, condition }
         };
         Checked {
             endpoints: addresses.iter().map(endpoint).collect(),

@@ -343,7 +343,8 @@ impl Resolver<'_, '_, '_> {
                 Some(target)
             }
         };
-        let endpoint = Endpoint { address, weight: entry.weight, target };
+        let condition = target.map(Into::into);
+        let endpoint = Endpoint { address, weight: entry.weight, condition };
         out.push(endpoint, entry, self.reader);
     }
 
@@ -407,7 +408,8 @@ impl Resolver<'_, '_, '_> {
     }
 
     fn unused_rule(&mut self, keys: &OwnerKeys, endpoints: &[Endpoint]) {
-        let unchecked = !endpoints.is_empty() && endpoints.iter().all(|endpoint| endpoint.target.is_none());
+        let unchecked =
+            !endpoints.is_empty() && endpoints.iter().all(|endpoint| endpoint.condition.is_none());
         if let (Slot::Given(at, _), true) = (&keys.when_all_down, unchecked) {
             let path = self.reader.path_below(&["when_all_down"]);
             let file = self.reader.source().file;

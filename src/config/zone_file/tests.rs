@@ -29,12 +29,12 @@ fn owner(records: &str, keys: &str) -> OwnerConfig {
 }
 
 fn shown(endpoints: &[Endpoint]) -> Vec<String> {
-    let target = |e: &Endpoint| e.target.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
-    endpoints.iter().map(|e| format!("{} {} {}", e.address, e.weight, target(e))).collect()
+    let condition = |e: &Endpoint| e.condition.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
+    endpoints.iter().map(|e| format!("{} {} {}", e.address, e.weight, condition(e))).collect()
 }
 
 fn check_of(owner: &OwnerConfig) -> &Check {
-    &owner.endpoints[0].target.as_ref().unwrap().check
+    &owner.endpoints[0].target().unwrap().check
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn identical_checks_are_identical_targets() {
     let text = r#"{"zone": "a.test", "nameservers": "ns.test", "records": {
         "x": {"A": ["192.0.2.1"], "check": {"tcp": 80, "interval": "10s"}}, "y": {"A": ["192.0.2.1"], "check": {"tcp": {"port": 80}}}}}"#;
     let found = owners(&reader(text));
-    assert_eq!(found[0].endpoints[0].target, found[1].endpoints[0].target);
+    assert_eq!(found[0].endpoints[0].condition, found[1].endpoints[0].condition);
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn reads_every_key_of_an_https_check() {
     assert_eq!(http.headers, [header("Authorization", "Bearer x"), header("X-A", "b")]);
     assert_eq!((&http.status[..], http.follow), (&[(204, 204), (300, 399)][..], 5));
     assert_eq!((http.body_contains.as_deref(), http.body_not.as_deref()), (Some("ok"), Some("bad")));
-    assert_eq!(found.endpoints[0].target.as_ref().unwrap().address.port(), 8443);
+    assert_eq!(found.endpoints[0].target().unwrap().address.port(), 8443);
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn a_healthy_dns_shapes() {
         owner(r#""w": {"ips": ["192.0.2.1"], "health_port": 8080, "when_all_down": "last-good"}"#, "");
     assert_eq!(found.when_all_down, WhenAllDown::LastGood, "a rule that is given stands");
     let found = owner(r#""w": ["192.0.2.1"]"#, "");
-    assert_eq!((found.endpoints[0].target.is_none(), found.when_all_down), (true, WhenAllDown::All));
+    assert_eq!((found.endpoints[0].condition.is_none(), found.when_all_down), (true, WhenAllDown::All));
 }
 
 #[test]

@@ -70,7 +70,7 @@ impl Builder<'_> {
         let auto = auto_ttl(&endpoints);
         let ttl_of = |rtype: RrType, given: Option<u32>| {
             let of_family = || endpoints.iter().filter(|e| family(e.address) == rtype);
-            let is_static = of_family().next().is_some() && of_family().all(|e| e.target.is_none());
+            let is_static = of_family().next().is_some() && of_family().all(|e| e.condition.is_none());
             match (given, auto) {
                 (Some(ttl), _) => (ttl, false),
                 (None, Some(auto)) if !is_static => (auto, true),
@@ -96,7 +96,7 @@ impl Builder<'_> {
                     Some(self.smallest_auto_ttl.map_or(ttl, |smallest| smallest.min(ttl)));
             }
         }
-        if let Some(i) = endpoints.iter().position(|e| e.target.is_some()) {
+        if let Some(i) = endpoints.iter().position(|e| e.condition.is_some()) {
             let (position, path) =
                 config.endpoint_places.get(i).cloned().unwrap_or((config.position, String::new()));
             self.checked.push((name.clone(), Mark { position, path: path.into() }));
@@ -227,8 +227,14 @@ fn octets(address: IpAddr) -> Vec<u8> {
 /// The `auto` TTL in seconds: how long a change of health takes to be noticed, at the fastest of the owner's checks; `None` if
 /// nothing is checked. Rounded down, so that no answer outlives the next change.
 fn auto_ttl(endpoints: &[Endpoint]) -> Option<u32> {
-    let checks = endpoints.iter().filter_map(|e| e.target.as_ref()).map(|target| &target.check);
-    let fastest_ms =
-        checks.map(|check| u64::from(check.interval_ms) * u64::from(check.rise.min(check.fall))).min()?;
+    let mut fastest_ms: Option<u64> = None;
+    for condition in endpoints.iter().filter_map(|e| e.condition.as_ref()) {
+        condition.for_each_target(&mut |target| {
+            let check = &target.check;
+            let change_ms = u64::from(check.interval_ms) * u64::from(check.rise.min(check.fall));
+            fastest_ms = Some(fastest_ms.map_or(change_ms, |fastest| fastest.min(change_ms)));
+        });
+    }
+    let fastest_ms = fastest_ms?;
     Some(u32::try_from(fastest_ms / 1000).unwrap_or(MAX_AUTO_TTL).clamp(1, MAX_AUTO_TTL))
 }

@@ -12,6 +12,7 @@ use crate::config::{
     Dnssec, DnssecConfig, KeySource, OwnerConfig, RdataText, RrsetConfig, SoaConfig, Startup, ZoneHeader,
 };
 use crate::config::{Order, WhenAllDown};
+use crate::model::condition::Condition;
 use crate::model::diagnostic::{Diagnostic, Position};
 use crate::model::name::Name;
 use crate::model::rdata::to_text;
@@ -80,7 +81,11 @@ fn owners(zone: &str) -> Vec<OwnerConfig> {
         let owner = &mut owners.last_mut().unwrap().1;
         if matches!(kind, "A" | "AAAA") {
             let target = check.map(|seconds| target(data, seconds.parse().unwrap_or(10)));
-            owner.endpoints.push(Endpoint { address: data.parse().unwrap(), weight: 1, target });
+            owner.endpoints.push(Endpoint {
+                address: data.parse().unwrap(),
+                weight: 1,
+                condition: target.map(Into::into),
+            });
             owner.endpoint_places.push((position, format!("{key}.{kind}")));
             *(if kind == "A" { &mut owner.a_ttl } else { &mut owner.aaaa_ttl }) = ttl;
             continue;
@@ -370,7 +375,7 @@ fn short_checks_make_auto_one_second() {
     let mut builder_header = header();
     builder_header.default_ttl = 3;
     let mut owner = owners("a A! 192.0.2.1").remove(0);
-    if let Some(target) = &mut owner.endpoints[0].target {
+    if let Some(Condition::Target(target)) = &mut owner.endpoints[0].condition {
         let check = Check { interval_ms: 100, ..(*target.check).clone() };
         target.check = Arc::new(check);
     }
