@@ -1,4 +1,4 @@
-//! The verdict board: the latest verdict of every target, and which of them have changed since the keeper looked.
+//! The verdict board: the latest verdict and slow-start share of every target, and which of them have changed since the keeper looked.
 //!
 //! Verdicts are state and not messages: health overwrites a slot and sets a dirty bit, the keeper drains the bits. Nothing
 //! queues, so nothing can overflow, however fast targets flap.
@@ -12,10 +12,16 @@ use super::target::{TargetId, Verdict};
 const FIRST_SEGMENT: usize = 1024;
 /// Enough segments for every `u32`.
 const SEGMENTS: usize = 23;
+/// The share of a target that is not starting slowly, in percent.
+pub const FULL_SHARE: u8 = 100;
 
 struct Segment {
     verdicts: Box<[AtomicU8]>,
     dirty: Box<[AtomicU64]>,
+    /// Percent.
+    shares: Box<[AtomicU8]>,
+    /// Apart from `dirty`, since a share changes weights only: no record, signature or serial.
+    dirty_shares: Box<[AtomicU64]>,
 }
 
 /// See the module's documentation. Grows without moving a slot, so that it can be shared by reference.
@@ -52,9 +58,12 @@ impl VerdictBoard {
     fn segment(&self, index: usize) -> &Segment {
         self.segments[index].get_or_init(|| {
             let slots = FIRST_SEGMENT << index;
+            let bits = || (0..slots / 64).map(|_| AtomicU64::new(0)).collect();
             Segment {
                 verdicts: (0..slots).map(|_| AtomicU8::new(Verdict::Unknown as u8)).collect(),
-                dirty: (0..slots / 64).map(|_| AtomicU64::new(0)).collect(),
+                dirty: bits(),
+                shares: (0..slots).map(|_| AtomicU8::new(FULL_SHARE)).collect(),
+                dirty_shares: bits(),
             }
         })
     }
@@ -79,19 +88,51 @@ impl VerdictBoard {
         }
     }
 
+    /// The share of its weight with which a target is answered, in percent: less than [`FULL_SHARE`] while it starts slowly.
+    pub fn share(&self, id: TargetId) -> u8 {
+        let (segment, slot) = locate(id);
+        self.segments[segment].get().map_or(FULL_SHARE, |s| s.shares[slot].load(Ordering::Acquire))
+    }
+
+    /// Records a target's share, from 1 to [`FULL_SHARE`] percent; marks the share dirty and wakes the keeper if it differs from the last
+    /// one. A share that belongs to a verdict is to be set before it, so that nobody sees the one without the other.
+    pub fn set_share(&self, id: TargetId, percent: u8) {
+        let (index, slot) = locate(id);
+        let segment = self.segment(index);
+        let percent = percent.clamp(1, FULL_SHARE);
+        if segment.shares[slot].swap(percent, Ordering::AcqRel) != percent {
+            segment.dirty_shares[slot / 64].fetch_or(1 << (slot % 64), Ordering::AcqRel);
+            if let Some(wake) = self.waker.get() {
+                wake();
+            }
+        }
+    }
+
     /// Forgets a target whose number will be used again.
     pub fn forget(&self, id: TargetId) {
         let (index, slot) = locate(id);
         let segment = self.segment(index);
         segment.verdicts[slot].store(Verdict::Unknown as u8, Ordering::Release);
-        segment.dirty[slot / 64].fetch_and(!(1 << (slot % 64)), Ordering::AcqRel);
+        segment.shares[slot].store(FULL_SHARE, Ordering::Release);
+        for dirty in [&segment.dirty, &segment.dirty_shares] {
+            dirty[slot / 64].fetch_and(!(1 << (slot % 64)), Ordering::AcqRel);
+        }
     }
 
-    /// Takes the dirty targets, lowest number first. Read the verdicts afterwards: a change after this call sets the bit again.
+    /// Takes the targets with a new verdict, lowest number first. Read the verdicts afterwards: a change after this call sets the bit again.
     pub fn drain_dirty(&self, out: &mut Vec<TargetId>) {
+        self.drain(|segment| &segment.dirty, out);
+    }
+
+    /// As [`VerdictBoard::drain_dirty`], for targets with a new share.
+    pub fn drain_dirty_shares(&self, out: &mut Vec<TargetId>) {
+        self.drain(|segment| &segment.dirty_shares, out);
+    }
+
+    fn drain(&self, dirty: impl Fn(&Segment) -> &[AtomicU64], out: &mut Vec<TargetId>) {
         for (index, segment) in self.segments.iter().enumerate() {
             let Some(segment) = segment.get() else { continue };
-            for (word_index, word) in segment.dirty.iter().enumerate() {
+            for (word_index, word) in dirty(segment).iter().enumerate() {
                 if word.load(Ordering::Relaxed) == 0 {
                     continue;
                 }
@@ -129,5 +170,25 @@ mod tests {
         assert_eq!(dirty, [], "an equal verdict is no change");
         board.forget(TargetId(64));
         assert_eq!(board.get(TargetId(64)), Verdict::Unknown);
+    }
+
+    #[test]
+    fn a_share_is_no_verdict() {
+        let board = VerdictBoard::new();
+        let id = TargetId(2000);
+        assert_eq!(board.share(id), FULL_SHARE);
+        board.set_share(id, 0);
+        assert_eq!(board.share(id), 1, "a target that is up is never without any weight");
+        let (mut verdicts, mut shares) = (Vec::new(), Vec::new());
+        board.drain_dirty(&mut verdicts);
+        board.drain_dirty_shares(&mut shares);
+        assert_eq!((verdicts, std::mem::take(&mut shares)), (vec![], vec![id]));
+        board.set_share(id, 1);
+        board.drain_dirty_shares(&mut shares);
+        assert_eq!(shares, [], "an equal share is no change");
+        board.set_share(id, 50);
+        board.forget(id);
+        board.drain_dirty_shares(&mut shares);
+        assert_eq!((board.share(id), shares), (FULL_SHARE, vec![]));
     }
 }

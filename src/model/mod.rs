@@ -7,6 +7,7 @@ pub mod condition;
 pub mod diagnostic;
 pub mod hash;
 pub mod name;
+pub mod overrides;
 pub mod rdata;
 pub mod report;
 pub mod rrset;
