@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use hale::config::{Config, ServeArgs, ZoneReader};
+use hale::config::{Config, ServeArgs, Shared, ZoneReader};
 use hale::zone::desired;
 
 fn fixtures() -> Vec<PathBuf> {
@@ -31,7 +31,7 @@ fn findings(file: &Path) -> String {
             Err(errors) => errors,
         }
     } else {
-        match ZoneReader::open(file) {
+        match ZoneReader::open(file, &Shared::default()) {
             Ok(reader) => {
                 let mut found = reader.findings().to_vec();
                 let header = reader.header();

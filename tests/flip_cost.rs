@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use hale::keeper::build::{Workshop, ZoneSource};
+use hale::keeper::build::{Workshop, ZonePlace};
 use hale::keeper::targets::TargetRegistry;
 use hale::keeper::{Starting, TargetSet, Tools};
 use hale::model::board::VerdictBoard;
@@ -61,7 +61,7 @@ fn flip(names: usize) -> Cost {
     let published = Published::new(Snapshot::empty(hash_key));
     let (sender, targets) = tokio::sync::watch::channel(TargetSet::default());
     let state = Arc::new(StateDir::open(folder.path()).unwrap());
-    let source = ZoneSource::Inline("zone.json".into(), text);
+    let source = ZonePlace::Inline("zone.json".into(), text).into();
     let tools = Tools {
         workshop: Workshop {
             registry: Arc::new(Mutex::new(TargetRegistry::default())),

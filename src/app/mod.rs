@@ -18,7 +18,7 @@ use crate::admin::Admin;
 use crate::answer::Settings;
 use crate::config::Config;
 use crate::health::{Health, HealthHandle, persist};
-use crate::keeper::build::{Workshop, ZoneSource};
+use crate::keeper::build::{Workshop, ZonePlace, ZoneSource};
 use crate::keeper::channel::KeeperHandle;
 use crate::keeper::targets::TargetRegistry;
 use crate::keeper::{Starting, TargetSet, Tools};
@@ -335,10 +335,10 @@ fn settings(config: &Config, random: &SystemRandom) -> Result<Settings, AppError
 }
 
 fn sources(config: &Config) -> Vec<ZoneSource> {
-    let files = config.zone_files.iter().cloned().map(ZoneSource::File);
+    let files = config.zone_files.iter().cloned().map(ZonePlace::File);
     let inline =
-        config.inline_zones.iter().map(|(label, text)| ZoneSource::Inline(label.clone(), text.clone()));
-    files.chain(inline).collect()
+        config.inline_zones.iter().map(|(label, text)| ZonePlace::Inline(label.clone(), text.clone()));
+    files.chain(inline).map(|place| ZoneSource { place, shared: Arc::clone(&config.shared) }).collect()
 }
 
 fn find_sources(reread: &Reread) -> crate::keeper::FindSources {

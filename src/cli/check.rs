@@ -28,10 +28,10 @@ pub(super) fn run(args: &ServeArgs) -> Outcome {
     let (config, warnings) = configuration::load(args)?;
     let mut findings = Findings { diagnostics: warnings, ..Findings::default() };
     for file in &config.zone_files {
-        findings.read(ZoneReader::open(file), &config);
+        findings.read(ZoneReader::open(file, &config.shared), &config);
     }
     for (label, text) in &config.inline_zones {
-        findings.read(ZoneReader::from_text(label.clone(), text.clone()), &config);
+        findings.read(ZoneReader::from_text(label.clone(), text.clone(), &config.shared), &config);
     }
     if findings.diagnostics.iter().any(Diagnostic::is_error) {
         return Err(Failure::Configuration(findings.diagnostics));

@@ -30,7 +30,7 @@ fn config(flags: &[&str], env: &[(&str, &str)]) -> Config {
 
 fn zone(config: &Config) -> (ZoneHeader, Vec<OwnerConfig>) {
     let [(label, text)] = &config.inline_zones[..] else { panic!("{:?}", config.inline_zones) };
-    let reader = ZoneReader::from_text(label, text.clone()).unwrap();
+    let reader = ZoneReader::from_text(label, text.clone(), &config.shared).unwrap();
     let (mut owners, mut diagnostics) = (Vec::new(), Vec::new());
     reader.owners(&mut |owner| owners.push(owner), &mut diagnostics);
     assert_eq!(diagnostics, []);

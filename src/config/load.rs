@@ -3,14 +3,15 @@
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::args::ServeArgs;
 use super::files::expand;
 use super::healthy_dns;
 use super::json::{Element, FilePath, Reader, Slot, Source, Value, Word};
 use super::server::{HealthKeys, LimitsKeys, LogLevel, SOCKET_HINT, ServerKeys};
-use super::types::{AdminConfig, Config, HealthConfig, ListenAddress, LogFormat, TcpLimits};
-use super::zone_file::not_utf8;
+use super::types::{AdminConfig, Config, HealthConfig, ListenAddress, LogFormat, Shared, TcpLimits};
+use super::zone_file::{Checks, not_utf8};
 use crate::model::diagnostic::{Diagnostic, Position};
 
 /// Read where neither flag, variable nor working directory gives a configuration.
@@ -146,6 +147,7 @@ fn load(args: &ServeArgs, env: &dyn Fn(&str) -> Option<String>, cwd: &Path, syst
         state,
         admin,
         health: health(keys.health.take().map(|health| health.value).unwrap_or_default()),
+        shared: Arc::new(file.shared),
         tcp: tcp(keys.limits.take().map(|limits| limits.value).unwrap_or_default()),
         workers,
         strict: strict.unwrap_or(false),
@@ -187,6 +189,8 @@ fn split_list(text: &str) -> impl Iterator<Item = &str> {
 /// The configuration file, if there is one.
 struct File {
     keys: ServerKeys,
+    /// What zones may refer to.
+    shared: Shared,
     path: PathBuf,
     /// Where its relative paths start.
     base: PathBuf,
@@ -208,16 +212,17 @@ fn read_file(settings: &mut Settings<'_>, search: bool, system: &Path) -> File {
     let Some(path) = path else {
         return File {
             keys: ServerKeys::default(),
+            shared: Shared::default(),
             path: PathBuf::from("hale.json"),
             base: settings.cwd.to_owned(),
         };
     };
     let base = path.parent().map_or_else(PathBuf::new, Path::to_owned);
-    let keys = read_server_keys(&path, &base, settings).unwrap_or_default();
-    File { keys, path, base }
+    let (keys, shared) = read_server_keys(&path, &base, settings).unwrap_or_default();
+    File { keys, shared, path, base }
 }
 
-fn read_server_keys(file: &Path, base: &Path, settings: &mut Settings<'_>) -> Option<ServerKeys> {
+fn read_server_keys(file: &Path, base: &Path, settings: &mut Settings<'_>) -> Option<(ServerKeys, Shared)> {
     let text = match std::fs::read(file).map(String::from_utf8) {
         Ok(Ok(text)) => text,
         Ok(Err(error)) => {
@@ -234,13 +239,17 @@ fn read_server_keys(file: &Path, base: &Path, settings: &mut Settings<'_>) -> Op
         }
     };
     let mut reader = Reader::new(&text, Source { file, base, env: settings.env });
-    let keys = ServerKeys::read(&mut reader);
-    if let Ok(Some(keys)) = &keys {
+    let mut keys = ServerKeys::read(&mut reader).ok().flatten();
+    let mut shared = Shared::default();
+    if let Some(keys) = &mut keys {
         let _ = reader.end();
         check_server_keys(&mut reader, keys);
+        if let Some(checks) = keys.checks.take() {
+            shared.checks = Arc::new(Checks::resolve(&mut reader, &checks.value, None));
+        }
     }
     settings.diagnostics.extend(reader.into_diagnostics());
-    keys.ok().flatten()
+    Some((keys?, shared))
 }
 
 fn check_server_keys(reader: &mut Reader<'_>, keys: &ServerKeys) {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value as Json;
 
 use super::*;
-use crate::config::ZoneReader;
 use crate::config::json::join;
+use crate::config::{Shared, ZoneReader};
 
 /// As much of JSON Schema as these schemas use; an unknown keyword fails the test, so that none is taken for checked.
 fn valid(root: &Json, schema: &Json, value: &Json) -> bool {
@@ -79,7 +79,7 @@ fn schema_takes(schema: &str, text: &str) -> bool {
 }
 
 fn parser_takes(text: &str) -> bool {
-    let Ok(reader) = ZoneReader::from_text("z", text.to_owned()) else { return false };
+    let Ok(reader) = ZoneReader::from_text("z", text.to_owned(), &Shared::default()) else { return false };
     let mut diagnostics = reader.findings().to_vec();
     reader.owners(&mut |_| {}, &mut diagnostics);
     !diagnostics.iter().any(|diagnostic| diagnostic.is_error())
@@ -165,7 +165,7 @@ fn the_parser_knows_every_key_of_the_schema() {
     keys_are_known::<ZoneKeys>();
     keys_are_known::<ServerKeys>();
     let config: Json = serde_json::from_str(&config()).unwrap();
-    for name in ["AdminKeys", "BrakeKeys", "HealthKeys", "LimitsKeys", "TcpKeys", "SecretPlace"] {
+    for name in ["AdminKeys", "BrakeKeys", "HealthKeys", "LimitsKeys", "TcpLimitKeys", "SecretPlace"] {
         assert!(config["$defs"][name]["properties"].is_object(), "{name}");
     }
     let zone: Json = serde_json::from_str(&zone()).unwrap();

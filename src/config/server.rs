@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use serde_json::{Value as Json, json};
 
 use super::json::{
-    Boolean, Duration, FilePath, Int, Kind, OneOrMany, Port, Read, Reader, Secret, Text, Value, Word,
+    Boolean, Duration, FilePath, Int, Kind, Map, OneOrMany, Port, Read, Reader, Secret, Text, Value, Word,
 };
 use super::schema::Definitions;
 use super::types::LogFormat;
+use super::zone_file::Written;
 
 /// A day: longer is no sensible age or idle time.
 const MAX_TIME_MS: u64 = 86_400_000;
@@ -30,6 +31,8 @@ object! {
         "health" health: HealthKeys,
         /// Limits of the listeners.
         "limits" limits: LimitsKeys,
+        /// Checks by name, for "check" keys of all zones to refer to; a zone's own check of the same name goes before.
+        "checks" checks: Map<Written>,
         /// Name server identifier (RFC 5001).
         "nsid" nsid: Nsid,
         /// Secret of DNS cookies (RFC 9018), 32 hexadecimal digits; the same on all servers of an anycast address.
@@ -45,7 +48,7 @@ object! {
         /// Form of the log: text for people, json for machines. Flag --log-format.
         "log_format" log_format: LogFormat,
     }
-    later: ["sources", "conflict", "tsig", "transfer", "update", "mirror", "watch", "pools", "checks", "ready_timeout"]
+    later: ["sources", "conflict", "tsig", "transfer", "update", "mirror", "watch", "pools", "ready_timeout"]
 }
 
 object! {
@@ -93,14 +96,14 @@ object! {
     /// Limits of the listeners.
     pub(crate) struct LimitsKeys {
         /// TCP connections.
-        "tcp" tcp: TcpKeys,
+        "tcp" tcp: TcpLimitKeys,
     }
     later: ["rrl"]
 }
 
 object! {
     /// Limits of TCP connections.
-    pub(crate) struct TcpKeys {
+    pub(crate) struct TcpLimitKeys {
         /// Connections in all; 1000 unless given.
         "connections" connections: Int<1, 1_000_000>,
         /// Connections of one client address; 32 unless given.

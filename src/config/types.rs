@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use super::zone_file::Checks;
 use crate::model::diagnostic::Position;
 use crate::model::name::Name;
 use crate::model::rrtype::RrType;
@@ -23,6 +25,8 @@ pub struct Config {
     pub admin: AdminConfig,
     /// Limits of health checking.
     pub health: HealthConfig,
+    /// What zones may refer to by name.
+    pub shared: Arc<Shared>,
     /// Limits of the TCP listener.
     pub tcp: TcpLimits,
     /// UDP and TCP worker pairs; one for each core by default.
@@ -39,6 +43,12 @@ pub struct Config {
     pub log_level: String,
     /// Text for people or JSON for machines.
     pub log_format: LogFormat,
+}
+
+/// What `hale.json` gives to all zones: they refer to it by name, and what a zone calls by the same name itself goes before.
+#[derive(Clone, Debug, Default)]
+pub struct Shared {
+    pub(crate) checks: Arc<Checks>,
 }
 
 /// One `listen` entry.

@@ -13,7 +13,7 @@ use tracing::error;
 use super::reload::lock;
 use super::targets::TargetRegistry;
 use super::zone_state::CheckedOwner;
-use crate::config::{Dnssec, KeySource, ZoneHeader, ZoneReader};
+use crate::config::{Dnssec, KeySource, Shared, ZoneHeader, ZoneReader};
 use crate::dnssec::keys::ZoneKeys;
 use crate::dnssec::sign::Signer;
 use crate::model::board::VerdictBoard;
@@ -27,38 +27,54 @@ use crate::state::signed::SignedZones;
 use crate::zone::build::Builder;
 use crate::zone::desired::DesiredZone;
 
+/// A zone's JSON, and what stands around it.
+#[derive(Clone, Debug)]
+pub struct ZoneSource {
+    /// Where the JSON comes from.
+    pub place: ZonePlace,
+    /// What `hale.json` gives to all zones.
+    pub shared: Arc<Shared>,
+}
+
 /// Where a zone's JSON comes from.
 #[derive(Clone, Debug)]
-pub enum ZoneSource {
+pub enum ZonePlace {
     /// A file.
     File(PathBuf),
     /// Flags or variables: what to call it in diagnostics, and the JSON they amount to.
     Inline(PathBuf, String),
 }
 
+/// A zone that nothing is shared with.
+impl From<ZonePlace> for ZoneSource {
+    fn from(place: ZonePlace) -> Self {
+        Self { place, shared: Arc::default() }
+    }
+}
+
 impl ZoneSource {
     /// The file, or the label in its place.
     pub fn label(&self) -> &Path {
-        match self {
-            Self::File(path) | Self::Inline(path, _) => path,
+        match &self.place {
+            ZonePlace::File(path) | ZonePlace::Inline(path, _) => path,
         }
     }
 
     fn is_missing(&self) -> bool {
-        matches!(self, Self::File(path) if !path.exists())
+        matches!(&self.place, ZonePlace::File(path) if !path.exists())
     }
 
     fn text(&self) -> Option<String> {
-        match self {
-            Self::File(path) => std::fs::read_to_string(path).ok(),
-            Self::Inline(_, text) => Some(text.clone()),
+        match &self.place {
+            ZonePlace::File(path) => std::fs::read_to_string(path).ok(),
+            ZonePlace::Inline(_, text) => Some(text.clone()),
         }
     }
 
     fn open(&self) -> Result<ZoneReader, Vec<Diagnostic>> {
-        match self {
-            Self::File(path) => ZoneReader::open(path),
-            Self::Inline(label, text) => ZoneReader::from_text(label, text.clone()),
+        match &self.place {
+            ZonePlace::File(path) => ZoneReader::open(path, &self.shared),
+            ZonePlace::Inline(label, text) => ZoneReader::from_text(label, text.clone(), &self.shared),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The keeper as others use it: zones in JSON, verdicts on the board, snapshots out.
 
+mod conditions;
 mod reloads;
 
 use std::path::Path;
@@ -8,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::build::{Workshop, ZoneSource};
+use super::build::{Workshop, ZonePlace, ZoneSource};
 use super::channel::{Change, KeeperHandle};
 use super::targets::TargetRegistry;
 use super::{Starting, TargetSet, Tools};
@@ -171,7 +172,7 @@ impl Drop for House {
 }
 
 fn inline(zones: &[(&str, &str)]) -> Vec<ZoneSource> {
-    zones.iter().map(|(label, text)| ZoneSource::Inline((*label).into(), (*text).to_owned())).collect()
+    zones.iter().map(|(label, text)| ZonePlace::Inline((*label).into(), (*text).to_owned()).into()).collect()
 }
 
 fn name(text: &str) -> Name {

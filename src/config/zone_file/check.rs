@@ -1,17 +1,16 @@
 //! Checks: what a probe does, with every default filled in (interface.md, "Checks").
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
 use super::http::{HttpKeys, HttpsKeys};
+use super::template::{ProbeTemplate, Wanted};
 use crate::config::json::{
-    Abort, At, Duration, Int, Key, Kind, Object, Port, Read, Reader, Slot, Value, show_ms,
+    Abort, At, Duration, Element, Int, Key, Kind, Object, OneOrMany, Port, Read, Reader, Slot, Value, show_ms,
 };
 use crate::config::schema::Definitions;
 use crate::model::diagnostic::Position;
-use crate::model::name::Name;
 use crate::model::target::{Check, CheckKind};
 
 /// The shortest interval: below it probing is load, not news.
@@ -27,11 +26,19 @@ object! {
     /// A health check: one kind, and how often it runs.
     pub(crate) struct CheckKeys {
         /// A TCP connection is accepted; a port, or an object.
-        "tcp" tcp: PortOr<TcpKeys>,
+        "tcp" tcp: PortOr<TcpCheckKeys>,
         /// An HTTP/1.1 exchange answers as wanted; a port, or an object.
         "http" http: PortOr<HttpKeys>,
         /// An HTTP/1.1 exchange over TLS answers as wanted; a port, or an object.
         "https" https: PortOr<HttpsKeys>,
+        /// Each of these checks, by name or in place, is up.
+        "all" all: OneOrMany<CheckRef>,
+        /// One of these checks, by name or in place, is up.
+        "any" any: OneOrMany<CheckRef>,
+        /// So many of the checks under "of" are up.
+        "at_least" at_least: Int<1, 65_535>,
+        /// The checks, by name or in place, of which "at_least" so many are up.
+        "of" of: OneOrMany<CheckRef>,
         /// From one probe's start to the next one's; 100ms and up, 10s unless given.
         "interval" interval: Duration<MIN_INTERVAL_MS, MAX_INTERVAL_MS>,
         /// After which a probe counts as failed; at most the interval, 2s unless given.
@@ -41,14 +48,14 @@ object! {
         /// Failures in a row that turn up into down; 3 unless given.
         "fall" fall: Int<1, 1000>,
     }
-    later: ["tls", "grpc", "dns", "icmp", "exec", "external", "all", "any", "at_least", "of"],
+    later: ["tls", "grpc", "dns", "icmp", "exec", "external"],
     other: CheckKeys::see_later, CheckKeys::same_schema,
     extra: { has_later_kind: bool }
 }
 
 object! {
     /// A TCP connection is accepted.
-    pub(crate) struct TcpKeys {
+    pub(crate) struct TcpCheckKeys {
         /// Port to connect to, unless an endpoint's `probe` gives one.
         "port" port: Port,
     }
@@ -64,7 +71,7 @@ pub(crate) trait HasPort: Object + Value {
     fn port(&mut self) -> &mut Slot<Port>;
 }
 
-impl HasPort for TcpKeys {
+impl HasPort for TcpCheckKeys {
     fn port(&mut self) -> &mut Slot<Port> {
         &mut self.port
     }
@@ -87,53 +94,20 @@ impl<T: HasPort> Value for PortOr<T> {
     }
 }
 
-/// A check as configured: complete but for what it takes from the name that is checked.
+/// A check as it is written: what it refers to is not looked up yet.
 #[derive(Clone, Debug)]
-pub(crate) struct Template {
-    /// Port to connect to, unless the endpoint's `probe` gives one.
-    pub(crate) port: Option<u16>,
-    check: Arc<Check>,
-    /// `Host` (and with it the SNI) is the checked name.
-    host_from_name: bool,
-}
-
-impl Template {
-    /// A TCP check of a-healthy-dns's shape: one failure flips.
-    pub(crate) fn health_port(interval_ms: u32, timeout_ms: u32) -> Self {
-        let check = Check { kind: CheckKind::Tcp, interval_ms, timeout_ms, rise: 1, fall: 1 };
-        Self { port: None, check: Arc::new(check), host_from_name: false }
-    }
-
-    /// The same check with a port.
-    pub(crate) fn with_port(&self, port: u16) -> Self {
-        Self { port: Some(port), ..self.clone() }
-    }
-
-    /// The check of one owner, `None` if the owner's name can be no `Host`: a wildcard, or a name with odd octets.
-    pub(crate) fn for_owner(&self, owner: &Name) -> Option<Arc<Check>> {
-        if !self.host_from_name {
-            return Some(Arc::clone(&self.check));
-        }
-        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
-        if owner.is_root() || !owner.labels().all(|label| label.iter().copied().all(plain)) {
-            return None;
-        }
-        let text = owner.to_string();
-        let host = text.trim_end_matches('.');
-        let mut check = Check::clone(&self.check);
-        if let CheckKind::Http(http) = &mut check.kind {
-            let default_port = if http.tls.is_some() { 443 } else { 80 };
-            // The port that clients use belongs into Host, not the one that a `probe` override connects to.
-            http.host = match self.port {
-                Some(port) if port != default_port => format!("{host}:{port}"),
-                _ => host.to_owned(),
-            };
-            if let Some(tls) = http.tls.as_mut().filter(|tls| tls.sni.is_empty()) {
-                tls.sni = host.to_owned();
-            }
-        }
-        Some(Arc::new(check))
-    }
+pub(crate) enum Written {
+    /// One probe.
+    Probe(Arc<ProbeTemplate>),
+    /// A combination.
+    Combined {
+        /// How many of the parts must be up.
+        wanted: Wanted,
+        /// The key that holds the parts.
+        key: &'static str,
+        /// The parts.
+        parts: Vec<Element<CheckRef>>,
+    },
 }
 
 /// What a `check` key holds.
@@ -141,10 +115,10 @@ impl Template {
 pub(crate) enum CheckRef {
     /// `"none"`: not checked, although the owner is.
     None,
-    /// The name of one of the zone's `checks`.
+    /// The name of one of the zone's `checks`, or of those in `hale.json`.
     Named(String),
     /// Written in place; nothing if it was reported as wrong.
-    Inline(Option<Arc<Template>>),
+    Inline(Option<Written>),
 }
 
 impl Value for CheckRef {
@@ -154,10 +128,10 @@ impl Value for CheckRef {
                 "none" => Self::None,
                 name => Self::Named(name.to_owned()),
             })),
-            Kind::Object => Ok(Some(Self::Inline(read_check(reader)?.map(Arc::new)))),
+            Kind::Object => Ok(Some(Self::Inline(Written::read(reader)?))),
             _ => reader.mismatch(
                 "a check",
-                "the name of one of the zone's \"checks\", an object such as { \"tcp\": 443 }, or \"none\"",
+                "the name of one of the \"checks\", an object such as { \"tcp\": 443 }, or \"none\"",
             ),
         }
     }
@@ -167,25 +141,15 @@ impl Value for CheckRef {
     }
 }
 
-/// The zone's `checks` by name; nothing for one that was reported as wrong.
-pub(crate) type Checks = HashMap<String, Option<Arc<Template>>>;
-
-/// The value of one of a zone's `checks`.
-pub(crate) struct CheckValue(pub(crate) Template);
-
-impl Value for CheckValue {
+impl Value for Written {
     fn read(reader: &mut Reader<'_>) -> Read<Self> {
-        Ok(read_check(reader)?.map(Self))
+        let at = reader.position();
+        Ok(CheckKeys::read(reader)?.and_then(|keys| keys.resolve(reader, at)))
     }
 
     fn schema(definitions: &mut Definitions) -> Json {
         CheckKeys::schema(definitions)
     }
-}
-
-fn read_check(reader: &mut Reader<'_>) -> Read<Template> {
-    let at = reader.position();
-    Ok(CheckKeys::read(reader)?.and_then(|keys| keys.resolve(reader, at)))
 }
 
 impl CheckKeys {
@@ -197,43 +161,95 @@ impl CheckKeys {
 
     fn same_schema(_: &mut Json, _: &mut Definitions) {}
 
-    fn resolve(mut self, reader: &mut Reader<'_>, at: Position) -> Option<Template> {
-        let timing = self.timing(reader);
-        let kinds = [self.tcp.is_absent(), self.http.is_absent(), self.https.is_absent()];
-        match kinds.iter().filter(|absent| !**absent).count() {
-            0 if self.has_later_kind => return None,
-            0 => {
-                reader.error(
-                    at,
-                    "the check has no kind",
-                    "add one of \"tcp\", \"http\", \"https\", such as \"tcp\": 443",
-                );
-                return None;
+    fn resolve(self, reader: &mut Reader<'_>, at: Position) -> Option<Written> {
+        let kinds = [
+            ("tcp", self.tcp.is_absent()),
+            ("http", self.http.is_absent()),
+            ("https", self.https.is_absent()),
+            ("all", self.all.is_absent()),
+            ("any", self.any.is_absent()),
+            // Half of it is said below.
+            ("at_least", self.at_least.is_absent() && self.of.is_absent()),
+        ];
+        let given: Vec<&str> =
+            kinds.iter().filter(|(_, is_absent)| !is_absent).map(|(kind, _)| *kind).collect();
+        match given[..] {
+            [] if self.has_later_kind => None,
+            [] => {
+                let list = kinds.map(|(kind, _)| kind).join(", ");
+                let hint = format!("add one of {list}, such as \"tcp\": 443");
+                reader.error(at, "the check has no kind", hint);
+                None
             }
-            1 => {}
-            _ => {
-                reader.error(
-                    at,
-                    "the check has several kinds",
-                    "a check has one of \"tcp\", \"http\", \"https\"",
-                );
-                return None;
+            ["all" | "any" | "at_least"] => self.combination(reader),
+            [_] => self.probe(reader),
+            [first, second, ..] => {
+                let hint =
+                    format!("\"all\": [{{ \"{first}\": … }}, {{ \"{second}\": … }}] wants them together");
+                reader.error(at, "the check has several kinds", hint);
+                None
             }
         }
-        let (port, kind, host_from_name) = if let Some(mut tcp) = self.tcp.take() {
-            (tcp.value.0.port.take().map(|port| port.value.0), CheckKind::Tcp, false)
+    }
+
+    fn probe(mut self, reader: &mut Reader<'_>) -> Option<Written> {
+        let timing = self.timing(reader);
+        let (port, kind) = if let Some(mut tcp) = self.tcp.take() {
+            (tcp.value.0.port.take().map(|port| port.value.0), CheckKind::Tcp)
         } else {
             let parts = match (self.http.take(), self.https.take()) {
                 (Some(http), _) => http.value.0.resolve(reader, "http"),
                 (_, Some(https)) => https.value.0.resolve(reader, "https"),
                 _ => None,
             }?;
-            let host_from_name = parts.check.host.is_empty();
-            (Some(parts.port), CheckKind::Http(Box::new(parts.check)), host_from_name)
+            (Some(parts.port), CheckKind::Http(Box::new(parts.check)))
         };
         let (interval_ms, timeout_ms, rise, fall) = timing?;
         let check = Arc::new(Check { kind, interval_ms, timeout_ms, rise, fall });
-        Some(Template { port, check, host_from_name })
+        Some(Written::Probe(Arc::new(ProbeTemplate { port, check })))
+    }
+
+    fn combination(mut self, reader: &mut Reader<'_>) -> Option<Written> {
+        let timing = [
+            ("interval", self.interval.key_position()),
+            ("timeout", self.timeout.key_position()),
+            ("rise", self.rise.key_position()),
+            ("fall", self.fall.key_position()),
+        ];
+        for (key, at) in timing {
+            if let Some(at) = at {
+                let message = format!("\"{key}\" has no effect on a combination");
+                reader.error_in(key, at, message, "a combination is not probed itself: give it to its parts");
+            }
+        }
+        if let Some(all) = self.all.take() {
+            return Some(Written::Combined { wanted: Wanted::All, key: "all", parts: all.value.0 });
+        }
+        if let Some(any) = self.any.take() {
+            return Some(Written::Combined { wanted: Wanted::Any, key: "any", parts: any.value.0 });
+        }
+        if let (Some(at), true) = (self.at_least.key_position(), self.of.is_absent()) {
+            let hint = "add \"of\": [\"web\", { \"tcp\": 22 }]";
+            reader.error_in("at_least", at, "\"at_least\" needs \"of\"", hint);
+        }
+        if let (Some(at), true) = (self.of.key_position(), self.at_least.is_absent()) {
+            reader.error_in(
+                "of",
+                at,
+                "\"of\" needs \"at_least\"",
+                "add \"at_least\": 2, or use \"all\" or \"any\"",
+            );
+        }
+        let (wanted, of) = (self.at_least.take()?, self.of.take()?);
+        // The type's limits make the conversion lossless.
+        let (count, parts) = (wanted.value.0 as u16, of.value.0);
+        if usize::from(count) > parts.len() {
+            let message = format!("{count} of {} checks can never be up", parts.len());
+            let hint = "lower \"at_least\", or list more checks";
+            reader.error_in("at_least", wanted.position, message, hint);
+            return None;
+        }
+        Some(Written::Combined { wanted: Wanted::AtLeast(count), key: "of", parts })
     }
 
     fn timing(&self, reader: &mut Reader<'_>) -> Option<(u32, u32, u32, u32)> {

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
-use super::check::{CheckValue, Checks};
+use super::check::Written;
 use super::dnssec::DnssecValue;
 use super::owner::OwnerValue;
+use super::template::Checks;
 use crate::config::json::{
     AbsoluteName, At, Element, Kind, List, Map, Mark, OneOrMany, Read, Reader, Slot, Ttl, Value,
 };
 use crate::config::schema::Definitions;
-use crate::config::types::{Dnssec, SoaConfig, Startup, ZoneHeader};
+use crate::config::types::{Dnssec, Shared, SoaConfig, Startup, ZoneHeader};
 use crate::model::diagnostic::Position;
 use crate::model::name::Name;
 
@@ -34,7 +35,7 @@ object! {
         /// What a checked name answers before its first verdict: wait (SERVFAIL), or optimistic; wait unless given.
         "startup" startup: Startup,
         /// Checks by name, for "check" keys to refer to.
-        "checks" checks: Map<CheckValue>,
+        "checks" checks: Map<Written>,
         /// Records by owner name, relative to the zone; "@" is the apex.
         "records" records: Records,
         /// Signing; "off" for a zone that was signed before and shall not be.
@@ -113,8 +114,8 @@ pub(super) struct Found {
     pub(super) records: Option<Records>,
 }
 
-/// Reads a whole zone file but for its records.
-pub(super) fn read(reader: &mut Reader<'_>) -> Found {
+/// Reads a whole zone file but for its records; `shared` is what `hale.json` gives to all zones.
+pub(super) fn read(reader: &mut Reader<'_>, shared: &Shared) -> Found {
     let mut keys = ZoneKeys::default();
     // A syntax error loses the keys that were read before it; it has been reported.
     if let Ok(Some(found)) = ZoneKeys::read(reader) {
@@ -140,7 +141,10 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Found {
         apex,
         position,
     };
-    let checks = resolve_checks(reader, keys.checks);
+    let checks = match keys.checks.take() {
+        Some(checks) => Checks::resolve(reader, &checks.value, Some(Arc::clone(&shared.checks))),
+        None => Checks::within(Arc::clone(&shared.checks)),
+    };
     Found { header, checks, records: keys.records.take().map(|records| records.value) }
 }
 
@@ -191,21 +195,4 @@ fn resolve_soa(reader: &mut Reader<'_>, mut keys: SoaKeys) -> SoaConfig {
         minimum: seconds(&mut keys.minimum),
         ttl: seconds(&mut keys.ttl),
     }
-}
-
-fn resolve_checks(reader: &mut Reader<'_>, mut checks: Slot<Map<CheckValue>>) -> Checks {
-    let list = checks.take().map_or_else(Vec::new, |map| map.value.0);
-    let mut out = Checks::with_capacity(list.len());
-    for (name, At { value, position }) in list {
-        if name == "none" {
-            reader.error_at(
-                "checks.none".to_owned(),
-                position,
-                "a check cannot be named \"none\"",
-                "\"check\": \"none\" means that nothing is checked; choose another name",
-            );
-        }
-        out.insert(name, value.map(|check| Arc::new(check.0)));
-    }
-    out
 }

@@ -11,6 +11,7 @@ mod header;
 mod http;
 mod owner;
 mod rrset;
+mod template;
 #[cfg(test)]
 mod tests;
 
@@ -19,15 +20,17 @@ use std::collections::hash_map::Entry as MapEntry;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::path::{Path, PathBuf};
 
+pub(crate) use check::Written;
 pub(crate) use dnssec::ALGORITHMS;
 pub(crate) use header::{ZoneKeys, distinct};
+pub(crate) use template::Checks;
 
 use super::json::{Abort, Key, Kind, Read, Reader, Source, Value, read_name};
-use super::types::{OwnerConfig, ZoneHeader};
+use super::types::{OwnerConfig, Shared, ZoneHeader};
 use crate::model::diagnostic::{Diagnostic, Position};
 use crate::model::name::{MAX_NAME_OCTETS, Name};
-use check::{Checks, Template};
 use owner::{Context, OwnerValue, Resolver};
+use template::ProbeTemplate;
 
 /// Interval of `health_port` checks, as in a-healthy-dns.
 const HEALTH_PORT_INTERVAL_MS: u32 = 30_000;
@@ -44,7 +47,7 @@ pub struct ZoneReader {
     env: Environment,
     header: ZoneHeader,
     checks: Checks,
-    health_port: Template,
+    health_port: ProbeTemplate,
     /// `None` if there are none.
     records: Option<header::Records>,
     findings: Vec<Diagnostic>,
@@ -57,12 +60,13 @@ impl std::fmt::Debug for ZoneReader {
 }
 
 impl ZoneReader {
-    /// Reads a zone file's header and checks the syntax of all of it. Secrets in the environment are those of the process.
+    /// Reads a zone file's header and checks the syntax of all of it. `shared` is what `hale.json` gives to all zones; secrets in the
+    /// environment are those of the process.
     ///
     /// # Errors
     /// Every error of a file that does not say which zone it is, or by which name servers, those of its records too. Other
     /// errors of the header are [`ZoneReader::findings`].
-    pub fn open(path: &Path) -> Result<Self, Vec<Diagnostic>> {
+    pub fn open(path: &Path, shared: &Shared) -> Result<Self, Vec<Diagnostic>> {
         let bytes = std::fs::read(path).map_err(|error| {
             vec![
                 Diagnostic::error(path, format!("cannot read the zone file: {error}"))
@@ -70,7 +74,7 @@ impl ZoneReader {
             ]
         })?;
         let text = String::from_utf8(bytes).map_err(|error| vec![not_utf8(path, &error)])?;
-        Self::from_text_with(path.to_owned(), text, process_environment())
+        Self::from_text_with(path.to_owned(), text, process_environment(), shared)
     }
 
     /// Like [`ZoneReader::open`], for a text that stands in no file; `label` names it in diagnostics. Relative paths in it
@@ -78,24 +82,33 @@ impl ZoneReader {
     ///
     /// # Errors
     /// See [`ZoneReader::open`].
-    pub fn from_text(label: impl Into<PathBuf>, text: String) -> Result<Self, Vec<Diagnostic>> {
-        Self::from_text_with(label.into(), text, process_environment())
+    pub fn from_text(
+        label: impl Into<PathBuf>,
+        text: String,
+        shared: &Shared,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        Self::from_text_with(label.into(), text, process_environment(), shared)
     }
 
     /// Like [`ZoneReader::from_text`], with an environment of the caller's.
     ///
     /// # Errors
     /// See [`ZoneReader::open`].
-    pub fn from_text_with(file: PathBuf, text: String, env: Environment) -> Result<Self, Vec<Diagnostic>> {
+    pub fn from_text_with(
+        file: PathBuf,
+        text: String,
+        env: Environment,
+        shared: &Shared,
+    ) -> Result<Self, Vec<Diagnostic>> {
         let base = file.parent().map_or_else(PathBuf::new, Path::to_owned);
         let source = Source { file: &file, base: &base, env: &*env };
         let mut reader = Reader::new(&text, source);
-        let found = header::read(&mut reader);
+        let found = header::read(&mut reader, shared);
         let mut diagnostics = reader.into_diagnostics();
         // Without a name or name servers nothing that is said of the records would be worth reading.
         let is_usable = !found.header.apex.is_root() && !found.header.nameservers.is_empty();
         let failed = !is_usable && diagnostics.iter().any(Diagnostic::is_error);
-        let health_port = Template::health_port(HEALTH_PORT_INTERVAL_MS, HEALTH_PORT_TIMEOUT_MS);
+        let health_port = ProbeTemplate::health_port(HEALTH_PORT_INTERVAL_MS, HEALTH_PORT_TIMEOUT_MS);
         let header::Found { header, checks, records } = found;
         let mut this = Self { file, text, env, header, checks, health_port, records, findings: Vec::new() };
         if failed {
@@ -158,7 +171,7 @@ pub(crate) fn check_records(
     interval_ms: u32,
     timeout_ms: u32,
 ) -> Read<()> {
-    let (checks, health_port) = (Checks::new(), Template::health_port(interval_ms, timeout_ms));
+    let (checks, health_port) = (Checks::default(), ProbeTemplate::health_port(interval_ms, timeout_ms));
     let context = Context { header, checks: &checks, health_port: &health_port };
     let start = reader.mark();
     let Some(header::Records { count, .. }) = header::Records::read(reader)? else { return Ok(None) };

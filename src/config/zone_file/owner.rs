@@ -7,9 +7,10 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use super::address::{Addresses, Entry, Fallback, Family};
-use super::check::{CheckRef, Checks, Template};
+use super::check::CheckRef;
 use super::rrset::{read_rrset, rrset_schema};
-use crate::config::json::{At, Kind, OneOrMany, Port, Read, Reader, Slot, Ttl, Value, Word, nearest};
+use super::template::{Checks, ProbeTemplate, Template};
+use crate::config::json::{At, Kind, OneOrMany, Port, Read, Reader, Slot, Ttl, Value, Word};
 use crate::config::schema::Definitions;
 use crate::config::types::{Order, OwnerConfig, RrsetConfig, Startup, WhenAllDown, ZoneHeader};
 use crate::model::diagnostic::{Diagnostic, Position};
@@ -120,13 +121,13 @@ pub(crate) struct Context<'a> {
     /// The zone's `checks`.
     pub(crate) checks: &'a Checks,
     /// What `health_port` stands for, without the port.
-    pub(crate) health_port: &'a Template,
+    pub(crate) health_port: &'a ProbeTemplate,
 }
 
 /// The check that an owner's addresses share.
 enum Shared {
     None,
-    Template(Arc<Template>),
+    Template(Template),
     /// Reported as wrong; addresses are neither checked nor complained about.
     Wrong,
 }
@@ -185,7 +186,8 @@ impl Resolver<'_, '_, '_> {
                 self.template(check, path)
             }
             (Slot::Given(_, port), Slot::Absent) => {
-                Shared::Template(Arc::new(self.context.health_port.with_port(port.value.0)))
+                let probe = self.context.health_port.with_port(port.value.0);
+                Shared::Template(Template::Probe(Arc::new(probe)))
             }
             (Slot::Given(at, _), Slot::Given(..)) => {
                 let at = *at;
@@ -203,24 +205,14 @@ impl Resolver<'_, '_, '_> {
 
     /// Resolves what a `check` key at `path` holds.
     fn template(&mut self, check: &At<CheckRef>, path: String) -> Shared {
-        match &check.value {
-            CheckRef::None => Shared::None,
-            CheckRef::Inline(Some(template)) => Shared::Template(Arc::clone(template)),
-            CheckRef::Inline(None) => Shared::Wrong,
-            CheckRef::Named(name) => match self.context.checks.get(name) {
-                Some(Some(template)) => Shared::Template(Arc::clone(template)),
-                Some(None) => Shared::Wrong,
-                None => {
-                    let hint = match nearest(name, self.context.checks.keys().map(String::as_str)) {
-                        Some(near) => format!("did you mean \"{near}\"?"),
-                        None => "define it under the zone's \"checks\"".to_owned(),
-                    };
-                    let message = format!("there is no check \"{name}\"");
-                    self.reader.error_at(path, check.position, message, hint);
-                    Shared::Wrong
-                }
-            },
-        }
+        let (checks, at) = (self.context.checks, check.position);
+        let found = match &check.value {
+            CheckRef::None => return Shared::None,
+            CheckRef::Inline(None) => None,
+            CheckRef::Inline(Some(written)) => checks.inline(self.reader, written, &path, at),
+            CheckRef::Named(name) => checks.named(self.reader, (name, path, at)),
+        };
+        found.map_or(Shared::Wrong, Shared::Template)
     }
 
     /// Keys that exclude or need each other.
@@ -324,7 +316,7 @@ impl Resolver<'_, '_, '_> {
     fn add_endpoint(&mut self, entry: Entry, family: Family, shared: &Shared, out: &mut Endpoints) {
         let Some(address) = entry.address_of(self.reader, family) else { return };
         let own = entry.check.as_ref().map(|check| self.template(check, format!("{}.check", entry.path)));
-        let target = match own.as_ref().unwrap_or(shared) {
+        let condition = match own.as_ref().unwrap_or(shared) {
             Shared::Wrong => return,
             Shared::None => {
                 if let Some(probe) = &entry.probe {
@@ -339,25 +331,32 @@ impl Resolver<'_, '_, '_> {
                 None
             }
             Shared::Template(template) => {
-                let Some(target) = self.target(&entry, address, template, own.is_some(), out) else { return };
-                Some(target)
+                let is_alone = matches!(template, Template::Probe(_));
+                let mut target = |probe: &Arc<ProbeTemplate>| {
+                    self.target(&entry, address, probe, (own.is_some(), is_alone), out)
+                };
+                let Some(condition) = template.condition(&mut target) else { return };
+                Some(condition)
             }
         };
-        let condition = target.map(Into::into);
         let endpoint = Endpoint { address, weight: entry.weight, condition };
         out.push(endpoint, entry, self.reader);
     }
 
+    /// The target that a probe makes of an entry. `own`: the check stands with the entry; `is_alone`: it is not part of a combination.
     fn target(
         &mut self,
         entry: &Entry,
         address: IpAddr,
-        template: &Arc<Template>,
-        own: bool,
+        template: &Arc<ProbeTemplate>,
+        (own, is_alone): (bool, bool),
         out: &mut Endpoints,
     ) -> Option<Target> {
         let probe = entry.probe.as_ref().map(|probe| probe.value);
-        let Some(port) = probe.and_then(|probe| probe.port).or(template.port) else {
+        let given = probe.and_then(|probe| probe.port);
+        // The checks of a combination have ports that differ: one that is given for the entry replaces none of them.
+        let port = if is_alone { given.or(template.port) } else { template.port.or(given) };
+        let Some(port) = port else {
             self.entry_error(
                 entry,
                 "",
@@ -367,40 +366,35 @@ impl Resolver<'_, '_, '_> {
             );
             return None;
         };
-        let check = match &out.instance {
-            Some(check) if !own => Arc::clone(check),
-            _ => {
-                let Some(check) = self.instance(template) else {
+        let check = match out.instances.iter().find(|(of, _)| Arc::ptr_eq(of, template)) {
+            Some((_, check)) => check.clone(),
+            None => {
+                let check = self.instance(template);
+                if let Err(key) = check {
                     // Once an owner is enough: its addresses share the check.
-                    if own || !out.host_reported {
-                        let message = "the check needs a \"host\": the owner's name cannot be asked for";
-                        self.entry_error(
-                            entry,
-                            "",
-                            entry.position,
-                            message,
-                            "give the http or https check \"host\": \"www.example.test\"",
-                        );
-                    }
-                    out.host_reported |= !own;
-                    return None;
-                };
+                    let message =
+                        format!("the check needs a \"{key}\": the owner's name cannot be asked for");
+                    let hint = format!("give the check \"{key}\": \"www.example.test\"");
+                    self.entry_error(entry, "", entry.position, &message, &hint);
+                }
+                let check = check.ok();
                 if !own {
-                    out.instance = Some(Arc::clone(&check));
+                    out.instances.push((Arc::clone(template), check.clone()));
                 }
                 check
             }
         };
         let address = probe.and_then(|probe| probe.address).unwrap_or(address);
-        Some(Target { address: SocketAddr::new(address, port), check })
+        Some(Target { address: SocketAddr::new(address, port), check: check? })
     }
 
     /// The check for this owner; its name in the primary zone stands for it in alias zones too, so that they share the probe.
-    fn instance(&self, template: &Template) -> Option<Arc<Check>> {
+    fn instance(&self, template: &ProbeTemplate) -> Result<Arc<Check>, &'static str> {
         let apex = &self.context.header.apex;
         let relative = self.relative.wire();
         let wire = [&relative[..relative.len() - 1], apex.wire()].concat();
-        template.for_owner(&Name::from_wire(&wire).ok()?)
+        // Names that are too long were refused before.
+        template.for_owner(&Name::from_wire(&wire).unwrap_or_else(|_| Name::root()))
     }
 
     fn entry_error(&mut self, entry: &Entry, suffix: &str, at: Position, message: &str, hint: &str) {
@@ -428,9 +422,8 @@ struct Endpoints {
     places: Vec<(Position, String)>,
     /// Index by address, kept only for long lists: a short one is compared faster.
     by_address: HashMap<IpAddr, usize>,
-    /// The owner's check, made for its name.
-    instance: Option<Arc<Check>>,
-    host_reported: bool,
+    /// The owner's checks made for its name; nothing where its name is of no use to the check, which was reported.
+    instances: Vec<(Arc<ProbeTemplate>, Option<Arc<Check>>)>,
 }
 
 /// Longer lists of addresses are indexed to find duplicates.

@@ -8,7 +8,8 @@ use crate::model::target::{Check, CheckKind, Endpoint};
 
 fn reader(text: &str) -> ZoneReader {
     let env: Environment = Box::new(|name| (name == "TOKEN").then(|| "Bearer x".to_owned()));
-    ZoneReader::from_text_with(PathBuf::from("zones/z.json"), text.to_owned(), env).unwrap()
+    ZoneReader::from_text_with(PathBuf::from("zones/z.json"), text.to_owned(), env, &Shared::default())
+        .unwrap()
 }
 
 fn owners(reader: &ZoneReader) -> Vec<OwnerConfig> {
@@ -318,7 +319,7 @@ fn records_can_be_read_again() {
 #[test]
 fn a_broken_header_does_not_hide_broken_records() {
     let text = r#"{"zone": 1, "records": {"a": ["x"]}, "checks": {"c": {"tcp": 0}}, "nameservers": []}"#;
-    let errors = ZoneReader::from_text("z", text.to_owned()).unwrap_err();
+    let errors = ZoneReader::from_text("z", text.to_owned(), &Shared::default()).unwrap_err();
     let paths: Vec<&str> = errors.iter().map(|error| &*error.path).collect();
     assert_eq!(paths, ["zone", "records.a[0]", "checks.c.tcp", "nameservers"]);
 }
@@ -338,4 +339,41 @@ fn names_fit_together_with_every_apex() {
     // 192 octets and the root label: 62 are left for the alias, 61 of them for letters and the length octet.
     assert_eq!(zone(&"b".repeat(61)), (1, 0));
     assert_eq!(zone(&"b".repeat(62)), (0, 1));
+}
+
+#[test]
+fn checks_combine_and_come_from_the_nearest_place() {
+    let text = r#"{"checks": {"web": {"tcp": 80}, "ssh": {"tcp": 22}, "both": {"all": ["web", "ssh"]}}}"#;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hale.json");
+    std::fs::write(&file, text).unwrap();
+    std::fs::write(folder.path().join("z.json"), "{}").unwrap();
+    let args = crate::config::ServeArgs {
+        config: Some(file),
+        zones: vec![folder.path().join("z.json")],
+        ..Default::default()
+    };
+    let (config, _) = crate::config::Config::load(&args, &|_| None, Path::new("")).unwrap();
+    let check = |check: &str| {
+        // The zone's own "web" goes before the server's; the server's "both" means the server's own.
+        let text = format!(
+            r#"{{"zone": "z.test", "nameservers": "ns.test", "checks": {{"web": {{"tcp": 8080}}, "three": {{"at_least": 2, "of": ["web", "both", {{"any": ["ssh", {{"tcp": 1}}]}}]}}}},
+                "records": {{"w": {{"A": {{"address": "192.0.2.1", "probe": "127.0.0.1:9"}}, "check": {check}}}}}}}"#
+        );
+        let reader = ZoneReader::from_text("z.json", text, &config.shared).unwrap();
+        owners(&reader)[0].endpoints[0].condition.as_ref().unwrap().to_string()
+    };
+    for (given, want) in [
+        (r#""web""#, "tcp 127.0.0.1:9"),
+        (r#""ssh""#, "tcp 127.0.0.1:9"),
+        (r#""both""#, "all(tcp 127.0.0.1:80, tcp 127.0.0.1:22)"),
+        (r#"{"any": ["web", "both"]}"#, "any(tcp 127.0.0.1:8080, all(tcp 127.0.0.1:80, tcp 127.0.0.1:22))"),
+        (r#"{"all": ["web", {"tcp": {}}]}"#, "all(tcp 127.0.0.1:8080, tcp 127.0.0.1:9)"),
+        (
+            r#""three""#,
+            "at_least 2 of(tcp 127.0.0.1:8080, all(tcp 127.0.0.1:80, tcp 127.0.0.1:22), any(tcp 127.0.0.1:22, tcp 127.0.0.1:1))",
+        ),
+    ] {
+        assert_eq!(check(given), want, "{given}");
+    }
 }

@@ -1,0 +1,286 @@
+//! Checks as configured: complete but for what they take from the name and the address that are checked. Named ones are kept in
+//! tables, which resolve the names by which checks refer to each other.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::check::{CheckRef, Written};
+use crate::config::json::{At, Element, Map, Reader, nearest};
+use crate::model::condition::Condition;
+use crate::model::diagnostic::Position;
+use crate::model::name::Name;
+use crate::model::target::{Check, CheckKind, Target};
+
+/// Checks that one combination may come to, those of its parts' parts included: each endpoint keeps that many targets.
+const MAX_CHECKS: usize = 64;
+
+/// What one probe does, but for what comes from the checked name.
+#[derive(Clone, Debug)]
+pub(crate) struct ProbeTemplate {
+    /// Port to connect to, unless the endpoint's `probe` gives one.
+    pub(crate) port: Option<u16>,
+    /// The check; a host that is empty is the checked name.
+    pub(crate) check: Arc<Check>,
+}
+
+impl ProbeTemplate {
+    /// A TCP check of a-healthy-dns's shape: one failure flips.
+    pub(crate) fn health_port(interval_ms: u32, timeout_ms: u32) -> Self {
+        let check = Check { kind: CheckKind::Tcp, interval_ms, timeout_ms, rise: 1, fall: 1 };
+        Self { port: None, check: Arc::new(check) }
+    }
+
+    /// The same check with a port.
+    pub(crate) fn with_port(&self, port: u16) -> Self {
+        Self { port: Some(port), ..self.clone() }
+    }
+
+    /// The check of one owner.
+    ///
+    /// # Errors
+    /// The key that must be given, since the owner's name can be no host: a wildcard, or a name with odd octets.
+    pub(crate) fn for_owner(&self, owner: &Name) -> Result<Arc<Check>, &'static str> {
+        let CheckKind::Http(http) = &self.check.kind else { return Ok(Arc::clone(&self.check)) };
+        if !http.host.is_empty() {
+            return Ok(Arc::clone(&self.check));
+        }
+        let host = host_of(owner).ok_or("host")?;
+        let mut http = http.clone();
+        let default_port = if http.tls.is_some() { 443 } else { 80 };
+        // The port that clients use belongs into Host, not the one that a `probe` override connects to.
+        http.host = match self.port {
+            Some(port) if port != default_port => format!("{host}:{port}"),
+            _ => host.clone(),
+        };
+        if let Some(tls) = http.tls.as_mut().filter(|tls| tls.sni.is_empty()) {
+            tls.sni = host;
+        }
+        Ok(Arc::new(Check { kind: CheckKind::Http(http), ..Check::clone(&self.check) }))
+    }
+}
+
+/// The name as a host without a dot at its end, if clients could ask for it.
+fn host_of(owner: &Name) -> Option<String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    if owner.is_root() || !owner.labels().all(|label| label.iter().copied().all(plain)) {
+        return None;
+    }
+    Some(owner.to_string().trim_end_matches('.').to_owned())
+}
+
+/// How many parts of a combination must be up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Each of them.
+    All,
+    /// One of them.
+    Any,
+    /// So many of them.
+    AtLeast(u16),
+}
+
+/// A check whose references are resolved. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) enum Template {
+    /// One probe.
+    Probe(Arc<ProbeTemplate>),
+    /// Several checks, and how many of them must be up.
+    Combined(Wanted, Arc<[Template]>),
+}
+
+impl Template {
+    /// How many probes it comes to.
+    fn len(&self) -> usize {
+        match self {
+            Self::Probe(_) => 1,
+            Self::Combined(_, parts) => parts.iter().map(Self::len).sum(),
+        }
+    }
+
+    /// The condition over the targets that `target` makes of its probes; nothing as soon as one cannot be made.
+    pub(crate) fn condition(
+        &self,
+        target: &mut impl FnMut(&Arc<ProbeTemplate>) -> Option<Target>,
+    ) -> Option<Condition> {
+        let (wanted, parts) = match self {
+            Self::Probe(probe) => return target(probe).map(Condition::Target),
+            Self::Combined(wanted, parts) => (wanted, parts),
+        };
+        let parts = parts.iter().map(|part| part.condition(target)).collect::<Option<Box<[_]>>>()?;
+        Some(match wanted {
+            Wanted::All => Condition::All(parts),
+            Wanted::Any => Condition::Any(parts),
+            Wanted::AtLeast(wanted) => Condition::AtLeast(*wanted, parts),
+        })
+    }
+}
+
+/// The checks of one file by name, with those of the file around it; nothing for one that was reported as wrong.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Checks {
+    own: HashMap<String, Option<Template>>,
+    /// Those of `hale.json`, for a zone; one of the zone's own hides the one of the same name.
+    outer: Option<Arc<Checks>>,
+}
+
+/// A name that refers to a check, with the JSON path and the place where it stands.
+type Reference<'n> = (&'n str, String, Position);
+
+impl Checks {
+    /// A file without checks of its own.
+    pub(crate) fn within(outer: Arc<Self>) -> Self {
+        Self { own: HashMap::new(), outer: Some(outer) }
+    }
+
+    /// Resolves what the key `checks` holds. Its checks may refer to each other in any order, and to `outer` ones.
+    pub(crate) fn resolve(reader: &mut Reader<'_>, map: &Map<Written>, outer: Option<Arc<Self>>) -> Self {
+        let written = map.0.iter().map(|(name, check)| (&**name, check)).collect();
+        let mut resolution =
+            Resolution { written, done: Self { own: HashMap::new(), outer }, path: Vec::new() };
+        for (name, check) in &map.0 {
+            if name == "none" {
+                reader.error_at(
+                    "checks.none".to_owned(),
+                    check.position,
+                    "a check cannot be named \"none\"",
+                    "\"check\": \"none\" means that nothing is checked; choose another name",
+                );
+            }
+            resolution.named(reader, name, check);
+        }
+        resolution.done
+    }
+
+    /// What a name refers to; nothing if there is no such check, nothing within if it was reported as wrong.
+    fn get(&self, name: &str) -> Option<&Option<Template>> {
+        self.own.get(name).or_else(|| self.outer.as_ref()?.get(name))
+    }
+
+    fn names(&self) -> Vec<&str> {
+        let mut names = self.outer.as_ref().map_or_else(Vec::new, |outer| outer.names());
+        names.extend(self.own.keys().map(String::as_str));
+        names
+    }
+
+    /// Looks a reference up, and reports one to nowhere.
+    pub(crate) fn named(&self, reader: &mut Reader<'_>, (name, path, at): Reference<'_>) -> Option<Template> {
+        if let Some(found) = self.get(name) {
+            return found.clone();
+        }
+        unknown(reader, (name, path, at), self.names().into_iter());
+        None
+    }
+
+    /// Resolves a check that stands in place, at `path`.
+    pub(crate) fn inline(
+        &self,
+        reader: &mut Reader<'_>,
+        written: &Written,
+        path: &str,
+        at: Position,
+    ) -> Option<Template> {
+        combine(written, reader, path, at, &mut |reader, reference| self.named(reader, reference))
+    }
+}
+
+fn unknown<'n>(
+    reader: &mut Reader<'_>,
+    (name, path, at): Reference<'_>,
+    known: impl Iterator<Item = &'n str>,
+) {
+    let hint = match nearest(name, known) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => "define it under \"checks\", in the zone or in hale.json".to_owned(),
+    };
+    reader.error_at(path, at, format!("there is no check \"{name}\""), hint);
+}
+
+/// The checks of one file while their names are resolved, depth first.
+struct Resolution<'w> {
+    written: HashMap<&'w str, &'w At<Option<Written>>>,
+    done: Checks,
+    /// The names that are being resolved, each for the one before it.
+    path: Vec<&'w str>,
+}
+
+impl<'w> Resolution<'w> {
+    fn named(
+        &mut self,
+        reader: &mut Reader<'_>,
+        name: &'w str,
+        check: &'w At<Option<Written>>,
+    ) -> Option<Template> {
+        if let Some(done) = self.done.own.get(name) {
+            return done.clone();
+        }
+        self.path.push(name);
+        let found = check.value.as_ref().and_then(|written| {
+            let path = format!("checks.{name}");
+            let lookup: Lookup<'_> = &mut |reader, reference| self.reference(reader, reference);
+            combine(written, reader, &path, check.position, lookup)
+        });
+        self.path.pop();
+        self.done.own.insert(name.to_owned(), found.clone());
+        found
+    }
+
+    fn reference(&mut self, reader: &mut Reader<'_>, (name, path, at): Reference<'_>) -> Option<Template> {
+        if let Some(start) = self.path.iter().position(|open| *open == name) {
+            let cycle: Vec<String> = self.path[start..].iter().map(|name| format!("\"{name}\"")).collect();
+            let message = format!("the check \"{name}\" rests on itself");
+            let hint = format!("{} → \"{name}\": take one of them out", cycle.join(" → "));
+            reader.error_at(path, at, message, hint);
+            return None;
+        }
+        if let Some((own, check)) = self.written.get_key_value(name) {
+            return self.named(reader, own, check);
+        }
+        if let Some(outer) = self.done.outer.as_ref().and_then(|outer| outer.get(name)) {
+            return outer.clone();
+        }
+        let mut known = self.done.names();
+        known.extend(self.written.keys().copied());
+        unknown(reader, (name, path, at), known.into_iter());
+        None
+    }
+}
+
+type Lookup<'l> = &'l mut dyn FnMut(&mut Reader<'_>, Reference<'_>) -> Option<Template>;
+
+/// A written check with its references looked up; nothing if any part of it was reported as wrong.
+fn combine(
+    written: &Written,
+    reader: &mut Reader<'_>,
+    path: &str,
+    at: Position,
+    lookup: Lookup<'_>,
+) -> Option<Template> {
+    let (wanted, key, parts) = match written {
+        Written::Probe(probe) => return Some(Template::Probe(Arc::clone(probe))),
+        Written::Combined { wanted, key, parts } => (*wanted, key, parts),
+    };
+    let mut found = Vec::with_capacity(parts.len());
+    for Element { value, position, index } in parts {
+        let path = format!("{path}.{key}[{index}]");
+        found.push(match value {
+            CheckRef::None => {
+                let message = "\"none\" cannot be part of a combination";
+                reader.error_at(path, *position, message, "a part is the name of a check, or a check");
+                None
+            }
+            CheckRef::Named(name) => lookup(reader, (name, path, *position)),
+            CheckRef::Inline(None) => None,
+            CheckRef::Inline(Some(part)) => combine(part, reader, &path, *position, lookup),
+        });
+    }
+    let found: Arc<[Template]> = found.into_iter().collect::<Option<_>>()?;
+    let template = Template::Combined(wanted, found);
+    if template.len() > MAX_CHECKS {
+        let message =
+            format!("this combination comes to {} checks, the limit is {MAX_CHECKS}", template.len());
+        let hint = "each endpoint is probed by all of them: combine fewer, or let one exec check do the work";
+        reader.error_at(path.to_owned(), at, message, hint);
+        return None;
+    }
+    Some(template)
+}
