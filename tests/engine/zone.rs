@@ -1,6 +1,6 @@
 //! Small zones from text, compiled; signatures are of the right shape and otherwise made up.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hale::model::hash::HashKey;
@@ -105,12 +105,18 @@ pub(crate) fn sign(apex: &Name, owners: &mut BTreeMap<Name, OwnerRecords>) {
     if let Some(owner) = owners.get_mut(apex) {
         add(owner, RrType::DNSKEY, 3600, key_data.unwrap_or_else(|e| panic!("{e:?}")));
     }
-    let barriers: BTreeSet<Name> = (owners.values())
-        .filter(|o| o.name != *apex && holds(o, RrType::NS) || holds(o, RrType::DNAME))
-        .map(|o| o.name.clone())
-        .collect();
-    let visible: Vec<Name> =
-        (owners.keys()).filter(|n| !barriers.iter().any(|barrier| n.is_below(barrier))).cloned().collect();
+    // In canonical order what lies below a zone cut or DNAME follows it at once.
+    let mut visible: Vec<Name> = Vec::new();
+    let mut barrier: Option<&Name> = None;
+    for (at, owner) in &*owners {
+        if barrier.is_some_and(|barrier| at.is_below(barrier)) {
+            continue;
+        }
+        if at != apex && holds(owner, RrType::NS) || holds(owner, RrType::DNAME) {
+            barrier = Some(at);
+        }
+        visible.push(at.clone());
+    }
     for (i, at) in visible.iter().enumerate() {
         let next = &visible[(i + 1) % visible.len()];
         let Some(owner) = owners.get_mut(at) else { continue };
