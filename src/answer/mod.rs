@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::model::rrtype::RrType;
-use crate::snapshot::lookup::{KeyedName, Snapshot};
+use crate::snapshot::lookup::{Chooser, KeyedName, Snapshot};
 
 use edns::{ExtendedError, Opt};
 use encode::Response;
@@ -135,12 +135,21 @@ pub struct Scratch {
     other: Box<KeyedName>,
     /// Counts answers with rotating RRsets.
     turn: u32,
+    /// State of the random numbers by which weighted answers are picked.
+    random: u64,
 }
 
 impl Scratch {
     /// Scratch space for one worker.
     pub fn new(settings: Arc<Settings>) -> Self {
-        Self { settings, name: Box::default(), other: Box::default(), turn: 0 }
+        // The standard library's hash keys differ from worker to worker. Weights need numbers that are spread, not secret ones.
+        let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0u8);
+        Self::with_seed(settings, seed)
+    }
+
+    /// As [`Scratch::new`], with weighted answers that are picked in an order which `seed` decides.
+    pub fn with_seed(settings: Arc<Settings>, seed: u64) -> Self {
+        Self { settings, name: Box::default(), other: Box::default(), turn: 0, random: seed }
     }
 }
 
@@ -180,7 +189,7 @@ fn answer_query(
     request: &Request<'_>,
     out: &mut [u8],
 ) -> Outcome {
-    let Scratch { settings, name, other, turn } = scratch;
+    let Scratch { settings, name, other, turn, random } = scratch;
     let settings: &Settings = settings;
     let edns = request.edns.as_ref();
     let opt = edns.map(|edns| Opt::new(settings, query, edns));
@@ -197,8 +206,9 @@ fn answer_query(
         None if request.echo.len() == HEADER => (Rcode::NOERROR, None),
         None => {
             let dnssec_ok = edns.is_some_and(|edns| edns.dnssec_ok);
-            let mut resolver =
-                Resolver::new(snapshot, Work { name, other, turn }, response, request.qtype, dnssec_ok);
+            let chooser = Chooser::new(query.peer.ip(), random);
+            let work = Work { name, other, turn, chooser };
+            let mut resolver = Resolver::new(snapshot, work, response, request.qtype, dnssec_ok);
             if let Some(zone) = resolver.zone() {
                 class.zone = Some(zone.index);
                 class.kind = resolver.resolve(&zone);

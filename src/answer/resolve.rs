@@ -4,7 +4,9 @@
 
 use crate::model::name::MAX_NAME_OCTETS;
 use crate::model::rrtype::RrType;
-use crate::snapshot::lookup::{Found, KeyedName, Node, Note, RrsetView, Snapshot, ZoneImage, ZoneRef};
+use crate::snapshot::lookup::{
+    Chooser, Found, KeyedName, Node, Note, RrsetView, Snapshot, ZoneImage, ZoneRef,
+};
 
 use super::Kind;
 use super::additional::Targets;
@@ -63,11 +65,12 @@ enum Step {
     Follow(Place),
 }
 
-/// A worker's room for names, and its count of rotations.
+/// A worker's room for names, its count of rotations, and what the query brings to a choice.
 pub(super) struct Work<'w> {
     pub(super) name: &'w mut KeyedName,
     pub(super) other: &'w mut KeyedName,
     pub(super) turn: &'w mut u32,
+    pub(super) chooser: Chooser<'w>,
 }
 
 /// One question on its way to an answer.
@@ -78,6 +81,8 @@ pub(super) struct Resolver<'s, 'w> {
     pub(super) name: &'w mut KeyedName,
     pub(super) other: &'w mut KeyedName,
     turn: &'w mut u32,
+    /// Picks among the answers of owners with a policy.
+    pub(super) chooser: Chooser<'w>,
     pub(super) qtype: RrType,
     pub(super) dnssec_ok: bool,
     pub(super) rcode: Rcode,
@@ -99,7 +104,7 @@ impl<'s, 'w> Resolver<'s, 'w> {
     #[inline]
     pub(super) fn new(
         snapshot: &'s Snapshot,
-        Work { name, other, turn }: Work<'w>,
+        Work { name, other, turn, chooser }: Work<'w>,
         response: Response<'w>,
         qtype: RrType,
         dnssec_ok: bool,
@@ -110,6 +115,7 @@ impl<'s, 'w> Resolver<'s, 'w> {
             name,
             other,
             turn,
+            chooser,
             qtype,
             dnssec_ok,
             rcode: Rcode::NOERROR,
@@ -216,7 +222,7 @@ impl<'s, 'w> Resolver<'s, 'w> {
             return Step::Done(self.answer_any_unsigned(hop, kind));
         }
         if node.has_cname()
-            && let Some(set) = node.rrset(RrType::CNAME)
+            && let Some(set) = node.rrset_for(RrType::CNAME, &mut self.chooser)
         {
             return self.follow_cname(hop, set, kind);
         }
@@ -230,7 +236,7 @@ impl<'s, 'w> Resolver<'s, 'w> {
 
     /// The RRset that answers the QTYPE, if the node has one.
     #[inline]
-    fn select(&self, hop: Hop<'s>, node: Node<'s>) -> Option<RrsetView<'s>> {
+    fn select(&mut self, hop: Hop<'s>, node: Node<'s>) -> Option<RrsetView<'s>> {
         match self.qtype {
             RrType::ANY => {
                 // One RRset that exists, the smallest (RFC 8482 §4.1): it can be validated. An unsigned zone says HINFO, unless
@@ -239,7 +245,7 @@ impl<'s, 'w> Resolver<'s, 'w> {
                     let sets = node.rrsets().filter(|set| set.rtype != RrType::NSEC);
                     sets.min_by_key(|set| set.rrs_and_signatures().len()).or_else(|| node.rrset(RrType::NSEC))
                 } else {
-                    node.rrset(RrType::CNAME)
+                    node.rrset_for(RrType::CNAME, &mut self.chooser)
                 }
             }
             // Likewise the signatures of one RRset: no set of all of them exists that could be validated.
@@ -247,7 +253,7 @@ impl<'s, 'w> Resolver<'s, 'w> {
                 let signed = node.rrsets().filter(|set| set.signature_count > 0);
                 signed.min_by_key(|set| set.signatures().len()).map(|set| set.signatures_alone())
             }
-            qtype => node.rrset(qtype),
+            qtype => node.rrset_for(qtype, &mut self.chooser),
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::zone_file::Checks;
 use crate::model::diagnostic::Position;
 use crate::model::name::Name;
+use crate::model::policy::Policy;
 use crate::model::rrtype::RrType;
 use crate::model::target::Endpoint;
 
@@ -260,6 +261,8 @@ pub struct OwnerConfig {
     pub order: Order,
     /// Overrides the zone's.
     pub startup: Option<Startup>,
+    /// How the addresses become an answer; `None` for all that are up.
+    pub policy: Option<Box<Policy>>,
     /// All other RRsets.
     pub rrsets: Vec<RrsetConfig>,
     /// Where the owner's key stands.

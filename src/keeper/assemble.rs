@@ -10,7 +10,7 @@ use crate::dnssec::sign::{SignError, Signer};
 use crate::model::name::Name;
 use crate::model::rrset::{RdataSet, Rrset};
 use crate::model::rrtype::RrType;
-use crate::snapshot::image::{Note, OwnerRecords, ServedRrset};
+use crate::snapshot::image::{Choice, Note, OwnerRecords, ServedRrset};
 use crate::zone::desired::Place;
 
 /// One owner to be assembled.
@@ -22,6 +22,8 @@ pub(super) struct Job {
     pub place: Place,
     /// The RRsets to serve, without NSEC; signatures in them are ignored.
     pub rrsets: Vec<ServedRrset>,
+    /// Types with several answers, likewise.
+    pub choices: Vec<Choice>,
     /// Types whose first verdict is awaited.
     pub pending: Vec<RrType>,
     /// Types served without records.
@@ -32,6 +34,13 @@ pub(super) struct Job {
     pub reusable: Vec<ServedRrset>,
     /// Whether records or signatures of the owner change, and not only how answers are annotated.
     pub changes_data: bool,
+}
+
+impl Job {
+    /// Every RRset to serve.
+    pub(super) fn all_rrsets(&self) -> impl Iterator<Item = &ServedRrset> {
+        self.rrsets.iter().chain(self.choices.iter().flat_map(|choice| &choice.others))
+    }
 }
 
 /// One owner assembled.
@@ -59,14 +68,15 @@ pub(super) struct Due {
 /// # Errors
 /// A key that does not sign.
 pub(super) fn assemble(job: Job, signer: Option<&Signer>, now_s: u32) -> Result<Assembled, SignError> {
-    let Job { name, place, mut rrsets, pending, withheld, denial, reusable, .. } = job;
+    let Job { name, place, mut rrsets, mut choices, pending, withheld, denial, reusable, .. } = job;
     let mut signed = 0;
     let mut due: Option<Due> = None;
     if let Some(signer) = signer {
         if let Some((next, ttl)) = denial {
             rrsets.push(plain(nsec_over(&next, &rrsets, &pending, ttl)));
         }
-        for served in rrsets.iter_mut().filter(|r| is_signed(place, r.rrset.rtype)) {
+        let others = choices.iter_mut().flat_map(|choice| &mut choice.others);
+        for served in rrsets.iter_mut().chain(others).filter(|r| is_signed(place, r.rrset.rtype)) {
             let before = reusable.iter().find(|r| r.rrset == served.rrset);
             served.signatures = match before.filter(|r| signer.accepts(r.rrset.rtype, &r.signatures, now_s)) {
                 Some(before) => before.signatures.clone(),
@@ -85,7 +95,7 @@ pub(super) fn assemble(job: Job, signer: Option<&Signer>, now_s: u32) -> Result<
         }
     }
     rrsets.sort_by_key(|r| r.rrset.rtype);
-    Ok(Assembled { records: OwnerRecords { name, rrsets, pending, withheld }, due, signed })
+    Ok(Assembled { records: OwnerRecords { name, rrsets, choices, pending, withheld }, due, signed })
 }
 
 /// Assembles many owners on `threads` threads and hands each to `sink` in the order of `jobs`.

@@ -295,6 +295,7 @@ fn hold_targets(desired: &mut DesiredZone, registry: &Mutex<TargetRegistry>) -> 
                 conditions,
                 place: owner.place,
                 last_good: None,
+                chosen: Vec::new(),
                 inherited: None,
             },
         );

@@ -95,7 +95,7 @@ impl<'a> Comparison<'a> {
 
 fn same_data(a: &OwnerRecords, b: &OwnerRecords) -> bool {
     let data = |r: &OwnerRecords| {
-        r.rrsets.iter().map(|r| (r.rrset.clone(), r.signatures.clone())).collect::<Vec<_>>()
+        r.all_rrsets().map(|r| (r.rrset.clone(), r.signatures.clone())).collect::<Vec<_>>()
     };
     data(a) == data(b)
 }
@@ -110,7 +110,7 @@ impl ZoneDigest {
     pub(super) fn add(&mut self, records: &OwnerRecords) {
         let mut context = digest::Context::new(&digest::SHA256);
         context.update(records.name.wire());
-        for served in &records.rrsets {
+        for served in records.all_rrsets() {
             context.update(&served.rrset.rtype.0.to_be_bytes());
             context.update(&served.rrset.ttl.to_be_bytes());
             for part in [served.rrset.rdata.as_bytes(), served.signatures.as_bytes()] {

@@ -216,21 +216,24 @@ fn first_job(
         Earlier::Image(image) => image.owner(&name),
         Earlier::Saved { .. } => None,
     };
-    let (mut pending, mut withheld) = (Vec::new(), Vec::new());
+    let (mut choices, mut pending, mut withheld) = (Vec::new(), Vec::new(), Vec::new());
     if let Some(checked) = layout.checked.get_mut(&name) {
         if let Some(before) = &before {
             checked.inherit(before, &workshop.board);
         }
         let selection = checked.select(&workshop.board);
-        rrsets.extend(checked.served(&selection));
+        let (served, variants) = checked.served(&selection);
+        rrsets.extend(served);
+        choices = variants;
         pending = selection.pending;
         withheld = selection.withheld;
     }
     let reusable = match earlier {
-        Earlier::Image(_) => before.map(|before| before.rrsets).unwrap_or_default(),
+        Earlier::Image(_) => before.iter().flat_map(OwnerRecords::all_rrsets).cloned().collect(),
         Earlier::Saved { signatures, .. } => {
             let nsec = denial.iter().map(|(next, ttl)| plain(nsec_over(next, &rrsets, &pending, *ttl)));
-            let candidates = rrsets.iter().cloned().chain(nsec);
+            let others = choices.iter().flat_map(|choice| &choice.others);
+            let candidates = rrsets.iter().chain(others).cloned().chain(nsec);
             let mut signatures = signatures.borrow_mut();
             let mut recall = |r: ServedRrset| {
                 let signed = signatures.get(&layout.signer.as_ref()?.digest(&name, &r.rrset), now_s)?;
@@ -239,7 +242,7 @@ fn first_job(
             candidates.filter_map(&mut recall).collect()
         }
     };
-    Job { name, place: owner.place, rrsets, pending, withheld, denial, reusable, changes_data: true }
+    Job { name, place: owner.place, rrsets, choices, pending, withheld, denial, reusable, changes_data: true }
 }
 
 fn dependents(checked: &HashMap<Name, CheckedOwner>) -> HashMap<TargetId, Vec<Name>> {

@@ -130,6 +130,8 @@ impl Keeper {
     fn apply_verdicts(&mut self) {
         let mut dirty = Vec::new();
         self.tools.workshop.board.drain_dirty(&mut dirty);
+        // A new share changes by which weights answers are picked.
+        self.tools.workshop.board.drain_dirty_shares(&mut dirty);
         // By the clock and not by the receiver's timeout, which never comes while targets flap.
         if self.retried.elapsed() >= TICK {
             self.retried = Instant::now();

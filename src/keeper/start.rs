@@ -167,7 +167,7 @@ pub(super) fn save_signatures(state: &StateDir, zone: &ZoneState) -> Result<(), 
     let Some(signer) = &zone.signer else { return Ok(()) };
     let mut all = SignatureCache::new(usize::MAX);
     for owner in zone.image.owners() {
-        for served in &owner.rrsets {
+        for served in owner.all_rrsets() {
             if let Some(signed) = signer.recall(&served.signatures) {
                 all.insert(signer.digest(&owner.name, &served.rrset), signed);
             }

@@ -12,7 +12,7 @@ use crate::dnssec::cache::SignatureCache;
 use crate::dnssec::denial;
 use crate::dnssec::schedule::Schedule;
 use crate::dnssec::sign::{SignError, Signer};
-use crate::model::board::VerdictBoard;
+use crate::model::board::{FULL_SHARE, VerdictBoard};
 use crate::model::condition::Resolved;
 use crate::model::name::Name;
 use crate::model::rrset::{RdataSet, Rrset};
@@ -20,10 +20,10 @@ use crate::model::rrtype::RrType;
 use crate::model::serial::Serial;
 use crate::model::target::{TargetId, Verdict};
 use crate::snapshot::ZoneImage;
-use crate::snapshot::image::{Note, OwnerRecords, ServedRrset};
+use crate::snapshot::image::{Choice, Note, OwnerRecords, ServedRrset};
 use crate::snapshot::{ImageError, ZoneDraft};
 use crate::zone::desired::{Checked, Place, Soa};
-use crate::zone::select::{Reason, Selection, family, select};
+use crate::zone::select::{self, Memory, Reason, Selection, State, family, select};
 use crate::zone::serial;
 
 /// An owner whose addresses health decides about.
@@ -37,6 +37,8 @@ pub(super) struct CheckedOwner {
     pub(super) place: Place,
     /// What was served when an address was last up.
     pub(super) last_good: Option<Vec<IpAddr>>,
+    /// What pools with `"failback": false` use.
+    pub(super) chosen: Vec<Option<u32>>,
     /// What each endpoint counts as before its target's first verdict; see [`CheckedOwner::inherit`].
     pub(super) inherited: Option<Box<[Verdict]>>,
 }
@@ -47,6 +49,15 @@ impl CheckedOwner {
         let of_target = |id: &TargetId| board.get(*id);
         let of_name = |_: &Name| Verdict::Unknown;
         self.conditions[i].as_ref().map_or(Verdict::Up, |condition| condition.evaluate(&of_target, &of_name))
+    }
+
+    /// The percentage of its weight that the endpoint at an index is answered with: as much as the slowest of its targets.
+    fn share(&self, i: usize, board: &VerdictBoard) -> u8 {
+        let mut share = FULL_SHARE;
+        if let Some(condition) = &self.conditions[i] {
+            condition.for_each_target(&mut |id| share = share.min(board.share(*id)));
+        }
+        share
     }
 
     /// The targets that its endpoints rest on, each as often as it is held.
@@ -65,27 +76,28 @@ impl CheckedOwner {
             Verdict::Unknown => inherited(i),
             known => known,
         };
-        let selection = select(&self.checked, verdict, self.last_good.as_deref());
-        if let Some(good) = selection.good_addresses() {
+        let state = |i: usize| State { verdict: verdict(i), share: self.share(i, board), word: None };
+        let memory = Memory { last_good: self.last_good.as_deref(), chosen: &self.chosen };
+        let mut selection = select(&self.checked, memory, state);
+        if let Some(good) = selection.good.take() {
             self.last_good = Some(good);
         }
+        self.chosen = std::mem::take(&mut selection.chosen);
         selection
     }
 
     /// Takes over what `before`, the owner as it is served, says of the addresses that are still configured. Who edits a check
     /// must not make its names wait for verdicts: an address counts as it did until the new check has something to say.
     pub(super) fn inherit(&mut self, before: &OwnerRecords, board: &VerdictBoard) {
-        let addresses = before.rrsets.iter().filter(|r| matches!(r.rrset.rtype, RrType::A | RrType::AAAA));
-        let all_down = addresses.clone().any(|r| r.note != Note::None)
-            || (addresses.clone().next().is_none()
-                && !before.withheld.is_empty()
-                && before.pending.is_empty());
+        let addresses = || before.all_rrsets().filter(|r| matches!(r.rrset.rtype, RrType::A | RrType::AAAA));
+        let all_down = addresses().any(|r| r.note != Note::None)
+            || (addresses().next().is_none() && !before.withheld.is_empty() && before.pending.is_empty());
         let is_served = |address: IpAddr, notes: &[Note]| {
             let octets = match address {
                 IpAddr::V4(v4) => v4.octets().to_vec(),
                 IpAddr::V6(v6) => v6.octets().to_vec(),
             };
-            addresses.clone().any(|r| notes.contains(&r.note) && r.rrset.rdata.iter().any(|a| a == octets))
+            addresses().any(|r| notes.contains(&r.note) && r.rrset.rdata.iter().any(|a| a == octets))
         };
         let configured = || self.checked.endpoints.iter().map(|endpoint| endpoint.address);
         let verdict = |address: IpAddr| match all_down {
@@ -103,7 +115,7 @@ impl CheckedOwner {
     }
 
     /// A selection in the form that is compiled.
-    pub(super) fn served(&self, selection: &Selection) -> Vec<ServedRrset> {
+    pub(super) fn served(&self, selection: &Selection) -> (Vec<ServedRrset>, Vec<Choice>) {
         let note = match selection.reason {
             Reason::Healthy | Reason::Nothing => Note::None,
             Reason::ServingAll => Note::AllDownServingAll,
@@ -111,8 +123,19 @@ impl CheckedOwner {
             Reason::Fallback => Note::Fallback,
         };
         let rotate = self.checked.order == Order::Rotate;
-        let rrsets = selection.rrsets.iter().cloned();
-        rrsets.map(|rrset| ServedRrset { rrset, signatures: RdataSet::default(), rotate, note }).collect()
+        let served = |rrset: &Rrset| ServedRrset {
+            rrset: rrset.clone(),
+            signatures: RdataSet::default(),
+            rotate,
+            note,
+        };
+        let choice = |choice: &select::Choice| {
+            let (default, others) = choice.sets.split_first()?;
+            let others = others.iter().map(served).collect();
+            Some(Choice { rtype: default.rtype, others, pick: choice.pick.clone() })
+        };
+        let choices = selection.choices.iter().filter_map(choice).collect();
+        (selection.rrsets.iter().map(served).collect(), choices)
     }
 }
 
@@ -282,6 +305,9 @@ impl ZoneState {
         }
         for (name, owner) in &mut self.checked {
             if let Some(before) = old.checked.get_mut(name) {
+                if owner.checked.policy == before.checked.policy {
+                    owner.chosen = std::mem::take(&mut before.chosen);
+                }
                 // The old version has seen every verdict up to now; addresses that are no longer configured are not served.
                 let mut seen = before.last_good.take().unwrap_or_default();
                 seen.retain(|a| owner.checked.endpoints.iter().any(|e| e.address == *a));
@@ -343,7 +369,7 @@ impl ZoneState {
             let is_gone = |r: &&ServedRrset| {
                 !r.signatures.is_empty()
                     && r.rrset.rtype != RrType::SOA
-                    && !job.rrsets.iter().any(|new| new.rrset == r.rrset)
+                    && !job.all_rrsets().any(|new| new.rrset == r.rrset)
             };
             (job.name.clone(), job.reusable.iter().filter(is_gone).cloned().collect::<Vec<_>>())
         });
@@ -362,8 +388,9 @@ impl ZoneState {
 
 /// A job that keeps an owner's records; with a signer, signatures that are due are renewed.
 fn unchanged_job(before: OwnerRecords, place: Place) -> Job {
-    let OwnerRecords { name, rrsets, pending, withheld } = before;
-    Job { name, place, reusable: rrsets.clone(), rrsets, pending, withheld, denial: None, changes_data: true }
+    let reusable = before.all_rrsets().cloned().collect();
+    let OwnerRecords { name, rrsets, choices, pending, withheld } = before;
+    Job { name, place, reusable, rrsets, choices, pending, withheld, denial: None, changes_data: true }
 }
 
 /// A job for a checked owner if `selection` differs from what `before` serves.
@@ -376,13 +403,14 @@ fn changed_job(
     now_s: u32,
 ) -> Option<Job> {
     let is_address = |r: &&ServedRrset| matches!(r.rrset.rtype, RrType::A | RrType::AAAA);
-    let served = owner.served(selection);
-    let same = before
-        .rrsets
-        .iter()
-        .filter(is_address)
-        .map(|r| (&r.rrset, r.note))
-        .eq(served.iter().map(|r| (&r.rrset, r.note)))
+    let (served, choices) = owner.served(selection);
+    let same = same_choices(&before.choices, &choices)
+        && before
+            .rrsets
+            .iter()
+            .filter(is_address)
+            .map(|r| (&r.rrset, r.note))
+            .eq(served.iter().map(|r| (&r.rrset, r.note)))
         && before.pending == selection.pending
         && before.withheld == selection.withheld;
     if same {
@@ -393,11 +421,15 @@ fn changed_job(
     if signer.is_some() {
         renew_nsec(&mut rrsets, &selection.pending);
     }
+    let others = || choices.iter().flat_map(|choice| &choice.others);
+    // The default variants are what a transfer is given: which of the RRsets they are is data, how one is picked is not.
     let data = |rrsets: &[ServedRrset]| rrsets.iter().map(|r| r.rrset.clone()).collect::<HashSet<_>>();
-    let changes_data = data(&before.rrsets) != data(&rrsets);
-    let mut reusable = before.rrsets;
+    let variants = before.all_rrsets().map(|r| &r.rrset).collect::<HashSet<_>>();
+    let changes_data = data(&before.rrsets) != data(&rrsets)
+        || variants != rrsets.iter().chain(others()).map(|r| &r.rrset).collect::<HashSet<_>>();
+    let mut reusable: Vec<ServedRrset> = before.all_rrsets().cloned().collect();
     if let Some(signer) = signer {
-        for served in &rrsets {
+        for served in rrsets.iter().chain(others()) {
             if !reusable.iter().any(|r| r.rrset == served.rrset) {
                 let cached = cache.get(&signer.digest(&before.name, &served.rrset), now_s);
                 reusable
@@ -409,12 +441,22 @@ fn changed_job(
         name: before.name,
         place: owner.place,
         rrsets,
+        choices,
         pending: selection.pending.clone(),
         withheld: selection.withheld.clone(),
         denial: None,
         reusable,
         changes_data,
     })
+}
+
+fn same_choices(before: &[Choice], now: &[Choice]) -> bool {
+    let same = |(a, b): (&Choice, &Choice)| {
+        a.rtype == b.rtype
+            && a.pick == b.pick
+            && a.others.iter().map(|r| &r.rrset).eq(b.others.iter().map(|r| &r.rrset))
+    };
+    before.len() == now.len() && before.iter().zip(now).all(same)
 }
 
 /// Rewrites the type bitmap of the owner's NSEC record, if it has one, by the types beside it. The chain stays as it is.

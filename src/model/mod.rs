@@ -8,6 +8,8 @@ pub mod diagnostic;
 pub mod hash;
 pub mod name;
 pub mod overrides;
+pub mod pick;
+pub mod policy;
 pub mod rdata;
 pub mod report;
 pub mod rrset;

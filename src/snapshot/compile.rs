@@ -6,8 +6,11 @@ use crate::model::name::Name;
 use crate::model::rrset::{RdataSet, Rrset};
 use crate::model::rrtype::RrType;
 
-use super::image::{OwnerRecords, ServedRrset};
-use super::record::{BLOCK_HEADER, DIRECTORY_ENTRY, Node, OWNER_HEADER, RR_HEADER, RrsetView, flag, rr_at};
+use super::choice;
+use super::image::{Choice, OwnerRecords, ServedRrset};
+use super::record::{
+    BLOCK_HEADER, DIRECTORY_ENTRY, Node, OWNER_HEADER, RR_HEADER, RrsetView, entry_flag, flag, rr_at,
+};
 
 /// What every message needs besides one RRset: header, the longest question, OPT with every option we send, and a TSIG
 /// record of ordinary size.
@@ -146,15 +149,44 @@ pub(super) fn encode_owner(owner: &OwnerRecords, apex: &Name, out: &mut Vec<u8>)
         if owner.rrsets[..i].iter().any(|other| other.rrset.rtype == rtype) {
             return Err(ImageError::Repeated { owner: owner.name.clone(), rtype });
         }
-        let (entry, block) = (directory + i * DIRECTORY_ENTRY, out.len());
+        let entry = directory + i * DIRECTORY_ENTRY;
         put16(out, entry, usize::from(rtype.0));
-        out[entry + 2] = u8::from(served.rotate);
+        out[entry + 2] = if served.rotate { entry_flag::ROTATE } else { 0 };
         out[entry + 3] = served.note as u8;
-        put32(out, entry + 4, block);
-        encode_block(&owner.name, served, apex, out)?;
+        let start = out.len();
+        put32(out, entry + 4, start);
+        match owner.choices.iter().find(|choice| choice.rtype == rtype) {
+            None => encode_block(&owner.name, served, apex, out)?,
+            Some(choice) => {
+                out[entry + 2] |= entry_flag::CHOICE;
+                encode_choice(owner, served, choice, apex, out)?;
+            }
+        }
     }
     let total = out.len();
     put32(out, 0, total);
+    Ok(())
+}
+
+/// Writes the answers of a type with several: the choice, then the block of each.
+fn encode_choice(
+    owner: &OwnerRecords,
+    default: &ServedRrset,
+    choice: &Choice,
+    apex: &Name,
+    out: &mut Vec<u8>,
+) -> Result<(), ImageError> {
+    let malformed = || ImageError::Malformed { owner: owner.name.clone(), rtype: choice.rtype };
+    let start = out.len();
+    choice::encode(&choice.pick, choice.others.len() + 1, out).ok_or_else(malformed)?;
+    for (i, served) in std::iter::once(default).chain(&choice.others).enumerate() {
+        if served.rrset.rtype != choice.rtype {
+            return Err(malformed());
+        }
+        let block = out.len();
+        put32(out, choice::block_place(start, i), block);
+        encode_block(&owner.name, served, apex, out)?;
+    }
     Ok(())
 }
 
@@ -337,8 +369,18 @@ pub(super) fn decode_owner(node: Node<'_>, apex: &Name) -> Option<OwnerRecords> 
     Some(OwnerRecords {
         name: Name::from_wire(&[node.prefix(), apex.wire()].concat()).ok()?,
         rrsets: node.rrsets().map(|view| decode_rrset(&view, apex)).collect(),
+        choices: node.choices().filter_map(|(at, views)| decode_choice(node, at, &views, apex)).collect(),
         pending: node.pending().collect(),
         withheld: node.withheld().collect(),
+    })
+}
+
+fn decode_choice(node: Node<'_>, at: usize, views: &[RrsetView<'_>], apex: &Name) -> Option<Choice> {
+    let (default, others) = views.split_first()?;
+    Some(Choice {
+        rtype: default.rtype,
+        others: others.iter().map(|view| decode_rrset(view, apex)).collect(),
+        pick: choice::decode(node.bytes(), at)?,
     })
 }
 

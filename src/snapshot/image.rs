@@ -1,6 +1,7 @@
 //! What goes into a compiled zone.
 
 use crate::model::name::Name;
+use crate::model::pick::Pick;
 use crate::model::rrset::{RdataSet, Rrset};
 use crate::model::rrtype::RrType;
 
@@ -12,10 +13,31 @@ pub struct OwnerRecords {
     /// Its RRsets with their signatures; in a signed zone the NSEC RRset among them where the owner has one. Empty for an
     /// owner that exists without records (an unsigned owner whose every address is down).
     pub rrsets: Vec<ServedRrset>,
+    /// Types with several answers, of which a query gets one. The one among [`OwnerRecords::rrsets`] is the default variant, which is what
+    /// transfers and exports are given.
+    pub choices: Vec<Choice>,
     /// Types whose first verdict is still awaited: answered SERVFAIL with extended error 14.
     pub pending: Vec<RrType>,
     /// Types that `when_all_down: none` leaves without records: NODATA with extended error 0 and a text.
     pub withheld: Vec<RrType>,
+}
+
+impl OwnerRecords {
+    /// Every RRset that a query can get, the default variants first.
+    pub fn all_rrsets(&self) -> impl Iterator<Item = &ServedRrset> {
+        self.rrsets.iter().chain(self.choices.iter().flat_map(|choice| &choice.others))
+    }
+}
+
+/// The answers of a type that has several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Their type.
+    pub rtype: RrType,
+    /// All but the default variant, with the same order and extended error as that one.
+    pub others: Vec<ServedRrset>,
+    /// Which one a query gets: 0 is the default variant, what follows counts [`Choice::others`].
+    pub pick: Pick,
 }
 
 /// One RRset as it is served.

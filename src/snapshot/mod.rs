@@ -5,6 +5,7 @@
 //! everything else is shared with the image before. Empty non-terminals are records too, so whether names exist is monotone
 //! from the apex downwards.
 
+mod choice;
 mod compile;
 mod denial;
 mod draft;

@@ -6,7 +6,7 @@
 //! owner   0  u32 octets of the whole record       4  u32 children (names one label below)
 //!         8  u16 flags    10  u8 octets of the prefix    11  u8 RRsets
 //!         12 prefix: the owner's labels in front of the apex, in lower case, without root label
-//!            directory: for each RRset  u16 type · u8 rotate · u8 note · u32 offset of its block from the record's start
+//!            directory: for each RRset  u16 type · u8 flags · u8 note · u32 offset of its block, or choice, from the record's start
 //!            if any type is pending or withheld:  u8 pending · u8 withheld · u16 each type
 //!            blocks
 //! block   0  u16 RRs   2  u16 RRSIGs   4  u16 octets of the RRs   6  u16 octets of the RRSIGs
@@ -21,6 +21,7 @@
 
 use crate::model::rrtype::RrType;
 
+use super::choice::{self, Chooser};
 use super::image::Note;
 
 /// Bits of the owner's flags.
@@ -41,6 +42,14 @@ pub(super) mod flag {
     pub(in crate::snapshot) const WITHHELD: u16 = 1 << 6;
     /// Holds an NSEC RRset.
     pub(in crate::snapshot) const NSEC: u16 = 1 << 7;
+}
+
+/// Bits of a directory entry's flags.
+pub(super) mod entry_flag {
+    /// Answers start with another record each time.
+    pub(in crate::snapshot) const ROTATE: u8 = 1;
+    /// The type has several answers (choice.rs).
+    pub(in crate::snapshot) const CHOICE: u8 = 1 << 1;
 }
 
 pub(super) const OWNER_HEADER: usize = 12;
@@ -180,24 +189,56 @@ impl<'s> Node<'s> {
         self.record.get(start..start + self.rrset_count() * DIRECTORY_ENTRY).unwrap_or_default()
     }
 
-    /// The RRset of a type.
     #[inline]
-    pub fn rrset(self, rtype: RrType) -> Option<RrsetView<'s>> {
-        self.directory()
-            .chunks_exact(DIRECTORY_ENTRY)
-            .find(|entry| le16(entry, 0) == usize::from(rtype.0))
-            .and_then(|entry| self.view(entry))
+    fn entry(self, rtype: RrType) -> Option<&'s [u8]> {
+        self.directory().chunks_exact(DIRECTORY_ENTRY).find(|entry| le16(entry, 0) == usize::from(rtype.0))
     }
 
-    /// Every RRset, in the order they were put.
+    /// The RRset of a type; the default variant where there are several.
+    #[inline]
+    pub fn rrset(self, rtype: RrType) -> Option<RrsetView<'s>> {
+        self.entry(rtype).and_then(|entry| self.view(entry))
+    }
+
+    /// The RRset of a type that a query gets.
+    #[inline]
+    pub fn rrset_for(self, rtype: RrType, chooser: &mut Chooser<'_>) -> Option<RrsetView<'s>> {
+        let entry = self.entry(rtype)?;
+        if entry[2] & entry_flag::CHOICE == 0 {
+            return self.view(entry);
+        }
+        self.view_at(entry, chooser.choose(self.record, le32(entry, 4) as usize))
+    }
+
+    /// Every RRset, in the order they were put; the default variant where there are several.
     pub fn rrsets(self) -> impl Iterator<Item = RrsetView<'s>> {
         self.directory().chunks_exact(DIRECTORY_ENTRY).filter_map(move |entry| self.view(entry))
     }
 
     #[inline]
     fn view(self, entry: &[u8]) -> Option<RrsetView<'s>> {
+        let at = le32(entry, 4) as usize;
+        if entry[2] & entry_flag::CHOICE != 0 {
+            return self.view_at(entry, choice::default_block(self.record, at));
+        }
+        self.view_at(entry, at)
+    }
+
+    #[inline]
+    fn view_at(self, entry: &[u8], at: usize) -> Option<RrsetView<'s>> {
         let rtype = RrType(le16(entry, 0) as u16);
-        RrsetView::at(self.record, le32(entry, 4) as usize, rtype, entry[2] != 0, Note::from_u8(entry[3]))
+        let rotates = entry[2] & entry_flag::ROTATE != 0;
+        RrsetView::at(self.record, at, rtype, rotates, Note::from_u8(entry[3]))
+    }
+
+    /// The types with several answers: where each choice stands, and its answers.
+    pub(super) fn choices(self) -> impl Iterator<Item = (usize, Vec<RrsetView<'s>>)> {
+        let entries = self.directory().chunks_exact(DIRECTORY_ENTRY);
+        entries.filter(|entry| entry[2] & entry_flag::CHOICE != 0).map(move |entry| {
+            let at = le32(entry, 4) as usize;
+            let views = choice::blocks(self.record, at).filter_map(|block| self.view_at(entry, block));
+            (at, views.collect())
+        })
     }
 }
 

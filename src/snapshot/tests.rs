@@ -26,7 +26,7 @@ fn rrset(rtype: RrType, rdata: &[&[u8]]) -> ServedRrset {
 }
 
 fn owner(text: &str, rrsets: Vec<ServedRrset>) -> OwnerRecords {
-    OwnerRecords { name: name(text), rrsets, pending: Vec::new(), withheld: Vec::new() }
+    OwnerRecords { name: name(text), rrsets, choices: Vec::new(), pending: Vec::new(), withheld: Vec::new() }
 }
 
 fn soa(apex: &str, serial: u32) -> ServedRrset {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use crate::config::{Order, Startup, WhenAllDown};
 use crate::model::name::Name;
+use crate::model::policy::Policy;
 use crate::model::rrset::Rrset;
 use crate::model::target::Endpoint;
 
@@ -83,4 +84,24 @@ pub struct Checked {
     pub order: Order,
     /// What to answer before the first verdict.
     pub startup: Startup,
+    /// How the addresses become an answer; `None` for all that are up.
+    pub policy: Option<Box<Policy>>,
+}
+
+/// The longest `auto` TTL, in seconds.
+const MAX_AUTO_TTL: u32 = 300;
+
+/// The `auto` TTL in seconds: how long a change of health takes to be noticed, at the fastest of the owner's checks; `None` if
+/// nothing is checked. Rounded down, so that no answer outlives the next change.
+pub fn auto_ttl(endpoints: &[Endpoint]) -> Option<u32> {
+    let mut fastest_ms: Option<u64> = None;
+    for condition in endpoints.iter().filter_map(|e| e.condition.as_ref()) {
+        condition.for_each_target(&mut |target| {
+            let check = &target.check;
+            let change_ms = u64::from(check.interval_ms) * u64::from(check.rise.min(check.fall));
+            fastest_ms = Some(fastest_ms.map_or(change_ms, |fastest| fastest.min(change_ms)));
+        });
+    }
+    let fastest_ms = fastest_ms?;
+    Some(u32::try_from(fastest_ms / 1000).unwrap_or(MAX_AUTO_TTL).clamp(1, MAX_AUTO_TTL))
 }

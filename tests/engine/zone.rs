@@ -41,6 +41,7 @@ pub(crate) fn owners(apex: &Name, text: &str) -> BTreeMap<Name, OwnerRecords> {
         let owner = owners.entry(at.clone()).or_insert_with(|| OwnerRecords {
             name: at,
             rrsets: Vec::new(),
+            choices: Vec::new(),
             pending: Vec::new(),
             withheld: Vec::new(),
         });

@@ -60,7 +60,15 @@ fn published() -> Arc<Published> {
     let key = HashKey::new([1, 2]);
     let mut draft = ZoneDraft::new(apex, key);
     for (name, rrsets) in owners {
-        draft.put(&OwnerRecords { name, rrsets, pending: Vec::new(), withheld: Vec::new() }).unwrap();
+        draft
+            .put(&OwnerRecords {
+                name,
+                rrsets,
+                choices: Vec::new(),
+                pending: Vec::new(),
+                withheld: Vec::new(),
+            })
+            .unwrap();
     }
     Published::new(Snapshot::empty(key).with_zone(Arc::new(draft.finish().unwrap())))
 }

@@ -173,6 +173,7 @@ impl Resolver<'_, '_, '_> {
             fallback,
             order: keys.order.take().map_or(Order::default(), |given| given.value),
             startup: keys.startup.take().map(|given| given.value),
+            policy: None,
             rrsets: rrsets.collect(),
             position: self.position,
         }

@@ -10,13 +10,9 @@ use crate::model::name::Name;
 use crate::model::rdata::{self, Additional, Parsed};
 use crate::model::rrset::{RdataSet, Rrset};
 use crate::model::rrtype::RrType;
-use crate::model::target::Endpoint;
 use crate::model::ttl::MAX_TTL;
 use crate::zone::check::{self, Held, Link, Mark, Placed};
-use crate::zone::desired::{Checked, DesiredOwner, Place};
-
-/// The longest `auto` TTL, in seconds.
-const MAX_AUTO_TTL: u32 = 300;
+use crate::zone::desired::{Checked, DesiredOwner, Place, auto_ttl};
 
 /// Octets that an RRset may take in a message of 65,535 octets, beside the header and the longest question.
 const MAX_RRSET_OCTETS: usize = 65_535 - 12 - 259;
@@ -78,7 +74,7 @@ impl Builder<'_> {
             }
         };
         let (a, aaaa) = (ttl_of(RrType::A, config.a_ttl), ttl_of(RrType::AAAA, config.aaaa_ttl));
-        if auto.is_none() {
+        if auto.is_none() && config.policy.is_none() {
             for (rtype, (ttl, _)) in [(RrType::A, a), (RrType::AAAA, aaaa)] {
                 let of_family = endpoints.iter().filter(|e| family(e.address) == rtype);
                 let rdata = RdataSet::new(of_family.map(|e| octets(e.address)));
@@ -96,7 +92,8 @@ impl Builder<'_> {
                     Some(self.smallest_auto_ttl.map_or(ttl, |smallest| smallest.min(ttl)));
             }
         }
-        if let Some(i) = endpoints.iter().position(|e| e.condition.is_some()) {
+        let first = endpoints.iter().position(|e| e.condition.is_some());
+        if let Some(i) = first.or_else(|| config.policy.as_ref().map(|_| 0)) {
             let (position, path) =
                 config.endpoint_places.get(i).cloned().unwrap_or((config.position, String::new()));
             self.checked.push((name.clone(), Mark { position, path: path.into() }));
@@ -109,6 +106,7 @@ impl Builder<'_> {
             fallback: std::mem::take(&mut config.fallback),
             order: config.order,
             startup: config.startup.unwrap_or(self.header.startup),
+            policy: config.policy.take(),
         }))
     }
 
@@ -222,19 +220,4 @@ fn octets(address: IpAddr) -> Vec<u8> {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),
     }
-}
-
-/// The `auto` TTL in seconds: how long a change of health takes to be noticed, at the fastest of the owner's checks; `None` if
-/// nothing is checked. Rounded down, so that no answer outlives the next change.
-fn auto_ttl(endpoints: &[Endpoint]) -> Option<u32> {
-    let mut fastest_ms: Option<u64> = None;
-    for condition in endpoints.iter().filter_map(|e| e.condition.as_ref()) {
-        condition.for_each_target(&mut |target| {
-            let check = &target.check;
-            let change_ms = u64::from(check.interval_ms) * u64::from(check.rise.min(check.fall));
-            fastest_ms = Some(fastest_ms.map_or(change_ms, |fastest| fastest.min(change_ms)));
-        });
-    }
-    let fastest_ms = fastest_ms?;
-    Some(u32::try_from(fastest_ms / 1000).unwrap_or(MAX_AUTO_TTL).clamp(1, MAX_AUTO_TTL))
 }

@@ -60,6 +60,7 @@ fn empty_owner(key: &str, line: u32) -> OwnerConfig {
         fallback: Vec::new(),
         order: Order::Rotate,
         startup: None,
+        policy: None,
         rrsets: Vec::new(),
         position: Position { line, column: 5 },
     }

@@ -1,0 +1,495 @@
+//! Selection as data.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::config::Order;
+use crate::model::target::{Check, CheckKind, Endpoint, Target};
+use Verdict::{Down, Unknown, Up};
+
+fn checked(addresses: &[&str], when_all_down: WhenAllDown) -> Checked {
+    let check =
+        Arc::new(Check { kind: CheckKind::Tcp, interval_ms: 1000, timeout_ms: 500, rise: 1, fall: 1 });
+    let endpoint = |text: &&str| {
+        let (text, is_checked) = text.strip_suffix('!').map_or((*text, true), |t| (t, false));
+        let address: IpAddr = text.parse().unwrap();
+        let target = Target { address: (address, 80).into(), check: check.clone() };
+        let condition = is_checked.then(|| target.into());
+        Endpoint { address, weight: 1, condition }
+    };
+    Checked {
+        endpoints: addresses.iter().map(endpoint).collect(),
+        a_ttl: 5,
+        aaaa_ttl: 6,
+        when_all_down,
+        fallback: vec!["203.0.113.9".parse().unwrap()],
+        order: Order::Rotate,
+        startup: Startup::Wait,
+        policy: None,
+    }
+}
+
+/// `A:… AAAA:… pending:… withheld:… reason` in one line.
+fn show(selection: &Selection) -> String {
+    let mut out = String::new();
+    for set in &selection.rrsets {
+        let all: Vec<String> = set.rdata.iter().filter_map(address_of).map(|a| a.to_string()).collect();
+        out += &format!("{}/{}={} ", set.rtype, set.ttl, all.join(","));
+    }
+    out + &format!("pending={:?} withheld={:?} {:?}", selection.pending, selection.withheld, selection.reason)
+}
+
+fn check(
+    addresses: &[&str],
+    when_all_down: WhenAllDown,
+    verdicts: &[Verdict],
+    last: Option<&[&str]>,
+    want: &str,
+) {
+    let last: Option<Vec<IpAddr>> = last.map(|l| l.iter().map(|a| a.parse().unwrap()).collect());
+    let memory = Memory { last_good: last.as_deref(), chosen: &[] };
+    let got = select(&checked(addresses, when_all_down), memory, |i| verdicts[i].into());
+    assert_eq!(show(&got), want, "{addresses:?} {when_all_down:?} {verdicts:?}");
+}
+
+#[test]
+fn serves_what_is_up() {
+    let two = ["192.0.2.1", "192.0.2.2"];
+    check(&two, WhenAllDown::All, &[Up, Up], None, "A/5=192.0.2.1,192.0.2.2 pending=[] withheld=[] Healthy");
+    check(&two, WhenAllDown::All, &[Up, Down], None, "A/5=192.0.2.1 pending=[] withheld=[] Healthy");
+    check(&two, WhenAllDown::All, &[Unknown, Up], None, "A/5=192.0.2.2 pending=[] withheld=[] Healthy");
+    check(&two, WhenAllDown::All, &[Unknown, Down], None, "pending=[A] withheld=[] Healthy");
+    check(
+        &["192.0.2.1", "192.0.2.7!"],
+        WhenAllDown::None,
+        &[Down, Down],
+        None,
+        "A/5=192.0.2.7 pending=[] withheld=[] Healthy",
+    );
+}
+
+#[test]
+fn a_family_that_is_down_alone_is_withheld() {
+    let both = ["192.0.2.1", "2001:db8::1"];
+    check(&both, WhenAllDown::All, &[Up, Down], None, "A/5=192.0.2.1 pending=[] withheld=[AAAA] Healthy");
+    check(&both, WhenAllDown::All, &[Up, Unknown], None, "A/5=192.0.2.1 pending=[AAAA] withheld=[] Healthy");
+    check(&both, WhenAllDown::All, &[Down, Unknown], None, "pending=[A, AAAA] withheld=[] Healthy");
+}
+
+#[test]
+fn all_down_does_as_configured() {
+    let both = ["192.0.2.1", "2001:db8::1"];
+    let down = [Down, Down];
+    check(
+        &both,
+        WhenAllDown::All,
+        &down,
+        None,
+        "A/5=192.0.2.1 AAAA/6=2001:db8::1 pending=[] withheld=[] ServingAll",
+    );
+    check(
+        &both,
+        WhenAllDown::LastGood,
+        &down,
+        None,
+        "A/5=192.0.2.1 AAAA/6=2001:db8::1 pending=[] withheld=[] ServingAll",
+    );
+    check(
+        &both,
+        WhenAllDown::LastGood,
+        &down,
+        Some(&["192.0.2.1"]),
+        "A/5=192.0.2.1 pending=[] withheld=[AAAA] LastGood",
+    );
+    check(&both, WhenAllDown::Fallback, &down, None, "A/5=203.0.113.9 pending=[] withheld=[AAAA] Fallback");
+    check(&both, WhenAllDown::None, &down, None, "pending=[] withheld=[A, AAAA] Nothing");
+}
+
+#[test]
+fn optimistic_owners_start_up() {
+    let mut owner = checked(&["192.0.2.1"], WhenAllDown::None);
+    owner.startup = Startup::Optimistic;
+    assert_eq!(
+        show(&select(&owner, Memory::default(), |_| Unknown.into())),
+        "A/5=192.0.2.1 pending=[] withheld=[] Healthy"
+    );
+    assert_eq!(show(&select(&owner, Memory::default(), |_| Down.into())), "pending=[] withheld=[A] Nothing");
+}
+
+#[test]
+fn remembers_only_good_addresses() {
+    let owner = checked(&["192.0.2.1", "2001:db8::1"], WhenAllDown::LastGood);
+    let good = select(&owner, Memory::default(), |i| if i == 0 { Up } else { Down }.into());
+    assert_eq!(good.good, Some(vec!["192.0.2.1".parse().unwrap()]));
+    assert_eq!(select(&owner, Memory::default(), |_| Down.into()).good, None);
+    assert_eq!(select(&owner, Memory::default(), |_| Unknown.into()).good, None);
+}
+
+fn address_of(rdata: &[u8]) -> Option<IpAddr> {
+    if let Ok(v4) = <[u8; 4]>::try_from(rdata) {
+        return Some(v4.into());
+    }
+    <[u8; 16]>::try_from(rdata).ok().map(IpAddr::from)
+}
+
+/// Policies as text: `rule[FROM-TO]` over endpoints or `rule(pool pool)`, with `/ans=N`, `/min=N`, `/thr=N`, `/stay` (no failback) behind it
+/// and `*N` for a weight within the pool around it.
+mod text {
+    use super::*;
+    use crate::model::policy::{Member, Members, Pool, Rule};
+
+    pub(super) fn policy(text: &str) -> Policy {
+        let mut pools = Vec::new();
+        let mut rest = text;
+        pool(&mut rest, &mut pools);
+        assert_eq!(rest, "", "{text}");
+        Policy { pools }
+    }
+
+    fn take<'t>(rest: &mut &'t str, is_part: fn(char) -> bool) -> &'t str {
+        let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+        let (head, tail) = rest.split_at(end);
+        *rest = tail;
+        head
+    }
+
+    fn number(rest: &mut &str) -> u32 {
+        take(rest, |c| c.is_ascii_digit()).parse().unwrap()
+    }
+
+    fn eat(rest: &mut &str, what: char) -> bool {
+        let tail = rest.strip_prefix(what);
+        *rest = tail.unwrap_or(rest);
+        tail.is_some()
+    }
+
+    fn pool(rest: &mut &str, pools: &mut Vec<Pool>) -> Member {
+        let rule = match take(rest, |c| c.is_ascii_lowercase()) {
+            "all" => Rule::All,
+            "failover" => Rule::Failover { failback: true },
+            "weighted" => Rule::Weighted,
+            "hashed" => Rule::Hashed,
+            other => panic!("{other:?}"),
+        };
+        let members = if eat(rest, '[') {
+            let from = number(rest);
+            assert!(eat(rest, '-'));
+            let to = number(rest);
+            assert!(eat(rest, ']'));
+            Members::Endpoints(from..to)
+        } else {
+            assert!(eat(rest, '('));
+            let mut members = vec![pool(rest, pools)];
+            while eat(rest, ' ') {
+                members.push(pool(rest, pools));
+            }
+            assert!(eat(rest, ')'));
+            Members::Pools(members)
+        };
+        let mut pool = Pool::new(rule, members);
+        while eat(rest, '/') {
+            match take(rest, |c| c.is_ascii_lowercase() || c == '=') {
+                "ans=" => pool.answers = Some(number(rest) as u16),
+                "min=" => pool.min_healthy = number(rest) as u16,
+                "thr=" => pool.up_threshold = number(rest) as u8,
+                "stay" => pool.rule = Rule::Failover { failback: false },
+                other => panic!("{other:?}"),
+            }
+        }
+        let weight = if eat(rest, '*') { number(rest) as u16 } else { 1 };
+        pool.name = Some(format!("p{}", pools.len()).into());
+        pools.push(pool);
+        Member { pool: pools.len() as u32 - 1, weight }
+    }
+}
+
+/// Endpoints as `4` and `6`, which publish the addresses ending in their places.
+fn owner(endpoints: &str, policy: &str) -> Checked {
+    let of = |(i, family): (usize, char)| match family {
+        '4' => format!("192.0.2.{i}"),
+        _ => format!("2001:db8::{i:x}"),
+    };
+    let addresses: Vec<String> = endpoints.chars().enumerate().map(of).collect();
+    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    Checked { policy: Some(Box::new(text::policy(policy))), ..checked(&addresses, WhenAllDown::All) }
+}
+
+/// `u`p, `d`own, `?` unknown, `D`rained though up, `U`p and `X` down by a person's word, `s`tarting slowly with 10 percent.
+fn state(letter: char) -> State {
+    let said = |verdict, word| State { word: Some(word), ..State::from(verdict) };
+    match letter {
+        'u' => Up.into(),
+        'd' => Down.into(),
+        'D' => said(Up, Word::Drain),
+        'U' => said(Down, Word::Up),
+        'X' => said(Up, Word::Down),
+        's' => State { share: 10, ..Up.into() },
+        _ => Unknown.into(),
+    }
+}
+
+fn selected(owner: &Checked, states: &str, chosen: &[Option<u32>]) -> Selection {
+    let states: Vec<State> = states.chars().map(state).collect();
+    select(owner, Memory { last_good: None, chosen }, |i| states[i])
+}
+
+/// The pick of each type with the last octets of its answers: `A=weighted(3:0,1 1:2) AAAA=5`.
+fn show_picks(selection: &Selection) -> String {
+    let last = |set: &Rrset| {
+        let octets: Vec<String> = set.rdata.iter().map(|r| r.last().unwrap().to_string()).collect();
+        octets.join(",")
+    };
+    let mut out: Vec<String> = Vec::new();
+    for default in &selection.rrsets {
+        let choice = selection.choices.iter().find(|c| c.sets[0].rtype == default.rtype);
+        let shown = match choice {
+            Some(choice) => {
+                assert_eq!(choice.sets[0], *default, "the default variant is the first");
+                show_pick(&choice.pick, &choice.sets.iter().map(last).collect::<Vec<_>>())
+            }
+            None => last(default),
+        };
+        out.push(format!("{}={shown}", default.rtype));
+    }
+    out.extend(selection.pending.iter().map(|t| format!("{t}=?")));
+    out.extend(selection.withheld.iter().map(|t| format!("{t}=-")));
+    if selection.reason != Reason::Healthy {
+        out.push(format!("{:?}", selection.reason));
+    }
+    out.join(" ")
+}
+
+fn show_pick(pick: &Pick, sets: &[String]) -> String {
+    match pick {
+        Pick::Set(set) => sets[usize::from(*set)].clone(),
+        Pick::Weighted(options) => {
+            let options = options.iter().map(|(w, p)| format!("{w}:{}", show_pick(p, sets)));
+            format!("weighted({})", options.collect::<Vec<_>>().join(" "))
+        }
+        Pick::Hashed(all) => {
+            let all = all.iter().map(|c| format!("{}:{}", c.weight, show_pick(&c.pick, sets)));
+            format!("hashed({})", all.collect::<Vec<_>>().join(" "))
+        }
+    }
+}
+
+#[test]
+fn policies() {
+    for (endpoints, policy, states, want) in [
+        // A pool gives way when it is unhealthy, and comes back.
+        ("444", "failover(all[0-2] all[2-3])", "uuu", "A=0,1"),
+        ("444", "failover(all[0-2] all[2-3])", "duu", "A=1"),
+        ("444", "failover(all[0-2] all[2-3])", "ddu", "A=2"),
+        ("444", "failover(all[0-2] all[2-3])", "ddd", "A=0,1 ServingAll"),
+        ("444", "failover(all[0-2]/min=2 all[2-3])", "duu", "A=2"),
+        // No pool has enough: the first that has anything.
+        ("444", "failover(all[0-2]/min=2 all[2-3])", "dud", "A=1"),
+        ("444", "failover(all[0-2] all[2-3])", "???", "A=?"),
+        ("444", "failover(all[0-2] all[2-3])", "?du", "A=2"),
+        ("444", "failover[0-3]", "duu", "A=1"),
+        ("444", "failover[0-3]/ans=2", "uuu", "A=0,1"),
+        // A family that the chosen pool lacks comes from the next.
+        ("4646", "failover(all[0-2] all[2-4])", "uuuu", "A=0 AAAA=1"),
+        ("4646", "failover(all[0-2] all[2-4])", "uduu", "A=0 AAAA=3"),
+        ("4646", "failover(all[0-2] all[2-4])", "udud", "A=0 AAAA=-"),
+        ("446", "failover(all[0-1] all[1-2] all[2-3])", "uuu", "A=0 AAAA=2"),
+        ("446", "failover(all[0-1] all[1-2] all[2-3])", "uu?", "A=0 AAAA=?"),
+        ("4446", "weighted(all[0-1]*3 all[1-2] all[2-4])", "uuuu", "A=weighted(300:0 100:1 100:2) AAAA=3"),
+        (
+            "4646",
+            "weighted(all[0-2]*3 all[2-4])",
+            "uuuu",
+            "A=weighted(300:0 100:2) AAAA=weighted(300:1 100:3)",
+        ),
+        ("4646", "weighted(all[0-2]*3 all[2-4])", "uduu", "A=weighted(300:0 100:2) AAAA=3"),
+        // Weights are among those that are up; a slow start scales them.
+        ("444", "weighted[0-3]", "uuu", "A=weighted(100:0 100:1 100:2)"),
+        ("444", "weighted[0-3]", "uud", "A=weighted(100:0 100:1)"),
+        ("444", "weighted[0-3]", "udd", "A=0"),
+        ("444", "weighted[0-3]", "sus", "A=weighted(10:0 100:1 10:2)"),
+        ("4444", "weighted(all[0-2] all[2-4])", "sdus", "A=weighted(10:0 100:2,3)"),
+        ("444", "weighted[0-3]/ans=2", "uuu", "A=weighted(100:0,1 100:1,2 100:0,2)"),
+        ("444", "weighted[0-3]/ans=3", "uuu", "A=0,1,2"),
+        ("4444", "all[0-4]/ans=2", "uuuu", "A=weighted(100:0,1 100:1,2 100:2,3 100:0,3)"),
+        ("444", "failover(all[0-2] all[2-3])/ans=1", "uuu", "A=weighted(100:0 100:1)"),
+        ("444", "hashed[0-3]", "udu", "A=hashed(100:0 100:2)"),
+        ("444", "hashed(all[0-1] all[1-3])", "uuu", "A=hashed(100:0 100:1,2)"),
+        // All of them at once, pools that fail over among them.
+        ("4444", "all(failover(all[0-1] all[1-2]) all[2-4])", "uuuu", "A=0,2,3"),
+        ("4444", "all(failover(all[0-1] all[1-2]) all[2-4])", "duud", "A=1,2"),
+        ("4444", "all(failover(all[0-1] all[1-2]) all[2-4])", "dduu", "A=2,3"),
+        // Below the threshold a pool gives way, and serves all if it does not.
+        ("4444", "all[0-4]/thr=50", "uudd", "A=0,1"),
+        ("4444", "all[0-4]/thr=50", "uddd", "A=0,1,2,3"),
+        ("44444", "failover(all[0-4]/thr=50 all[4-5])", "udddu", "A=4"),
+        ("44444", "failover(all[0-4]/thr=50 all[4-5])", "udddd", "A=0,1,2,3"),
+        ("444", "failover[0-3]/thr=100", "duu", "A=1"),
+        // A person's word.
+        ("444", "all[0-3]", "uDu", "A=0,2"),
+        ("444", "all[0-3]", "dDd", "A=1"),
+        ("444", "failover(all[0-2] all[2-3])", "DDu", "A=2"),
+        ("444", "failover(all[0-2] all[2-3])", "DDd", "A=0,1"),
+        ("444", "failover(all[0-2]/min=2 all[2-3])", "Duu", "A=1"),
+        ("444", "all[0-3]", "XUd", "A=1"),
+        ("44", "all[0-2]", "XD", "A=1"),
+        ("44", "all[0-2]", "dX", "A=0,1 ServingAll"),
+        // Rules within rules.
+        (
+            "44444",
+            "weighted(failover(all[0-1] all[1-2])*2 hashed[2-5])",
+            "duuud",
+            "A=weighted(200:1 100:hashed(100:2 100:3))",
+        ),
+    ] {
+        let got = selected(&owner(endpoints, policy), states, &[]);
+        assert_eq!(show_picks(&got), want, "{policy} {states}");
+    }
+}
+
+#[test]
+fn last_good_runs_the_policy_as_it_was() {
+    let mut owner = owner("4444", "weighted(all[0-2] all[2-4])");
+    owner.when_all_down = WhenAllDown::LastGood;
+    let good = selected(&owner, "udud", &[]).good.unwrap();
+    let memory = Memory { last_good: Some(&good), chosen: &[] };
+    let got = select(&owner, memory, |_| Down.into());
+    assert_eq!(show_picks(&got), "A=weighted(100:0 100:2) LastGood");
+}
+
+#[test]
+fn without_failback_a_pool_stays_until_it_is_unhealthy() {
+    let owner = owner("444", "failover(all[0-1] all[1-2] all[2-3])/stay");
+    let mut chosen = Vec::new();
+    for (states, want) in [
+        ("uuu", "A=0"),
+        ("duu", "A=1"),
+        ("uuu", "A=1"),
+        ("udu", "A=0"),
+        ("ddu", "A=2"),
+        ("uuu", "A=2"),
+        // Nothing is up: what is served then is no choice to stay with.
+        ("ddd", "A=2 ServingAll"),
+        ("uuu", "A=2"),
+    ] {
+        let got = selected(&owner, states, &chosen);
+        assert_eq!(show_picks(&got), want, "{states}");
+        chosen = got.chosen;
+    }
+}
+
+#[test]
+fn a_share_changes_no_record() {
+    for policy in ["weighted[0-3]", "hashed[0-3]/ans=2", "all[0-3]/ans=1", "weighted(all[0-1] all[1-3])"] {
+        let owner = owner("444", policy);
+        let (before, after) = (selected(&owner, "uuu", &[]), selected(&owner, "usu", &[]));
+        let sets = |s: &Selection| s.choices.iter().map(|c| c.sets.clone()).collect::<Vec<_>>();
+        assert_eq!((&before.rrsets, sets(&before)), (&after.rrsets, sets(&after)), "{policy}");
+    }
+}
+
+#[test]
+fn a_trace_tells_what_led_to_it() {
+    let owner = owner("4444", "failover(all[0-3]/min=2/thr=50 all[3-4])");
+    let states: Vec<State> = "uddX".chars().map(state).collect();
+    let (selection, trace) = explain(&owner, Memory::default(), |i| states[i]);
+    assert_eq!(selection, select(&owner, Memory::default(), |i| states[i]));
+    assert_eq!(show_picks(&selection), "A=0,1,2");
+    let pools: Vec<String> = trace.pools.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        pools,
+        [
+            "p2 (failover): 1 of 2 up: weak",
+            "p1 (all): 0 of 1 up: down",
+            "p0 (all): 1 of 3 up, needs 2, threshold 50 %: weak, serves all of its endpoints"
+        ]
+    );
+    assert_eq!(trace.pools[0].members, ["p0", "p1"]);
+    assert_eq!(trace.endpoints[3].counts_as, Down);
+    assert_eq!(trace.endpoints[0].pools, ["p0", "p2"]);
+    assert_eq!((trace.ttls, trace.auto_ttl), (vec![(RrType::A, 5)], Some(1)));
+}
+
+mod any {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ENDPOINTS: usize = 12;
+
+    fn policies() -> impl Strategy<Value = String> {
+        let options = |text: String| {
+            (Just(text), prop::sample::select(vec!["", "/ans=1", "/ans=2", "/min=2", "/thr=60", "/stay"]))
+        };
+        let rule = || prop::sample::select(vec!["all", "failover", "weighted", "hashed"]);
+        let leaf = (rule(), 0..ENDPOINTS, 1..5usize)
+            .prop_map(|(rule, from, many)| format!("{rule}[{from}-{}]", (from + many).min(ENDPOINTS)));
+        let inner = leaf.prop_flat_map(options).prop_map(|(pool, option)| finish(&pool, option));
+        inner.prop_recursive(3, 12, 3, move |pool| {
+            let members = prop::collection::vec((pool, 1u16..9), 1..4);
+            (prop::sample::select(vec!["failover", "weighted", "hashed"]), members)
+                .prop_map(|(rule, members)| {
+                    let members: Vec<String> = members.iter().map(|(p, w)| format!("{p}*{w}")).collect();
+                    format!("{rule}({})", members.join(" "))
+                })
+                .prop_flat_map(options)
+                .prop_map(|(pool, option)| finish(&pool, option))
+        })
+    }
+
+    /// Only a failover pool stays with its choice, and `min_healthy` is about endpoints.
+    fn finish(pool: &str, option: &str) -> String {
+        let is_leaf = pool.ends_with(']');
+        match option {
+            "/stay" if !pool.starts_with("failover(") => pool.to_owned(),
+            "/min=2" | "/thr=60" if !is_leaf => pool.to_owned(),
+            option => format!("{pool}{option}"),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn every_answer_keeps_to_the_policy(
+            policy in policies(),
+            families in prop::collection::vec(prop::sample::select(vec!['4', '6']), ENDPOINTS),
+            states in prop::collection::vec(prop::sample::select(vec!['u', 'd', '?', 'D', 'U', 'X', 's']), ENDPOINTS),
+            random in any::<u64>(),
+            client in any::<u32>(),
+        ) {
+            let owner = owner(&families.iter().collect::<String>(), &policy);
+            let states: String = states.iter().collect();
+            let got = selected(&owner, &states, &[]);
+            prop_assert_eq!(&got, &selected(&owner, &states, &[]), "equal inputs, equal answers");
+            let tree = owner.policy.as_ref().unwrap();
+            let within: Vec<bool> = (0..ENDPOINTS).map(|i| !tree.names_around(i).is_empty()).collect();
+            let served: Vec<RrType> = got.rrsets.iter().map(|r| r.rtype).collect();
+            for choice in &got.choices {
+                let rtype = choice.sets[0].rtype;
+                prop_assert!(served.contains(&rtype) && choice.sets.iter().all(|set| set.rtype == rtype));
+                prop_assert!(choice.sets.len() > 1 && choice.sets.len() <= tree.variants(), "{}", tree.variants());
+                let mut led_to = choice.pick.sets();
+                prop_assert!(led_to.len() <= tree.pick_entries());
+                led_to.sort_unstable();
+                led_to.dedup();
+                prop_assert_eq!(led_to.len(), choice.sets.len(), "no answer is made that nobody gets");
+                prop_assert!(usize::from(choice.pick.choose(client.to_be_bytes().into(), random)) < choice.sets.len());
+            }
+            let sets = got.rrsets.iter().chain(got.choices.iter().flat_map(|c| &c.sets));
+            for address in sets.flat_map(|set| set.rdata.iter()).map(|rdata| address_of(rdata).unwrap()) {
+                let i = owner.endpoints.iter().position(|e| e.address == address).unwrap();
+                prop_assert!(within[i], "{} is in no pool", address);
+                let is_down = matches!(states.as_bytes()[i], b'd' | b'X' | b'?');
+                let may_serve_down = got.reason == Reason::ServingAll || policy.contains("thr");
+                prop_assert!(!is_down || may_serve_down, "{} is down", address);
+            }
+            // Each type of the owner is accounted for once.
+            let mut all: Vec<RrType> = served;
+            all.extend(got.pending.iter().chain(&got.withheld));
+            all.sort_unstable();
+            let mut types: Vec<RrType> = owner.endpoints.iter().map(|e| family(e.address)).collect();
+            types.sort_unstable();
+            types.dedup();
+            prop_assert_eq!(all, types);
+        }
+    }
+}

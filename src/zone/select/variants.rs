@@ -1,0 +1,249 @@
+//! The answers that a policy can give by the present standings, and the rule that picks one for a query.
+
+use std::collections::HashMap;
+
+use super::standing::{Judged, Life, Standing};
+use super::{family, octets, ttl_of};
+use crate::model::pick::{Candidate, Pick, seed};
+use crate::model::policy::{Member, Members, Pool, Rule};
+use crate::model::rrset::{RdataSet, Rrset};
+use crate::model::rrtype::RrType;
+use crate::zone::desired::Checked;
+
+/// Makes the answers of one owner, type by type.
+pub(super) struct Maker<'a> {
+    checked: &'a Checked,
+    judged: &'a Judged<'a>,
+    /// What pools with `"failback": false` have used so far, and then what they use.
+    before: &'a [Option<u32>],
+    chosen: Vec<Option<u32>>,
+    rtype: RrType,
+    sets: Vec<RdataSet>,
+    places: HashMap<RdataSet, u16>,
+}
+
+impl<'a> Maker<'a> {
+    pub(super) fn new(checked: &'a Checked, judged: &'a Judged<'a>, before: &'a [Option<u32>]) -> Self {
+        Self {
+            checked,
+            judged,
+            before,
+            chosen: Vec::new(),
+            rtype: RrType::A,
+            sets: Vec::new(),
+            places: HashMap::new(),
+        }
+    }
+
+    /// The answers of a type, the default variant first, and how one is picked; `None` if nothing of the type can be served.
+    pub(super) fn make(&mut self, rtype: RrType) -> Option<(Vec<Rrset>, Pick)> {
+        self.rtype = rtype;
+        self.sets.clear();
+        self.places.clear();
+        let pick = self.pick(self.judged.policy.root(), None)?;
+        let ttl = ttl_of(self.checked, rtype);
+        let sets = std::mem::take(&mut self.sets);
+        Some((sets.into_iter().map(|rdata| Rrset { rtype, ttl, rdata }).collect(), pick))
+    }
+
+    /// What the pools that stay with their choice use now.
+    pub(super) fn into_chosen(self) -> Vec<Option<u32>> {
+        self.chosen
+    }
+
+    /// How an answer from a pool is picked, `above` being the limit of records that the pools above it set.
+    fn pick(&mut self, at: usize, above: Option<u16>) -> Option<Pick> {
+        let judged = self.judged;
+        let pool = &judged.policy.pools[at];
+        let members = match &pool.members {
+            Members::Endpoints(_) => return self.pick_endpoints(at, above),
+            Members::Pools(members) => members,
+        };
+        let answers = pool.answers.or(above);
+        match &pool.rule {
+            Rule::All => {
+                let all = self.endpoints(at);
+                (!all.is_empty()).then(|| Pick::Set(self.set(&all)))
+            }
+            Rule::Failover { failback } => {
+                let order = self.failover_order(at, members, *failback);
+                self.first(&order, answers)
+            }
+            Rule::Weighted => {
+                let options = self.each(members, answers, |member, share, pick| {
+                    (u32::from(member.weight) * u32::from(share.max(1)), pick)
+                });
+                collapse_weighted(options)
+            }
+            Rule::Hashed => {
+                let pools = &judged.policy.pools;
+                let options = self.each(members, answers, |member, share, pick| Candidate {
+                    seed: identity(&pools[member.pool as usize], member.pool),
+                    weight: u32::from(member.weight) * u32::from(share.max(1)),
+                    pick,
+                });
+                collapse_hashed(options)
+            }
+        }
+    }
+
+    /// Members of a failover pool in the order in which they are tried: by standing, then as written.
+    fn failover_order(&mut self, at: usize, members: &[Member], failback: bool) -> Vec<u32> {
+        let mut order: Vec<u32> = members.iter().map(|m| m.pool).collect();
+        let standing = |pool: u32| self.judged.pools[pool as usize].standing;
+        if !failback {
+            // The present one goes first among those that stand as it does, so it stays for as long as it is healthy.
+            if let Some(present) = self.before.get(at).copied().flatten() {
+                order.sort_by_key(|&pool| pool != present);
+            }
+        }
+        order.sort_by_key(|&pool| standing(pool));
+        if !failback {
+            self.chosen.resize(self.judged.policy.pools.len(), None);
+            self.chosen[at] = order.first().copied().filter(|&pool| standing(pool) < Standing::Down);
+        }
+        order
+    }
+
+    /// What the first pool that has the type picks.
+    fn first(&mut self, order: &[u32], answers: Option<u16>) -> Option<Pick> {
+        order.iter().find_map(|&pool| self.pick(pool as usize, answers))
+    }
+
+    /// An option for each member of the best standing that there is. One that lacks the type gives what the next one has, so that the
+    /// choice among pools is the same for each type.
+    fn each<T>(
+        &mut self,
+        members: &[Member],
+        answers: Option<u16>,
+        make: impl Fn(&Member, u8, Pick) -> T,
+    ) -> Vec<T> {
+        let standing = |m: &Member| self.judged.pools[m.pool as usize].standing;
+        let Some(best) = members.iter().map(standing).min().filter(|best| *best < Standing::Down) else {
+            return Vec::new();
+        };
+        let eligible: Vec<usize> = (0..members.len()).filter(|&i| standing(&members[i]) == best).collect();
+        let mut options = Vec::with_capacity(eligible.len());
+        for &i in &eligible {
+            let mut order: Vec<u32> = members[i..].iter().chain(&members[..i]).map(|m| m.pool).collect();
+            order.sort_by_key(|&pool| self.judged.pools[pool as usize].standing);
+            let share = self.judged.pools[members[i].pool as usize].share;
+            if let Some(pick) = self.first(&order, answers) {
+                options.push(make(&members[i], share, pick));
+            }
+        }
+        options
+    }
+
+    /// How an answer from a pool of endpoints is picked.
+    fn pick_endpoints(&mut self, at: usize, above: Option<u16>) -> Option<Pick> {
+        let pool = &self.judged.policy.pools[at];
+        let candidates = self.endpoints(at);
+        let limit = pool.answer_limit(above).map_or(usize::MAX, usize::from);
+        if candidates.is_empty() {
+            return None;
+        }
+        if matches!(pool.rule, Rule::Failover { .. }) || limit >= candidates.len() {
+            return Some(Pick::Set(self.set(&candidates[..candidates.len().min(limit)])));
+        }
+        // A window of `limit` endpoints for each place it can start at, going round: as many answers as there are endpoints,
+        // where all combinations would be too many to sign.
+        let windows: Vec<Pick> = (0..candidates.len())
+            .map(|start| {
+                let window: Vec<usize> = candidates.iter().cycle().skip(start).take(limit).copied().collect();
+                Pick::Set(self.set(&window))
+            })
+            .collect();
+        let share = |i: usize| u32::from(self.judged.states[i].share.max(1));
+        let weight = |i: usize| u32::from(self.checked.endpoints[i].weight) * share(i);
+        let numbered = candidates.iter().copied().zip(windows);
+        match pool.rule {
+            Rule::Hashed => collapse_hashed(
+                numbered
+                    .map(|(i, pick)| {
+                        let seed = seed(&octets(self.checked.endpoints[i].address));
+                        Candidate { seed, weight: weight(i), pick }
+                    })
+                    .collect(),
+            ),
+            Rule::Weighted => collapse_weighted(numbered.map(|(i, pick)| (weight(i), pick)).collect()),
+            Rule::All | Rule::Failover { .. } => {
+                collapse_weighted(numbered.map(|(i, pick)| (share(i), pick)).collect())
+            }
+        }
+    }
+
+    /// The endpoints of the type that a pool serves at once, by their places.
+    fn endpoints(&mut self, at: usize) -> Vec<usize> {
+        let judged = self.judged;
+        let pool = &judged.policy.pools[at];
+        let range = match &pool.members {
+            Members::Endpoints(range) => range.start as usize..range.end as usize,
+            Members::Pools(members) => return self.endpoints_of_pools(at, members),
+        };
+        let all = range.filter(|&i| family(self.checked.endpoints[i].address) == self.rtype);
+        if judged.pools[at].serves_all {
+            return all.collect();
+        }
+        let with = |life: Life| all.clone().filter(|&i| judged.lives[i] == life).collect();
+        let live: Vec<usize> = with(Life::Live);
+        if live.is_empty() { with(Life::Drained) } else { live }
+    }
+
+    /// As [`Maker::endpoints`], where pools are answered together. The configuration admits only rules that choose for all clients alike.
+    fn endpoints_of_pools(&mut self, at: usize, members: &[Member]) -> Vec<usize> {
+        if let Rule::Failover { failback } = self.judged.policy.pools[at].rule {
+            let order = self.failover_order(at, members, failback);
+            let found = order.iter().map(|&pool| self.endpoints(pool as usize));
+            return found.into_iter().find(|found| !found.is_empty()).unwrap_or_default();
+        }
+        let standing = |m: &Member| self.judged.pools[m.pool as usize].standing;
+        let mut ranked: Vec<&Member> = members.iter().collect();
+        ranked.sort_by_key(|m| standing(m));
+        let mut all = Vec::new();
+        for group in ranked.chunk_by(|a, b| standing(a) == standing(b)) {
+            for member in group {
+                all.extend(self.endpoints(member.pool as usize));
+            }
+            if !all.is_empty() {
+                break;
+            }
+        }
+        all
+    }
+
+    /// The place of the RRset of these endpoints.
+    fn set(&mut self, endpoints: &[usize]) -> u16 {
+        let rdata = RdataSet::new(endpoints.iter().map(|&i| octets(self.checked.endpoints[i].address)));
+        if let Some(&place) = self.places.get(&rdata) {
+            return place;
+        }
+        // The configuration's limit of variants keeps this far below what fits.
+        let place = u16::try_from(self.sets.len()).unwrap_or(u16::MAX);
+        self.places.insert(rdata.clone(), place);
+        self.sets.push(rdata);
+        place
+    }
+}
+
+/// Tells a pool from the others by its name, so that what `hashed` gives a client does not depend on the order of the list.
+fn identity(pool: &Pool, at: u32) -> u64 {
+    pool.name.as_ref().map_or_else(|| seed(&at.to_be_bytes()), |name| seed(name.as_bytes()))
+}
+
+/// What needs no drawing is not drawn for.
+fn collapse_weighted(mut options: Vec<(u32, Pick)>) -> Option<Pick> {
+    let (_, first) = options.first()?;
+    if options.iter().all(|(_, pick)| pick == first) {
+        return Some(options.swap_remove(0).1);
+    }
+    Some(Pick::Weighted(options))
+}
+
+fn collapse_hashed(mut options: Vec<Candidate>) -> Option<Pick> {
+    let first = &options.first()?.pick;
+    if options.iter().all(|option| option.pick == *first) {
+        return Some(options.swap_remove(0).pick);
+    }
+    Some(Pick::Hashed(options))
+}
