@@ -12,12 +12,18 @@ mod zone;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
-use hale::answer::{Kind, Outcome, Query, Scratch, Transport, answer};
+use hale::answer::{Kind, Outcome, Query, Scratch, Settings, Transport, answer};
+use hale::config::{ListenAddress, RateLimits, TcpLimits};
 use hale::model::rrset::RdataSet;
+use hale::snapshot::handle::Published;
 use hale::snapshot::{ZoneDraft, ZoneImage};
+use hale::telemetry::counters::{Counters, DropReason, Protocol};
+use hale::transport::{Engine, Limits, SnapshotEngine, bind};
 
 /// Counts what the current thread allocates.
 struct Counting;
@@ -110,6 +116,70 @@ fn no_answer_allocates() {
     }
     let all = [Kind::Positive, Kind::Synthesised, Kind::Nodata, Kind::Nxdomain, Kind::Referral, Kind::Error];
     assert_eq!(kinds, all.iter().map(|k| format!("{k:?}")).collect());
+}
+
+/// An engine that tells what its thread has allocated.
+struct Watched(SnapshotEngine, Arc<AtomicUsize>);
+
+impl Engine for Watched {
+    fn answer(&mut self, query: &Query<'_>, out: &mut [u8]) -> Outcome {
+        let outcome = self.0.answer(query, out);
+        self.1.store(ALLOCATIONS.get(), Relaxed);
+        outcome
+    }
+}
+
+/// From one query to the next a UDP worker does everything there is: it sends, receives, judges and counts.
+#[test]
+fn a_worker_that_limits_rates_allocates_nothing() {
+    let rates = RateLimits {
+        responses_per_second: 5,
+        nxdomains_per_second: 5,
+        referrals_per_second: 5,
+        errors_per_second: 5,
+        slip: 2,
+        burst_ms: 1000,
+        ipv4_prefix: 24,
+        ipv6_prefix: 56,
+        exempt: Vec::new(),
+        table_size: 1024,
+    };
+    let limits = TcpLimits { connections: 10, per_client: 10, idle_ms: 1000 };
+    let limits = Limits { rrl: Some(rates), ..Limits::from(limits) };
+    let listen = ListenAddress { address: SocketAddr::from(([127, 0, 0, 1], 0)), optional: false };
+    let bound = bind(&[listen], 1, limits, false).unwrap();
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.connect(bound.addresses()[0]).unwrap();
+    let (counters, seen) = (Arc::new(Counters::new()), Arc::new(AtomicUsize::new(0)));
+    let published = Published::new(zone::snapshot(&[("test", ZONE)], true));
+    let running = bound
+        .start(
+            {
+                let seen = Arc::clone(&seen);
+                let settings = Arc::new(Settings::default());
+                move |_| Watched(SnapshotEngine::new(&published, Arc::clone(&settings)), Arc::clone(&seen))
+            },
+            Arc::clone(&counters),
+        )
+        .unwrap();
+    let ask = |round: usize| {
+        for (i, name) in ["www", "none", "q.w", "a.del", "x.example"].iter().cycle().take(100).enumerate() {
+            client.send(&message::query(&format!("{name}.test A do"))).unwrap();
+            let sent = (round * 100 + i + 1) as u64;
+            let end = Instant::now() + Duration::from_secs(5);
+            while counters.totals().queries(Protocol::Udp) < sent {
+                assert!(Instant::now() < end, "{:?}", counters.totals());
+                std::thread::yield_now();
+            }
+        }
+    };
+    // What a thread needs once it has by now.
+    ask(0);
+    let before = seen.load(Relaxed);
+    ask(1);
+    assert_eq!(seen.load(Relaxed), before);
+    assert!(counters.totals().dropped(DropReason::RateLimited) > 50);
+    running.stop();
 }
 
 fn zone_of(owners: usize) -> Arc<ZoneImage> {

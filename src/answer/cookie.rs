@@ -6,25 +6,40 @@ use std::net::IpAddr;
 const CLIENT: usize = 8;
 /// Octets of a COOKIE option in a response: client cookie, then version, reserved, timestamp and hash.
 pub(super) const LEN: usize = CLIENT + 16;
-/// A server cookie is taken as it is for half an hour, and for five minutes of clock difference (RFC 9018 §4.3).
+/// A server cookie is taken as it is for half an hour, and for five minutes of clock difference; for the half hour after that it is
+/// good, but the client is given a new one (RFC 9018 §4.3).
 const FRESH_S: u32 = 1800;
+const GOOD_S: u32 = 3600;
 const AHEAD_S: u32 = 300;
+
+/// The COOKIE option of a response.
+#[derive(Debug)]
+pub(super) struct Reply {
+    /// Client cookie and server cookie.
+    pub(super) data: [u8; LEN],
+    /// Whether the client knew a good server cookie: it receives what is sent to its address.
+    pub(super) is_proven: bool,
+}
 
 /// The COOKIE option for a response: the client's server cookie again while it is good and fresh, else a new one.
 ///
-/// A bad server cookie costs the client nothing, since this server does not enforce cookies.
-pub(super) fn respond(secret: &[u8; 16], data: &[u8], client: IpAddr, now_s: u32) -> Option<[u8; LEN]> {
+/// A bad server cookie costs the client nothing but that its responses may be rate limited, since this server does not enforce cookies.
+pub(super) fn respond(secret: &[u8; 16], data: &[u8], client: IpAddr, now_s: u32) -> Option<Reply> {
     let client_cookie = data.first_chunk::<CLIENT>()?;
+    let mut is_proven = false;
     if let Some(sent) = data.first_chunk::<LEN>().filter(|_| data.len() == LEN) {
         let stamp = u32::from_be_bytes([sent[12], sent[13], sent[14], sent[15]]);
         // Serial arithmetic, since the field wraps (RFC 9018 §4.3).
         let age = now_s.wrapping_sub(stamp);
-        let in_time = age <= FRESH_S || age.wrapping_neg() <= AHEAD_S;
-        if in_time && sent[8..12] == [1, 0, 0, 0] && *sent == make(secret, client_cookie, client, stamp) {
-            return Some(*sent);
+        let is_fresh = age <= FRESH_S || age.wrapping_neg() <= AHEAD_S;
+        is_proven = (is_fresh || age <= GOOD_S)
+            && sent[8..12] == [1, 0, 0, 0]
+            && *sent == make(secret, client_cookie, client, stamp);
+        if is_proven && is_fresh {
+            return Some(Reply { data: *sent, is_proven });
         }
     }
-    Some(make(secret, client_cookie, client, now_s))
+    Some(Reply { data: make(secret, client_cookie, client, now_s), is_proven })
 }
 
 fn make(secret: &[u8; 16], client_cookie: &[u8; CLIENT], client: IpAddr, stamp: u32) -> [u8; LEN] {
@@ -123,24 +138,28 @@ mod tests {
         ] {
             let secret: [u8; 16] = hex(secret).try_into().unwrap();
             let data = hex(client);
-            let got = respond(&secret, &data, address.parse().unwrap(), now_s).unwrap();
+            let got = respond(&secret, &data, address.parse().unwrap(), now_s).unwrap().data;
             assert_eq!(got[..8], data[..8]);
             assert_eq!(got[8..], hex(want), "{client}");
         }
         let secret: [u8; 16] = hex(third).try_into().unwrap();
         let client = "203.0.113.203".parse().unwrap();
-        let fresh = respond(&secret, &hex("fc93fc62807ddb86"), client, 1000).unwrap();
-        for (data, now_s, address, is_kept) in [
-            (fresh.to_vec(), 1000 + FRESH_S, "203.0.113.203", true),
-            (fresh.to_vec(), 1000 - AHEAD_S, "203.0.113.203", true),
-            (fresh.to_vec(), 1000, "::ffff:203.0.113.203", true),
-            (fresh.to_vec(), 1001 + FRESH_S, "203.0.113.203", false),
-            (fresh.to_vec(), 999 - AHEAD_S, "203.0.113.203", false),
-            (fresh.to_vec(), 1001, "203.0.113.204", false),
-            ([&fresh[..], &[0]].concat(), 1001, "203.0.113.203", false),
+        let first = respond(&secret, &hex("fc93fc62807ddb86"), client, 1000).unwrap();
+        assert!(!first.is_proven);
+        let fresh = first.data;
+        for (data, now_s, address, is_kept, is_proven) in [
+            (fresh.to_vec(), 1000 + FRESH_S, "203.0.113.203", true, true),
+            (fresh.to_vec(), 1000 - AHEAD_S, "203.0.113.203", true, true),
+            (fresh.to_vec(), 1000, "::ffff:203.0.113.203", true, true),
+            (fresh.to_vec(), 1001 + FRESH_S, "203.0.113.203", false, true),
+            (fresh.to_vec(), 1000 + GOOD_S, "203.0.113.203", false, true),
+            (fresh.to_vec(), 1001 + GOOD_S, "203.0.113.203", false, false),
+            (fresh.to_vec(), 999 - AHEAD_S, "203.0.113.203", false, false),
+            (fresh.to_vec(), 1001, "203.0.113.204", false, false),
+            ([&fresh[..], &[0]].concat(), 1001, "203.0.113.203", false, false),
         ] {
             let again = respond(&secret, &data, address.parse().unwrap(), now_s).unwrap();
-            assert_eq!(again == fresh, is_kept, "{now_s} {address}");
+            assert_eq!((again.data == fresh, again.is_proven), (is_kept, is_proven), "{now_s} {address}");
         }
     }
 }

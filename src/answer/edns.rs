@@ -91,7 +91,7 @@ pub(super) struct Opt<'a> {
     settings: &'a Settings,
     dnssec_ok: bool,
     nsid: Option<&'a [u8]>,
-    cookie: Option<[u8; cookie::LEN]>,
+    cookie: Option<cookie::Reply>,
     keepalive: Option<u16>,
 }
 
@@ -114,13 +114,19 @@ impl<'a> Opt<'a> {
         }
     }
 
+    /// Whether the client sent a server cookie that is good.
+    #[inline]
+    pub(super) fn has_good_cookie(&self) -> bool {
+        self.cookie.as_ref().is_some_and(|cookie| cookie.is_proven)
+    }
+
     /// Octets of the record without an extended error.
     #[inline]
     pub(super) fn len(&self) -> usize {
         let option = |len: Option<usize>| len.map_or(0, |n| n + 4);
         OPT_LEN
             + option(self.nsid.map(<[u8]>::len))
-            + option(self.cookie.map(|c| c.len()))
+            + option(self.cookie.as_ref().map(|_| cookie::LEN))
             + option(self.keepalive.map(|_| 2))
     }
 
@@ -156,7 +162,7 @@ impl<'a> Opt<'a> {
             push_option(response, option::NSID, &[nsid])?;
         }
         if let Some(cookie) = &self.cookie {
-            push_option(response, option::COOKIE, &[cookie])?;
+            push_option(response, option::COOKIE, &[&cookie.data])?;
         }
         if let Some(keepalive) = self.keepalive {
             push_option(response, option::TCP_KEEPALIVE, &[&keepalive.to_be_bytes()])?;

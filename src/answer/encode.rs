@@ -217,13 +217,16 @@ impl<'o> Response<'o> {
         Ok(())
     }
 
-    /// Writes the OPT record, whose space was kept free from the start; only records of the additional section may follow.
+    /// Writes the OPT record, whose space was kept free from the start, and gives its length; only records of the additional
+    /// section may follow.
     #[inline]
-    pub(super) fn write_opt(&mut self, rcode: Rcode, opt: &Opt<'_>, error: Option<ExtendedError>) {
+    pub(super) fn write_opt(&mut self, rcode: Rcode, opt: &Opt<'_>, error: Option<ExtendedError>) -> usize {
         self.limit += self.reserved;
         self.reserved = 0;
+        let start = self.len;
         let written = opt.write(rcode, error, self);
         debug_assert_eq!(written, Ok(()));
+        self.len - start
     }
 
     /// Writes the header; returns the message's length.

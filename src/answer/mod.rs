@@ -13,6 +13,7 @@ mod parse;
 mod rcode;
 mod referral;
 mod resolve;
+mod slip;
 mod tsig;
 
 use std::net::SocketAddr;
@@ -26,6 +27,8 @@ use encode::Response;
 use parse::{HEADER, Parsed, Request};
 use rcode::Rcode;
 use resolve::{Resolver, Work};
+
+pub use slip::cut_down;
 
 /// How a query arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +66,8 @@ pub enum Outcome {
 pub struct Reply {
     /// Octets of the response.
     pub len: usize,
+    /// Octets of the OPT record that ends it; 0 where it ends otherwise.
+    pub opt_len: usize,
     /// What counters and rate limits need to know of it.
     pub class: Class,
 }
@@ -80,6 +85,26 @@ pub struct Class {
     pub kind: Kind,
     /// Whether TC is set.
     pub truncated: bool,
+    /// Keyed hash of the name that a rate limit counts: the name asked for if it exists, else what answered for it, which no client can
+    /// draw at random: the closest encloser of a wildcard, the owner of a DNAME, the zone cut, the apex. 0 where no zone was found.
+    pub name_hash: u64,
+    /// Whether the client sent a server cookie that is good: its address is no forgery (RFC 7873 §5.2.4).
+    pub has_cookie: bool,
+}
+
+impl Class {
+    /// What is known before a zone is found.
+    fn new(rcode: Rcode, qtype: RrType) -> Self {
+        Self {
+            rcode: rcode.0,
+            qtype,
+            zone: None,
+            kind: Kind::Error,
+            truncated: false,
+            name_hash: 0,
+            has_cookie: false,
+        }
+    }
 }
 
 /// Kinds of answer.
@@ -176,9 +201,7 @@ fn answer_other_opcode(message: &[u8], out: &mut [u8]) -> Outcome {
     to[..2].copy_from_slice(&header[..2]);
     to[2] = 0x80 | header[2] & 0x78;
     to[3] = Rcode::NOTIMP.0 as u8;
-    let class =
-        Class { rcode: Rcode::NOTIMP.0, qtype: RrType(0), zone: None, kind: Kind::Error, truncated: false };
-    Outcome::Reply(Reply { len: HEADER, class })
+    Outcome::Reply(Reply { len: HEADER, opt_len: 0, class: Class::new(Rcode::NOTIMP, RrType(0)) })
 }
 
 #[inline]
@@ -196,7 +219,7 @@ fn answer_query(
     let limit = edns::response_limit(settings, query.transport, edns);
     let reserved = opt.as_ref().map_or(0, Opt::len);
     let Ok(mut response) = Response::new(out, request.echo, limit, reserved) else { return Outcome::Drop };
-    let mut class = Class { rcode: 0, qtype: request.qtype, zone: None, kind: Kind::Error, truncated: false };
+    let mut class = Class::new(Rcode::NOERROR, request.qtype);
     let (rcode, error) = match refusal(request) {
         Some(Rcode::NOTAUTH) => {
             return answer_unknown_key(snapshot, other, request, opt.as_ref(), response);
@@ -219,16 +242,19 @@ fn answer_query(
                 resolver.rcode = Rcode::REFUSED;
                 resolver.error = Some(ExtendedError::NOT_AUTHORITATIVE);
             }
+            class.name_hash = resolver.counted;
             response = resolver.response;
             (resolver.rcode, resolver.error)
         }
     };
     class.rcode = rcode.0;
     class.truncated = response.truncated;
+    let mut opt_len = 0;
     if let Some(opt) = &opt {
-        response.write_opt(rcode, opt, error);
+        class.has_cookie = opt.has_good_cookie();
+        opt_len = response.write_opt(rcode, opt, error);
     }
-    Outcome::Reply(Reply { len: response.finish(rcode), class })
+    Outcome::Reply(Reply { len: response.finish(rcode), opt_len, class })
 }
 
 /// Why a query is not answered from the zones, if so.
@@ -278,12 +304,6 @@ fn answer_unknown_key(
         response.clear_question();
         rcode = Rcode::FORMERR;
     }
-    let class = Class {
-        rcode: rcode.0,
-        qtype: request.qtype,
-        zone: None,
-        kind: Kind::Error,
-        truncated: response.truncated,
-    };
-    Outcome::Reply(Reply { len: response.finish(rcode), class })
+    let class = Class { truncated: response.truncated, ..Class::new(rcode, request.qtype) };
+    Outcome::Reply(Reply { len: response.finish(rcode), opt_len: 0, class })
 }

@@ -87,6 +87,8 @@ pub(super) struct Resolver<'s, 'w> {
     pub(super) dnssec_ok: bool,
     pub(super) rcode: Rcode,
     pub(super) error: Option<ExtendedError>,
+    /// Hash of the name that a rate limit counts ([`Class::name_hash`](super::Class::name_hash)).
+    pub(super) counted: u64,
     pub(super) proofs: Proofs<'s>,
     /// The RRset whose targets' addresses go into the additional section.
     pub(super) targets: Option<Targets<'s>>,
@@ -120,6 +122,7 @@ impl<'s, 'w> Resolver<'s, 'w> {
             dnssec_ok,
             rcode: Rcode::NOERROR,
             error: None,
+            counted: 0,
             proofs: Proofs::default(),
             targets: None,
             trail: None,
@@ -175,7 +178,18 @@ impl<'s, 'w> Resolver<'s, 'w> {
 
     #[inline]
     fn step(&mut self, hop: Hop<'s>, number: usize) -> Step {
-        match hop.image.lookup(self.name) {
+        let found = hop.image.lookup(self.name);
+        if number == 0 {
+            // Where a chain leads from here is not the client's choice.
+            let depth = match found {
+                Found::Exact(_) => self.name.depth(),
+                Found::BelowCut { depth, .. } | Found::BelowDname { depth, .. } => depth,
+                Found::Wildcard { encloser, .. } => encloser,
+                Found::Missing { .. } => hop.image.apex_depth(),
+            };
+            self.counted = self.name.suffix_hash(depth);
+        }
+        match found {
             Found::Exact(node) => {
                 if node.is_cut() && self.qtype != RrType::DS {
                     return Step::Done(self.refer(hop, node, self.name.depth()));

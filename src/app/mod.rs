@@ -33,7 +33,7 @@ use crate::state::verdicts::{self, SavedVerdict};
 use crate::telemetry::counters::Counters;
 use crate::telemetry::logs;
 use crate::telemetry::systemd::Notifier;
-use crate::transport::{self, Bound, Running, SnapshotEngine};
+use crate::transport::{self, Bound, Limits, Running, SnapshotEngine};
 
 use control::Handles;
 use signals::{Signal, Signals};
@@ -132,8 +132,9 @@ impl House {
         let started_s = now_s();
         raise_descriptor_limit();
         let state = open_state(config)?;
-        let bound = transport::bind(&config.listen, config.workers, config.tcp.into(), config.portable)
-            .map_err(|e| running("listen", e.to_string()))?;
+        let bound =
+            transport::bind(&config.listen, config.workers, Limits::from(&config.limits), config.portable)
+                .map_err(|e| running("listen", e.to_string()))?;
         let admin =
             Admin::bind(&config.admin, state.as_ref().map(|s| s.path())).map_err(AppError::Running)?;
         let runtime = runtime()?;
@@ -329,7 +330,7 @@ fn settings(config: &Config, random: &SystemRandom) -> Result<Settings, AppError
     Ok(Settings {
         nsid: config.nsid.clone(),
         cookie_secret: Some(secret),
-        tcp_keepalive_100ms: Some((config.tcp.idle_ms / 100).try_into().unwrap_or(u16::MAX)),
+        tcp_keepalive_100ms: Some((config.limits.tcp.idle_ms / 100).try_into().unwrap_or(u16::MAX)),
         ..Settings::default()
     })
 }

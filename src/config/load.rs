@@ -9,8 +9,8 @@ use super::args::ServeArgs;
 use super::files::expand;
 use super::healthy_dns;
 use super::json::{Element, FilePath, Reader, Slot, Source, Value, Word};
-use super::server::{HealthKeys, LimitsKeys, LogLevel, SOCKET_HINT, ServerKeys};
-use super::types::{AdminConfig, Config, HealthConfig, ListenAddress, LogFormat, Shared, TcpLimits};
+use super::server::{HealthKeys, LogLevel, SOCKET_HINT, ServerKeys};
+use super::types::{AdminConfig, Config, HealthConfig, ListenAddress, LogFormat, Shared};
 use super::zone_file::{Checks, not_utf8};
 use crate::model::diagnostic::{Diagnostic, Position};
 
@@ -148,7 +148,7 @@ fn load(args: &ServeArgs, env: &dyn Fn(&str) -> Option<String>, cwd: &Path, syst
         admin,
         health: health(keys.health.take().map(|health| health.value).unwrap_or_default()),
         shared: Arc::new(file.shared),
-        tcp: tcp(keys.limits.take().map(|limits| limits.value).unwrap_or_default()),
+        limits: keys.limits.take().map(|limits| limits.value).unwrap_or_default().into_limits(),
         workers,
         strict: strict.unwrap_or(false),
         portable: portable.unwrap_or(false),
@@ -474,15 +474,6 @@ fn health(mut keys: HealthKeys) -> HealthConfig {
             .take()
             .map_or(50, |given| given.value.0 as u32),
         verdict_max_age_ms: keys.verdict_max_age.take().map_or(600_000, |given| given.value.0),
-    }
-}
-
-fn tcp(mut keys: LimitsKeys) -> TcpLimits {
-    let mut keys = keys.tcp.take().map(|tcp| tcp.value).unwrap_or_default();
-    TcpLimits {
-        connections: keys.connections.take().map_or(1000, |given| given.value.0 as usize),
-        per_client: keys.per_client.take().map_or(32, |given| given.value.0 as usize),
-        idle_ms: keys.idle.take().map_or(10_000, |given| given.value.0),
     }
 }
 

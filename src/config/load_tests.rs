@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
+use crate::config::{LimitsConfig, Network, RateLimits, TcpLimits};
 
 /// A folder of its own that is removed with its contents.
 struct Folder(PathBuf);
@@ -101,7 +102,10 @@ fn everything_has_a_default() {
             verdict_max_age_ms: 600_000
         }
     );
-    assert_eq!(config.tcp, TcpLimits { connections: 1000, per_client: 32, idle_ms: 10_000 });
+    assert_eq!(
+        config.limits,
+        LimitsConfig { rrl: None, tcp: TcpLimits { connections: 1000, per_client: 32, idle_ms: 10_000 } }
+    );
 }
 
 #[test]
@@ -122,10 +126,63 @@ fn reads_every_key_of_the_file() {
     assert_eq!((config.health.brake_down_percent, config.health.brake_min_targets), (50, 5));
     assert_eq!((config.health.probes_in_flight, config.health.probes_per_second_per_address), (7, 8));
     assert_eq!(config.health.verdict_max_age_ms, 60_000);
-    assert_eq!(config.tcp, TcpLimits { connections: 10, per_client: 4, idle_ms: 3000 });
+    assert_eq!(config.limits.tcp, TcpLimits { connections: 10, per_client: 4, idle_ms: 3000 });
     assert_eq!(config.nsid.as_deref(), Some(&b"fra-1"[..]));
     assert_eq!(config.cookie_secret.unwrap()[..3], [0xe5, 0xe9, 0x73]);
     assert_eq!((&*config.log_level, config.log_format), ("debug", LogFormat::Json));
+}
+
+/// The `rrl` value of `hale.json` and what it means.
+fn check_rates(json: &str, expected: Option<&RateLimits>) {
+    let config = good(&format!(r#"{{ "limits": {{ "rrl": {json} }} }}"#), &[], &[]);
+    assert_eq!(config.limits.rrl.as_ref(), expected, "{json}");
+}
+
+#[test]
+fn rate_limits_follow_the_first_rate() {
+    let network = |address: &str, prefix| Network::new(address.parse().unwrap(), prefix).unwrap();
+    let default = RateLimits {
+        responses_per_second: 200,
+        nxdomains_per_second: 200,
+        referrals_per_second: 200,
+        errors_per_second: 200,
+        slip: 2,
+        burst_ms: 1000,
+        ipv4_prefix: 24,
+        ipv6_prefix: 56,
+        exempt: Vec::new(),
+        table_size: 65_536,
+    };
+    check_rates("\"off\"", None);
+    check_rates("{}", Some(&default));
+    check_rates(
+        r#"{ "responses_per_second": 50, "slip": 0, "exempt": ["127.0.0.0/8", "::1"] }"#,
+        Some(&RateLimits {
+            responses_per_second: 50,
+            nxdomains_per_second: 50,
+            referrals_per_second: 50,
+            errors_per_second: 50,
+            slip: 0,
+            exempt: vec![network("127.0.0.0", 8), network("::1", 128)],
+            ..default.clone()
+        }),
+    );
+    check_rates(
+        r#"{ "nxdomains_per_second": 5, "referrals_per_second": 6, "errors_per_second": 7, "slip": 1, "burst": "3s",
+             "ipv4_prefix": 32, "ipv6_prefix": 48, "table_size": 1024 }"#,
+        Some(&RateLimits {
+            responses_per_second: 200,
+            nxdomains_per_second: 5,
+            referrals_per_second: 6,
+            errors_per_second: 7,
+            slip: 1,
+            burst_ms: 3000,
+            ipv4_prefix: 32,
+            ipv6_prefix: 48,
+            exempt: Vec::new(),
+            table_size: 1024,
+        }),
+    );
 }
 
 #[test]

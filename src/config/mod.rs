@@ -8,6 +8,7 @@ mod json;
 mod args;
 mod files;
 mod healthy_dns;
+mod limits;
 mod load;
 pub mod schema;
 mod server;
@@ -15,6 +16,7 @@ mod types;
 mod zone_file;
 
 pub use args::ServeArgs;
+pub use limits::{LimitsConfig, Network, RateLimits, TcpLimits};
 pub use load::Loaded;
 pub use types::*;
 pub use zone_file::{Environment, ZoneReader};

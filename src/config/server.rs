@@ -7,12 +7,13 @@ use serde_json::{Value as Json, json};
 use super::json::{
     Boolean, Duration, FilePath, Int, Kind, Map, OneOrMany, Port, Read, Reader, Secret, Text, Value, Word,
 };
+use super::limits::LimitsKeys;
 use super::schema::Definitions;
 use super::types::LogFormat;
 use super::zone_file::Written;
 
 /// A day: longer is no sensible age or idle time.
-const MAX_TIME_MS: u64 = 86_400_000;
+pub(crate) const MAX_TIME_MS: u64 = 86_400_000;
 
 object! {
     /// The server's configuration. Every key is optional; a flag or a variable takes precedence.
@@ -29,7 +30,7 @@ object! {
         "admin" admin: AdminKeys,
         /// Limits of health checking.
         "health" health: HealthKeys,
-        /// Limits of the listeners.
+        /// Limits of the listeners, and of what clients are sent.
         "limits" limits: LimitsKeys,
         /// Checks by name, for "check" keys of all zones to refer to; a zone's own check of the same name goes before.
         "checks" checks: Map<Written>,
@@ -88,28 +89,6 @@ object! {
         "down_percent" down_percent: Int<1, 100>,
         /// The brake acts on at least so many targets; 10 unless given.
         "min_targets" min_targets: Int<1, 1_000_000_000>,
-    }
-    later: []
-}
-
-object! {
-    /// Limits of the listeners.
-    pub(crate) struct LimitsKeys {
-        /// TCP connections.
-        "tcp" tcp: TcpLimitKeys,
-    }
-    later: ["rrl"]
-}
-
-object! {
-    /// Limits of TCP connections.
-    pub(crate) struct TcpLimitKeys {
-        /// Connections in all; 1000 unless given.
-        "connections" connections: Int<1, 1_000_000>,
-        /// Connections of one client address; 32 unless given.
-        "per_client" per_client: Int<1, 1_000_000>,
-        /// How long a connection may be idle; 10s unless given.
-        "idle" idle: Duration<100, MAX_TIME_MS>,
     }
     later: []
 }

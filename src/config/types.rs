@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::limits::LimitsConfig;
 use super::zone_file::Checks;
 use crate::model::diagnostic::Position;
 use crate::model::name::Name;
@@ -28,8 +29,8 @@ pub struct Config {
     pub health: HealthConfig,
     /// What zones may refer to by name.
     pub shared: Arc<Shared>,
-    /// Limits of the TCP listener.
-    pub tcp: TcpLimits,
+    /// Limits of the listeners, and of what clients are sent.
+    pub limits: LimitsConfig,
     /// UDP and TCP worker pairs; one for each core by default.
     pub workers: usize,
     /// Any broken zone keeps the server from starting.
@@ -96,17 +97,6 @@ pub struct HealthConfig {
     pub probes_per_second_per_address: u32,
     /// Saved verdicts younger than this count at start, in milliseconds.
     pub verdict_max_age_ms: u64,
-}
-
-/// The `limits.tcp` block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TcpLimits {
-    /// Connections in all.
-    pub connections: usize,
-    /// Connections of one client address.
-    pub per_client: usize,
-    /// Milliseconds a connection may be idle.
-    pub idle_ms: u64,
 }
 
 /// Everything of a zone file but its records.

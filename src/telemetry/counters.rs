@@ -62,6 +62,18 @@ labels! {
         Oversize = "oversize",
         /// From port 0 or an address nothing can be sent to.
         BadSource = "bad_source",
+        /// Its response was beyond a rate limit (`limits.rrl`).
+        RateLimited = "rate_limited",
+    }
+}
+
+labels! {
+    /// What became of a response beyond a rate limit.
+    Limited {
+        /// Not sent.
+        Dropped = "dropped",
+        /// Sent without records and with TC set.
+        Truncated = "truncated",
     }
 }
 
@@ -172,7 +184,9 @@ const CLOSED: usize = REFUSED + RefuseReason::LABELS.len();
 const ACCEPT_ERRORS: usize = CLOSED + CloseReason::LABELS.len();
 const SEND_ERRORS: usize = ACCEPT_ERRORS + AcceptError::LABELS.len();
 const RECEIVE_ERRORS: usize = SEND_ERRORS + SendError::LABELS.len();
-const ZONES: usize = RECEIVE_ERRORS + 1;
+const RATE_LIMITED: usize = RECEIVE_ERRORS + 1;
+const RATES_FORGOTTEN: usize = RATE_LIMITED + Limited::LABELS.len() * AnswerKind::LABELS.len();
+const ZONES: usize = RATES_FORGOTTEN + 1;
 const CELLS: usize = ZONES + (ZONES_COUNTED + 1) * ZONE_RCODES.len();
 
 /// One worker's cells, aligned to two cache lines since processors prefetch them in pairs.
@@ -279,6 +293,16 @@ impl Writer {
         self.add(DROPPED + reason as usize, 1);
     }
 
+    /// Counts a response beyond a rate limit; what was sent or dropped instead is counted apart from this.
+    pub fn rate_limited(&mut self, kind: AnswerKind, what: Limited) {
+        self.add(RATE_LIMITED + what as usize * AnswerKind::LABELS.len() + kind as usize, 1);
+    }
+
+    /// Counts rates that were forgotten for others while they still meant something.
+    pub fn rates_forgotten(&mut self, n: u64) {
+        self.add(RATES_FORGOTTEN, n);
+    }
+
     /// Counts one receive call that brought `datagrams` (at least 1).
     #[inline]
     pub fn batch(&mut self, datagrams: usize) {
@@ -343,6 +367,16 @@ impl Totals {
         self.0[DROPPED + reason as usize]
     }
 
+    /// Responses beyond a rate limit.
+    pub fn rate_limited(&self, kind: AnswerKind, what: Limited) -> u64 {
+        self.0[RATE_LIMITED + what as usize * AnswerKind::LABELS.len() + kind as usize]
+    }
+
+    /// Rates forgotten for others.
+    pub fn rates_forgotten(&self) -> u64 {
+        self.0[RATES_FORGOTTEN]
+    }
+
     /// Receive calls that brought at least one datagram.
     pub fn batches(&self) -> u64 {
         self.0[BATCHES..BATCHED].iter().sum()
@@ -393,6 +427,7 @@ impl Totals {
             page.sample(&[("qtype", name)], self.0[QTYPE + i]);
         }
         self.write_singles(page);
+        self.write_rates(page);
         self.write_zones(page, zone_name);
     }
 
@@ -411,6 +446,26 @@ impl Totals {
         page.sample(&[], self.tcp_open());
         page.family("hale_tcp_accepted_total", MetricKind::Counter, "TCP connections taken.");
         page.sample(&[], self.tcp_accepted());
+    }
+
+    fn write_rates(&self, page: &mut MetricsWriter) {
+        page.family(
+            "hale_rate_limited_responses_total",
+            MetricKind::Counter,
+            "Responses beyond limits.rrl, by kind and by what was done.",
+        );
+        for (i, action) in Limited::LABELS.iter().enumerate() {
+            for (j, kind) in AnswerKind::LABELS.iter().enumerate() {
+                let n = self.0[RATE_LIMITED + i * AnswerKind::LABELS.len() + j];
+                page.sample(&[("action", action), ("kind", kind)], n);
+            }
+        }
+        page.family(
+            "hale_rate_limit_evictions_total",
+            MetricKind::Counter,
+            "Rates forgotten for others while they still counted: limits.rrl.table_size is small.",
+        );
+        page.sample(&[], self.rates_forgotten());
     }
 
     fn write_zones(&self, page: &mut MetricsWriter, zone_name: impl Fn(u32) -> Option<String>) {

@@ -6,14 +6,6 @@ use crate::telemetry::counters::{AnswerKind, Answered, Protocol};
 /// What is counted of a query of `received` octets and its response.
 #[inline]
 pub(super) fn answered(transport: Transport, received: usize, reply: &Reply) -> Answered {
-    let kind = match reply.class.kind {
-        Kind::Positive => AnswerKind::Positive,
-        Kind::Synthesised => AnswerKind::Synthesised,
-        Kind::Nodata => AnswerKind::Nodata,
-        Kind::Nxdomain => AnswerKind::Nxdomain,
-        Kind::Referral => AnswerKind::Referral,
-        Kind::Error => AnswerKind::Error,
-    };
     Answered {
         protocol: protocol(transport),
         received,
@@ -21,8 +13,20 @@ pub(super) fn answered(transport: Transport, received: usize, reply: &Reply) -> 
         rcode: reply.class.rcode,
         qtype: reply.class.qtype.0,
         zone: reply.class.zone,
-        kind,
+        kind: kind(reply.class.kind),
         truncated: reply.class.truncated,
+    }
+}
+
+#[inline]
+pub(super) fn kind(kind: Kind) -> AnswerKind {
+    match kind {
+        Kind::Positive => AnswerKind::Positive,
+        Kind::Synthesised => AnswerKind::Synthesised,
+        Kind::Nodata => AnswerKind::Nodata,
+        Kind::Nxdomain => AnswerKind::Nxdomain,
+        Kind::Referral => AnswerKind::Referral,
+        Kind::Error => AnswerKind::Error,
     }
 }
 

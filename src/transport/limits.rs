@@ -5,12 +5,14 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::config::TcpLimits;
+use crate::config::{LimitsConfig, RateLimits, TcpLimits};
 use crate::telemetry::counters::RefuseReason;
 
-/// Limits of TCP connections.
-#[derive(Clone, Copy, Debug)]
+/// Limits of the transports; all but `rrl` are of TCP connections.
+#[derive(Clone, Debug)]
 pub struct Limits {
+    /// Rates of responses over UDP; `None` for no limit.
+    pub rrl: Option<RateLimits>,
     /// Connections in all.
     pub connections: usize,
     /// Connections of one client: an IPv4 address, or an IPv6 /64, since that is what one subscriber has.
@@ -23,9 +25,16 @@ pub struct Limits {
     pub write: Duration,
 }
 
+impl From<&LimitsConfig> for Limits {
+    fn from(limits: &LimitsConfig) -> Self {
+        Self { rrl: limits.rrl.clone(), ..Self::from(limits.tcp) }
+    }
+}
+
 impl From<TcpLimits> for Limits {
     fn from(tcp: TcpLimits) -> Self {
         Self {
+            rrl: None,
             connections: tcp.connections,
             per_client: tcp.per_client,
             idle: Duration::from_millis(tcp.idle_ms),

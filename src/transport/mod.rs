@@ -1,4 +1,5 @@
-//! How queries come in and responses go out. Every transport calls the one engine; none knows what a zone is.
+//! How queries come in and responses go out. Every transport calls the one engine; none knows what a zone is. What arrives by UDP
+//! has its response judged by the rate limits (`rrl`) on the way out.
 //!
 //! On Linux a worker is two threads: one that reads and answers datagrams in batches for each address (`udp`), and one for
 //! streams (`tcp`). Elsewhere, and with `--portable`, hickory-server carries both (`portable`). All sockets are bound by
@@ -9,6 +10,8 @@ mod bind;
 mod engine;
 mod limits;
 mod portable;
+mod respond;
+mod rrl;
 mod running;
 mod shutdown;
 #[cfg(target_os = "linux")]

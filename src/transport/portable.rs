@@ -25,11 +25,11 @@ use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseI
 use hickory_server::zone_handler::{MessageResponseBuilder, Queries};
 use tokio::runtime::Runtime;
 
+use super::Engine;
 use super::bind::IDLE_WAKE;
+use super::respond::Responder;
 use super::shutdown::Stop;
-use super::{Engine, account, now_s};
-use crate::answer::{Outcome, Query, Transport};
-use crate::telemetry::counters::{DropReason, Writer};
+use crate::answer::Transport;
 
 /// Responses that wait for a slow TCP client before hickory gives the connection up.
 const RESPONSE_BUFFER: usize = 32;
@@ -40,11 +40,10 @@ const RESTART_PAUSE: Duration = Duration::from_millis(10);
 pub(super) fn serve_udp<E: Engine>(
     runtime: &Runtime,
     sockets: &[UdpSocket],
-    engine: E,
-    counters: Writer,
+    responder: Responder<E>,
     stop: &Stop,
 ) {
-    serve(runtime, sockets, engine, counters, stop, |server, socket| {
+    serve(runtime, sockets, responder, stop, |server, socket| {
         let socket = socket.try_clone()?;
         socket.set_nonblocking(true)?;
         server.register_socket(tokio::net::UdpSocket::from_std(socket)?);
@@ -57,11 +56,10 @@ pub(super) fn serve_tcp<E: Engine>(
     runtime: &Runtime,
     listeners: &[TcpListener],
     idle: Duration,
-    engine: E,
-    counters: Writer,
+    responder: Responder<E>,
     stop: &Stop,
 ) {
-    serve(runtime, listeners, engine, counters, stop, move |server, listener| {
+    serve(runtime, listeners, responder, stop, move |server, listener| {
         let listener = tokio::net::TcpListener::from_std(listener.try_clone()?)?;
         server.register_listener(listener, idle, RESPONSE_BUFFER);
         Ok(())
@@ -72,13 +70,11 @@ pub(super) fn serve_tcp<E: Engine>(
 fn serve<E: Engine, S: Sync>(
     runtime: &Runtime,
     sockets: &[S],
-    engine: E,
-    counters: Writer,
+    responder: Responder<E>,
     stop: &Stop,
     register: impl Fn(&mut Server<Handler<E>>, &S) -> io::Result<()>,
 ) {
-    let handler =
-        Handler(Arc::new(Mutex::new(Answering { engine, counters, out: vec![0; usize::from(u16::MAX)] })));
+    let handler = Handler(Arc::new(Mutex::new(Answering { responder, out: vec![0; usize::from(u16::MAX)] })));
     let register = &register;
     let all = sockets.iter().map(|socket| handler.serve_one(stop, move |server| register(server, socket)));
     runtime.block_on(join_all(all));
@@ -105,8 +101,7 @@ impl<E> Clone for Handler<E> {
 }
 
 struct Answering<E> {
-    engine: E,
-    counters: Writer,
+    responder: Responder<E>,
     out: Vec<u8>,
 }
 
@@ -137,7 +132,7 @@ impl<E: Engine> Handler<E> {
                     let _ = server.shutdown_gracefully().await;
                     return;
                 }
-                () = tokio::time::sleep(IDLE_WAKE) => self.lock().engine.idle(),
+                () = tokio::time::sleep(IDLE_WAKE) => self.lock().responder.engine.idle(),
             }
         }
     }
@@ -154,18 +149,14 @@ impl<E: Engine> Handler<E> {
             hickory_server::net::xfer::Protocol::Udp => Transport::Udp,
             _ => Transport::Tcp,
         };
-        let query = Query { bytes, peer: request.src(), transport, now_s: now_s() };
-        let Answering { engine, counters, out } = &mut *self.lock();
-        match engine.answer(&query, out) {
-            Outcome::Reply(reply) => {
-                counters.answered(&account::answered(transport, bytes.len(), &reply));
-                Some(decode(&out[..reply.len]))
-            }
-            Outcome::Drop => {
-                counters.dropped(account::protocol(transport), bytes.len(), DropReason::NotAQuery);
-                None
-            }
-        }
+        let Answering { responder, out } = &mut *self.lock();
+        responder.begin();
+        let len = match transport {
+            Transport::Udp => responder.datagram(bytes, request.src(), out),
+            Transport::Tcp => responder.message(bytes, request.src(), out),
+        };
+        responder.end();
+        len.map(|len| decode(&out[..len]))
     }
 }
 

@@ -11,10 +11,11 @@ use tokio::runtime::Runtime;
 
 use super::bind::{BindError, Sockets, bind_all};
 use super::limits::Limits;
+use super::respond::Responder;
 use super::shutdown::Stop;
 use super::{Engine, portable};
-use crate::config::ListenAddress;
-use crate::telemetry::counters::{Counters, Writer};
+use crate::config::{ListenAddress, RateLimits};
+use crate::telemetry::counters::Counters;
 
 /// A worker that panicked is started again after this long.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
@@ -68,7 +69,8 @@ impl Bound {
     {
         let stop = Stop::default();
         let mut running = Running { stop: stop.clone(), threads: Vec::new(), wakers: Vec::new() };
-        let context = Context { engine: Arc::new(engine), counters, stop };
+        let rates = self.limits.rrl.clone();
+        let context = Context { engine: Arc::new(engine), counters, rates, stop };
         // An error drops `running`, which ends the threads started so far.
         if self.portable {
             running.start_portable(self, &context)?;
@@ -83,6 +85,7 @@ impl Bound {
 struct Context<F> {
     engine: Arc<F>,
     counters: Arc<Counters>,
+    rates: Option<RateLimits>,
     stop: Stop,
 }
 
@@ -126,19 +129,14 @@ impl Running {
         {
             for socket in datagrams {
                 self.wakers.push(socket.try_clone()?);
-                self.spawn(
-                    format!("hale-udp-{worker}"),
-                    worker,
-                    context,
-                    move |mut engine, mut counters, stop| {
-                        super::udp::serve(&socket, &mut engine, &mut counters, &stop);
-                    },
-                )?;
+                self.spawn(format!("hale-udp-{worker}"), worker, context, move |mut responder, stop| {
+                    super::udp::serve(&socket, &mut responder, &stop);
+                })?;
             }
             let runtime = single_threaded()?;
-            let (connections, limits) = (Arc::clone(&connections), bound.limits);
-            self.spawn(format!("hale-tcp-{worker}"), worker, context, move |engine, counters, stop| {
-                super::tcp::serve(&runtime, &listeners, engine, counters, &connections, limits, &stop);
+            let (connections, limits) = (Arc::clone(&connections), bound.limits.clone());
+            self.spawn(format!("hale-tcp-{worker}"), worker, context, move |responder, stop| {
+                super::tcp::serve(&runtime, &listeners, responder, &connections, &limits, &stop);
             })?;
         }
         Ok(())
@@ -163,12 +161,12 @@ impl Running {
             by_worker(bound.sockets, bound.workers).into_iter().enumerate()
         {
             let runtime = single_threaded()?;
-            self.spawn(format!("hale-udp-{worker}"), worker, context, move |engine, counters, stop| {
-                portable::serve_udp(&runtime, &datagrams, engine, counters, &stop);
+            self.spawn(format!("hale-udp-{worker}"), worker, context, move |responder, stop| {
+                portable::serve_udp(&runtime, &datagrams, responder, &stop);
             })?;
             let (runtime, idle) = (single_threaded()?, bound.limits.idle);
-            self.spawn(format!("hale-tcp-{worker}"), worker, context, move |engine, counters, stop| {
-                portable::serve_tcp(&runtime, &listeners, idle, engine, counters, &stop);
+            self.spawn(format!("hale-tcp-{worker}"), worker, context, move |responder, stop| {
+                portable::serve_tcp(&runtime, &listeners, idle, responder, &stop);
             })?;
         }
         Ok(())
@@ -181,7 +179,7 @@ impl Running {
         name: String,
         worker: usize,
         context: &Context<F>,
-        body: impl Fn(E, Writer, Stop) + Send + 'static,
+        body: impl Fn(Responder<E>, Stop) + Send + 'static,
     ) -> io::Result<()>
     where
         E: Engine,
@@ -189,11 +187,14 @@ impl Running {
     {
         let (engine, counters, stop) =
             (Arc::clone(&context.engine), Arc::clone(&context.counters), context.stop.clone());
+        let rates = context.rates.clone();
         // The body runs also where the stop comes before the thread does: what has arrived by then is answered.
         let run = move || {
             loop {
                 // What a panic leaves behind is dropped: the engine and the writer are made anew, sockets hold no state.
-                let once = AssertUnwindSafe(|| body(engine(worker), counters.writer(), stop.clone()));
+                let once = AssertUnwindSafe(|| {
+                    body(Responder::new(engine(worker), counters.writer(), rates.as_ref()), stop.clone());
+                });
                 let panicked = catch_unwind(once).is_err();
                 if !panicked || stop.requested() {
                     return;

@@ -3,6 +3,7 @@
 
 mod chains;
 mod denial;
+mod limits;
 mod message;
 mod protocol;
 mod referrals;

@@ -27,8 +27,16 @@ impl Engine for Echo {
         out[..query.bytes.len()].copy_from_slice(query.bytes);
         out[query.bytes.len()..len].fill(0);
         out[2] |= 0x80;
-        let class = Class { rcode: 0, qtype: RrType::A, zone: None, kind: Kind::Positive, truncated: false };
-        Outcome::Reply(Reply { len, class })
+        let class = Class {
+            rcode: 0,
+            qtype: RrType::A,
+            zone: None,
+            kind: Kind::Positive,
+            truncated: false,
+            name_hash: 0,
+            has_cookie: false,
+        };
+        Outcome::Reply(Reply { len, opt_len: 0, class })
     }
 }
 

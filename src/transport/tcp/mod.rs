@@ -22,9 +22,10 @@ use tokio::runtime::Runtime;
 use tokio::task::{AbortHandle, LocalSet};
 
 use super::limits::{Connections, Limits, Place};
+use super::respond::Responder;
 use super::shutdown::Stop;
 use super::{Engine, bind::IDLE_WAKE};
-use crate::telemetry::counters::{AcceptError, CloseReason, RefuseReason, Writer};
+use crate::telemetry::counters::{AcceptError, CloseReason, RefuseReason};
 use stream::{Buffers, Conversation, Phase, Step};
 
 /// How long the stop waits for clients to take the responses that are written already.
@@ -39,18 +40,17 @@ const PAUSE_MOST: Duration = Duration::from_secs(1);
 pub(super) fn serve<E: Engine>(
     runtime: &Runtime,
     listeners: &[TcpListener],
-    engine: E,
-    counters: Writer,
+    responder: Responder<E>,
     connections: &Arc<Connections>,
-    limits: Limits,
+    limits: &Limits,
     stop: &Stop,
 ) {
     let worker = Rc::new(Worker {
-        buffers: RefCell::new(Buffers::new(engine, counters)),
+        buffers: RefCell::new(Buffers::new(responder)),
         open: RefCell::default(),
         next: Cell::new(0),
         connections: Arc::clone(connections),
-        limits,
+        limits: limits.clone(),
         stopping: Cell::new(false),
     });
     let tasks = LocalSet::new();
@@ -106,7 +106,7 @@ async fn accept<E: Engine>(worker: Rc<Worker<E>>, listener: tokio::net::TcpListe
             Err(error) => error,
         };
         let reason = classify(&error);
-        worker.buffers.borrow_mut().answering.counters.accept_error(reason);
+        worker.buffers.borrow_mut().answering.responder.counters.accept_error(reason);
         failures += 1;
         // The connection stays in the backlog, so that accept would fail again at once without room or a pause.
         let made_room = reason == AcceptError::Resources && worker.make_room();
@@ -143,7 +143,7 @@ impl<E: Engine> Worker<E> {
         }
         let place = match place {
             Ok(place) => place,
-            Err(reason) => return self.buffers.borrow_mut().answering.counters.refused(reason),
+            Err(reason) => return self.buffers.borrow_mut().answering.responder.counters.refused(reason),
         };
         // Responses are written whole: there is nothing to wait for.
         let _ = stream.set_nodelay(true);
@@ -151,7 +151,7 @@ impl<E: Engine> Worker<E> {
         let phase = Rc::new(Cell::new(Phase::Idle(Instant::now())));
         let guard = Guard { worker: Rc::clone(self), id, reason: CloseReason::Client };
         let task = tokio::task::spawn_local(converse(guard, stream, peer, Rc::clone(&phase))).abort_handle();
-        self.buffers.borrow_mut().answering.counters.accepted();
+        self.buffers.borrow_mut().answering.responder.counters.accepted();
         self.open.borrow_mut().insert(id, Open { phase, task, _place: place });
     }
 
@@ -173,7 +173,7 @@ impl<E: Engine> Worker<E> {
         let ended = self.open.borrow_mut().remove(&id);
         if let Some(open) = ended {
             open.task.abort();
-            self.buffers.borrow_mut().answering.counters.closed(reason);
+            self.buffers.borrow_mut().answering.responder.counters.closed(reason);
         }
     }
 
@@ -196,7 +196,7 @@ impl<E: Engine> Worker<E> {
             if now - told >= IDLE_WAKE {
                 // Also with connections open: they may be idle all, and being told costs next to nothing.
                 told = now;
-                self.buffers.borrow_mut().answering.engine.idle();
+                self.buffers.borrow_mut().answering.responder.engine.idle();
             }
         }
     }

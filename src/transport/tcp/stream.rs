@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use tokio::net::TcpStream;
 
-use crate::answer::{Outcome, Query, Transport};
-use crate::telemetry::counters::{CloseReason, DropReason, Protocol, Writer};
-use crate::transport::{Engine, account, now_s};
+use crate::telemetry::counters::CloseReason;
+use crate::transport::Engine;
+use crate::transport::respond::Responder;
 
 /// Octets read at once.
 pub(super) const INPUT: usize = 16 * 1024;
@@ -66,14 +66,13 @@ pub(super) struct Buffers<E> {
 
 /// The engine and what it writes to.
 pub(super) struct Answering<E> {
-    pub(super) engine: E,
-    pub(super) counters: Writer,
+    pub(super) responder: Responder<E>,
     output: Box<[u8]>,
 }
 
 impl<E: Engine> Buffers<E> {
-    pub(super) fn new(engine: E, counters: Writer) -> Self {
-        let answering = Answering { engine, counters, output: vec![0; FLUSH + FRAME].into() };
+    pub(super) fn new(responder: Responder<E>) -> Self {
+        let answering = Answering { responder, output: vec![0; FLUSH + FRAME].into() };
         Self { answering, input: vec![0; INPUT].into() }
     }
 
@@ -152,7 +151,7 @@ impl<E: Engine> Answering<E> {
     /// Answers the complete messages in `bytes` until there are no more or the client takes no more, and says how many octets
     /// were dealt with. What could not be sent is kept with the connection.
     fn answer_all(&mut self, bytes: &[u8], stream: &TcpStream, talk: &mut Conversation) -> usize {
-        let now_s = now_s();
+        self.responder.begin();
         let (mut used, mut filled) = (0, 0);
         while let Some(message) = next_message(&bytes[used..]) {
             if message.is_empty() {
@@ -162,7 +161,7 @@ impl<E: Engine> Answering<E> {
                 break;
             }
             used += 2 + message.len();
-            filled += self.answer(message, filled, talk.peer, now_s);
+            filled += self.answer(message, filled, talk.peer);
             if filled >= FLUSH {
                 send_or_keep(stream, &self.output[..filled], talk);
                 filled = 0;
@@ -178,21 +177,12 @@ impl<E: Engine> Answering<E> {
     }
 
     /// Answers one message into the output at `at`, and says how many octets that took.
-    fn answer(&mut self, message: &[u8], at: usize, peer: SocketAddr, now_s: u32) -> usize {
-        let query = Query { bytes: message, peer, transport: Transport::Tcp, now_s };
+    fn answer(&mut self, message: &[u8], at: usize, peer: SocketAddr) -> usize {
         let frame = &mut self.output[at..at + FRAME];
-        match self.engine.answer(&query, &mut frame[2..]) {
-            Outcome::Reply(reply) => {
-                self.counters.answered(&account::answered(Transport::Tcp, message.len(), &reply));
-                // An engine given 65,535 octets of room cannot have written more.
-                frame[..2].copy_from_slice(&(reply.len as u16).to_be_bytes());
-                2 + reply.len
-            }
-            Outcome::Drop => {
-                self.counters.dropped(Protocol::Tcp, message.len(), DropReason::NotAQuery);
-                0
-            }
-        }
+        let Some(len) = self.responder.message(message, peer, &mut frame[2..]) else { return 0 };
+        // An engine given 65,535 octets of room cannot have written more.
+        frame[..2].copy_from_slice(&(len as u16).to_be_bytes());
+        2 + len
     }
 }
 

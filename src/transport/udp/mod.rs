@@ -7,10 +7,10 @@ use std::net::{SocketAddr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::Engine;
+use super::respond::Responder;
 use super::shutdown::Stop;
-use super::{Engine, account, now_s};
-use crate::answer::{Outcome, Query, Transport};
-use crate::telemetry::counters::{DropReason, Protocol, SendError, Writer};
+use crate::telemetry::counters::{DropReason, Protocol, SendError};
 use mmsg::{BATCH, Batch, Datagram};
 
 /// Errors in a row before a worker pauses between attempts, and how long.
@@ -21,7 +21,7 @@ const DRAIN: Duration = Duration::from_millis(50);
 
 /// Serves one socket until `stop`. The socket blocks, and has a receive timeout at which the engine is told that it is idle;
 /// whoever stops shuts the socket down for reading after giving the signal.
-pub(super) fn serve<E: Engine>(socket: &UdpSocket, engine: &mut E, counters: &mut Writer, stop: &Stop) {
+pub(super) fn serve<E: Engine>(socket: &UdpSocket, responder: &mut Responder<E>, stop: &Stop) {
     let wildcard = socket.local_addr().is_ok_and(|a| a.ip().is_unspecified());
     let mut batch = Batch::new(wildcard);
     let mut errors = 0;
@@ -29,14 +29,14 @@ pub(super) fn serve<E: Engine>(socket: &UdpSocket, engine: &mut E, counters: &mu
         match batch.receive(socket, BATCH, true) {
             Ok(received) => {
                 errors = 0;
-                answer_batch(&mut batch, received, engine, counters);
-                send(&mut batch, socket, counters);
+                answer_batch(&mut batch, received, responder);
+                send(&mut batch, socket, responder);
             }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => engine.idle(),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => responder.engine.idle(),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => {
                 // An ICMP error of an earlier response, mostly. One that stays must not become a busy loop.
-                counters.receive_error();
+                responder.counters.receive_error();
                 errors += 1;
                 if errors >= ERRORS_IN_A_ROW {
                     thread::sleep(ERROR_PAUSE);
@@ -44,50 +44,42 @@ pub(super) fn serve<E: Engine>(socket: &UdpSocket, engine: &mut E, counters: &mu
             }
         }
     }
-    drain(&mut batch, socket, engine, counters);
+    drain(&mut batch, socket, responder);
 }
 
 /// Answers what arrived before the stop.
-fn drain<E: Engine>(batch: &mut Batch, socket: &UdpSocket, engine: &mut E, counters: &mut Writer) {
+fn drain<E: Engine>(batch: &mut Batch, socket: &UdpSocket, responder: &mut Responder<E>) {
     let end = Instant::now() + DRAIN;
     while Instant::now() < end {
         match batch.receive(socket, BATCH, false) {
             Ok(received) if received > 0 => {
-                answer_batch(batch, received, engine, counters);
-                send(batch, socket, counters);
+                answer_batch(batch, received, responder);
+                send(batch, socket, responder);
             }
             _ => return,
         }
     }
 }
 
-fn answer_batch<E: Engine>(batch: &mut Batch, received: usize, engine: &mut E, counters: &mut Writer) {
-    let now_s = now_s();
+fn answer_batch<E: Engine>(batch: &mut Batch, received: usize, responder: &mut Responder<E>) {
+    responder.begin();
     let mut arrived = 0;
     for i in 0..received {
         let Datagram { bytes, peer, oversize, out } = batch.datagram(i);
         // A socket shut down for reading yields empty messages without a sender.
         let Some(peer) = peer else { continue };
         arrived += 1;
-        let reason = if oversize {
-            DropReason::Oversize
+        if oversize {
+            responder.counters.dropped(Protocol::Udp, bytes.len(), DropReason::Oversize);
         } else if cannot_be_answered(peer) {
-            DropReason::BadSource
-        } else {
-            let query = Query { bytes, peer, transport: Transport::Udp, now_s };
-            match engine.answer(&query, out) {
-                Outcome::Reply(reply) => {
-                    counters.answered(&account::answered(Transport::Udp, bytes.len(), &reply));
-                    batch.reply(i, reply.len);
-                    continue;
-                }
-                Outcome::Drop => DropReason::NotAQuery,
-            }
-        };
-        counters.dropped(Protocol::Udp, bytes.len(), reason);
+            responder.counters.dropped(Protocol::Udp, bytes.len(), DropReason::BadSource);
+        } else if let Some(len) = responder.datagram(bytes, peer, out) {
+            batch.reply(i, len);
+        }
     }
+    responder.end();
     if arrived > 0 {
-        counters.batch(arrived);
+        responder.counters.batch(arrived);
     }
 }
 
@@ -96,9 +88,9 @@ fn cannot_be_answered(peer: SocketAddr) -> bool {
     peer.port() == 0 || peer.ip().is_unspecified()
 }
 
-fn send(batch: &mut Batch, socket: &UdpSocket, counters: &mut Writer) {
+fn send<E>(batch: &mut Batch, socket: &UdpSocket, responder: &mut Responder<E>) {
     if batch.queued() > 0 {
-        batch.send(socket, |error| counters.send_error(classify(error)));
+        batch.send(socket, |error| responder.counters.send_error(classify(error)));
     }
 }
 

@@ -1,0 +1,283 @@
+//! The `limits` block: what one client may take of the listeners, and how much it is sent.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use serde_json::{Value as Json, json};
+
+use super::json::{Duration, Int, Kind, List, Read, Reader, Value};
+use super::schema::Definitions;
+use super::server::MAX_TIME_MS;
+
+/// NSD's, which limits unless told not to; a resolver asks once a TTL for a name, so that a prefix of real ones stays far below.
+const RESPONSES_PER_SECOND: u64 = 200;
+const SLIP: u64 = 2;
+const BURST_MS: u64 = 1000;
+/// 1 MiB for each worker and address.
+const TABLE_SIZE: u64 = 65_536;
+
+object! {
+    /// Limits of the listeners, and of what clients are sent.
+    pub(crate) struct LimitsKeys {
+        /// Response rate limiting over UDP: an object, {} for its defaults, or "off"; off unless given.
+        "rrl" rrl: RrlValue,
+        /// TCP connections.
+        "tcp" tcp: TcpLimitKeys,
+    }
+    later: []
+}
+
+object! {
+    /// Response rate limiting over UDP. Responses of one kind about one name to one client network have a rate; beyond it they are
+    /// dropped or cut down to a truncated one. Each worker counts for itself.
+    pub(crate) struct RrlKeys {
+        /// Records, and names without the type asked for, by name; 200 unless given.
+        "responses_per_second" responses_per_second: Rate,
+        /// Names that do not exist, by zone; "responses_per_second" unless given.
+        "nxdomains_per_second" nxdomains_per_second: Rate,
+        /// Referrals, by delegation; "responses_per_second" unless given.
+        "referrals_per_second" referrals_per_second: Rate,
+        /// All errors together; "responses_per_second" unless given.
+        "errors_per_second" errors_per_second: Rate,
+        /// Every so manyth response beyond the rate is sent truncated, so that a real client asks again by TCP; 2 unless given, 1 for each, 0 for none.
+        "slip" slip: Int<0, 100>,
+        /// How long a network that was silent may be sent any number: its rate times this goes out at once; 1s unless given.
+        "burst" burst: Duration<10, 60_000>,
+        /// Bits of an IPv4 address that make a client network; 24 unless given.
+        "ipv4_prefix" ipv4_prefix: Int<1, 32>,
+        /// Bits of an IPv6 address that make a client network; 56 unless given.
+        "ipv6_prefix" ipv6_prefix: Int<1, 128>,
+        /// Networks that are never limited, such as ["127.0.0.0/8", "::1"]; none unless given.
+        "exempt" exempt: List<Network>,
+        /// Rates remembered for each worker and listening address, 16 octets each; 65536 unless given.
+        "table_size" table_size: Int<1024, 16_777_216>,
+    }
+    later: []
+}
+
+object! {
+    /// Limits of TCP connections.
+    pub(crate) struct TcpLimitKeys {
+        /// Connections in all; 1000 unless given.
+        "connections" connections: Int<1, 1_000_000>,
+        /// Connections of one client address; 32 unless given.
+        "per_client" per_client: Int<1, 1_000_000>,
+        /// How long a connection may be idle; 10s unless given.
+        "idle" idle: Duration<100, MAX_TIME_MS>,
+    }
+    later: []
+}
+
+/// Responses a second.
+type Rate = Int<1, 1_000_000>;
+
+/// The `limits` block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitsConfig {
+    /// Response rate limiting; `None` where it is off.
+    pub rrl: Option<RateLimits>,
+    /// TCP connections.
+    pub tcp: TcpLimits,
+}
+
+/// The `limits.rrl` block. Rates are responses a second to one client network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RateLimits {
+    /// Positive answers and NODATA, about one name.
+    pub responses_per_second: u32,
+    /// NXDOMAIN, of one zone.
+    pub nxdomains_per_second: u32,
+    /// Referrals, to one delegation.
+    pub referrals_per_second: u32,
+    /// All errors.
+    pub errors_per_second: u32,
+    /// Every so manyth response beyond its rate goes out truncated; 0 for none.
+    pub slip: u32,
+    /// Milliseconds' worth of its rate that may go out at once.
+    pub burst_ms: u32,
+    /// Bits of an IPv4 client network.
+    pub ipv4_prefix: u8,
+    /// Bits of an IPv6 client network.
+    pub ipv6_prefix: u8,
+    /// Clients that are never limited.
+    pub exempt: Vec<Network>,
+    /// Rates that each worker remembers.
+    pub table_size: usize,
+}
+
+/// The `limits.tcp` block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpLimits {
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections of one client address.
+    pub per_client: usize,
+    /// Milliseconds a connection may be idle.
+    pub idle_ms: u64,
+}
+
+impl LimitsKeys {
+    /// With every default filled in.
+    pub(crate) fn into_limits(mut self) -> LimitsConfig {
+        let rrl = self.rrl.take().and_then(|rrl| rrl.value.0).map(|keys| rate_limits(*keys));
+        // Each number is within the limits of its key's type, which fit the fields.
+        let mut tcp = self.tcp.take().map(|tcp| tcp.value).unwrap_or_default();
+        let tcp = TcpLimits {
+            connections: tcp.connections.take().map_or(1000, |given| given.value.0 as usize),
+            per_client: tcp.per_client.take().map_or(32, |given| given.value.0 as usize),
+            idle_ms: tcp.idle.take().map_or(10_000, |given| given.value.0),
+        };
+        LimitsConfig { rrl, tcp }
+    }
+}
+
+fn rate_limits(mut keys: RrlKeys) -> RateLimits {
+    let responses = keys.responses_per_second.take().map_or(RESPONSES_PER_SECOND, |given| given.value.0);
+    let rate = |given: Option<u64>| given.unwrap_or(responses) as u32;
+    RateLimits {
+        responses_per_second: responses as u32,
+        nxdomains_per_second: rate(keys.nxdomains_per_second.take().map(|given| given.value.0)),
+        referrals_per_second: rate(keys.referrals_per_second.take().map(|given| given.value.0)),
+        errors_per_second: rate(keys.errors_per_second.take().map(|given| given.value.0)),
+        slip: keys.slip.take().map_or(SLIP, |given| given.value.0) as u32,
+        burst_ms: keys.burst.take().map_or(BURST_MS, |given| given.value.0) as u32,
+        ipv4_prefix: keys.ipv4_prefix.take().map_or(24, |given| given.value.0 as u8),
+        ipv6_prefix: keys.ipv6_prefix.take().map_or(56, |given| given.value.0 as u8),
+        exempt: keys
+            .exempt
+            .take()
+            .map_or_else(Vec::new, |list| list.value.0.into_iter().map(|element| element.value).collect()),
+        table_size: keys.table_size.take().map_or(TABLE_SIZE, |given| given.value.0) as usize,
+    }
+}
+
+/// The value of `rrl`: `None` for `"off"`.
+pub(crate) struct RrlValue(Option<Box<RrlKeys>>);
+
+impl Value for RrlValue {
+    fn read(reader: &mut Reader<'_>) -> Read<Self> {
+        match reader.peek()? {
+            Kind::Object => return Ok(RrlKeys::read(reader)?.map(|keys| Self(Some(Box::new(keys))))),
+            Kind::String => {
+                let mark = reader.mark();
+                if reader.string()? == "off" {
+                    return Ok(Some(Self(None)));
+                }
+                reader.rewind(mark);
+            }
+            _ => {}
+        }
+        reader.mismatch(
+            "rate limits",
+            "an object such as { \"responses_per_second\": 200 }, {} for the defaults, or \"off\"",
+        )
+    }
+
+    fn schema(definitions: &mut Definitions) -> Json {
+        json!({ "anyOf": [{ "const": "off" }, RrlKeys::schema(definitions)] })
+    }
+}
+
+/// A network: an address and how many of its leading bits count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl Network {
+    /// `None` where the prefix is longer than the address, or bits are set beyond it.
+    pub fn new(address: IpAddr, prefix: u8) -> Option<Self> {
+        let network = Self { address, prefix };
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        (prefix <= bits && network.first() == address).then_some(network)
+    }
+
+    /// Whether an address is in it; IPv4 in its mapped form counts as IPv4.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        ip.is_ipv4() == self.address.is_ipv4() && first_of(ip, self.prefix) == self.address
+    }
+
+    fn first(&self) -> IpAddr {
+        first_of(self.address, self.prefix)
+    }
+}
+
+/// The first address of the network of `prefix` bits that `ip` is in.
+fn first_of(ip: IpAddr, prefix: u8) -> IpAddr {
+    match ip {
+        IpAddr::V4(v4) => (u32::from(v4) & u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0))
+            .to_be_bytes()
+            .into(),
+        IpAddr::V6(v6) => Ipv6Addr::from(
+            u128::from(v6) & u128::MAX.checked_shl(128 - u32::from(prefix.min(128))).unwrap_or(0),
+        )
+        .into(),
+    }
+}
+
+const NETWORK_HINT: &str = "an address, or a network such as \"192.0.2.0/24\" or \"2001:db8::/32\"";
+
+impl Value for Network {
+    fn read(reader: &mut Reader<'_>) -> Read<Self> {
+        if reader.peek()? != Kind::String {
+            return reader.mismatch("a network", NETWORK_HINT);
+        }
+        let (at, mark) = (reader.position(), reader.mark());
+        let text = reader.string()?;
+        let (address, prefix) = text.split_once('/').map_or((&*text, None), |(a, p)| (a, Some(p)));
+        let Ok(address) = address.parse::<IpAddr>() else {
+            reader.rewind(mark);
+            return reader.mismatch("a network", NETWORK_HINT);
+        };
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        let Some(prefix) = prefix.map_or(Some(bits), |p| p.parse().ok().filter(|p| *p <= bits)) else {
+            reader.rewind(mark);
+            return reader.mismatch("a network", NETWORK_HINT);
+        };
+        let network = Self::new(address, prefix);
+        if network.is_none() {
+            // Which of the two was meant is not for us to guess, as with routes.
+            let hint = format!(
+                "write \"{}/{prefix}\" for the network, or \"{address}\" for the address",
+                first_of(address, prefix)
+            );
+            reader.error(at, format!("{text:?} has bits set beyond its prefix"), hint);
+        }
+        Ok(network)
+    }
+
+    fn schema(_: &mut Definitions) -> Json {
+        json!({ "type": "string", "minLength": 2 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(network: &str, ip: &str, expected: bool) {
+        let (address, prefix) = network.split_once('/').unwrap();
+        let network = Network::new(address.parse().unwrap(), prefix.parse().unwrap()).unwrap();
+        assert_eq!(network.contains(ip.parse().unwrap()), expected, "{ip} in {network:?}");
+    }
+
+    #[test]
+    fn networks() {
+        check("127.0.0.0/8", "127.255.0.1", true);
+        check("127.0.0.0/8", "128.0.0.1", false);
+        check("127.0.0.0/8", "::ffff:127.0.0.1", true);
+        check("127.0.0.0/8", "::1", false);
+        check("0.0.0.0/0", "192.0.2.1", true);
+        check("0.0.0.0/0", "2001:db8::1", false);
+        check("192.0.2.1/32", "192.0.2.1", true);
+        check("192.0.2.1/32", "192.0.2.2", false);
+        check("::1/128", "::1", true);
+        check("::1/128", "::2", false);
+        check("2001:db8::/32", "2001:db8:ffff::1", true);
+        check("2001:db8::/32", "2001:db9::1", false);
+        for (address, prefix) in [("127.0.0.1", 8), ("127.0.0.1", 33), ("::1", 127), ("::", 129)] {
+            assert_eq!(Network::new(address.parse().unwrap(), prefix), None, "{address}/{prefix}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! One message: answered by the engine, judged by the rate limits, counted.
+
+use std::net::SocketAddr;
+
+use super::rrl::{Limiter, Verdict};
+use super::{Engine, account, now_s};
+use crate::answer::{Outcome, Query, Reply, Transport, cut_down};
+use crate::config::RateLimits;
+use crate::telemetry::counters::{DropReason, Limited, Writer};
+
+/// What one thread answers with. Nothing of it is shared with another.
+pub(super) struct Responder<E> {
+    pub(super) engine: E,
+    pub(super) counters: Writer,
+    limiter: Option<Limiter>,
+    now_s: u32,
+}
+
+impl<E: Engine> Responder<E> {
+    /// `rates` limit what [`datagram`](Self::datagram) sends.
+    pub(super) fn new(engine: E, counters: Writer, rates: Option<&RateLimits>) -> Self {
+        Self { engine, counters, limiter: rates.map(Limiter::new), now_s: now_s() }
+    }
+
+    /// Reads the clocks, once for all messages that came together.
+    #[inline]
+    pub(super) fn begin(&mut self) {
+        self.now_s = now_s();
+        if let Some(limiter) = &mut self.limiter {
+            limiter.look_at_the_clock();
+        }
+    }
+
+    /// Counts what happened to them together.
+    #[inline]
+    pub(super) fn end(&mut self) {
+        if let Some(forgotten) = self.limiter.as_mut().map(Limiter::take_forgotten).filter(|n| *n > 0) {
+            self.counters.rates_forgotten(forgotten);
+        }
+    }
+
+    /// Answers a datagram into `out` and says how many octets to send, if any.
+    #[inline]
+    pub(super) fn datagram(&mut self, bytes: &[u8], peer: SocketAddr, out: &mut [u8]) -> Option<usize> {
+        let mut reply = self.answer(Transport::Udp, bytes, peer, out)?;
+        if let Some(limiter) = &mut self.limiter {
+            let kind = account::kind(reply.class.kind);
+            match limiter.judge(peer.ip(), &reply.class) {
+                Verdict::Send => {}
+                Verdict::Truncate => {
+                    self.counters.rate_limited(kind, Limited::Truncated);
+                    reply = cut_down(out, &reply);
+                }
+                Verdict::Drop => {
+                    self.counters.rate_limited(kind, Limited::Dropped);
+                    self.drop(Transport::Udp, bytes, DropReason::RateLimited);
+                    return None;
+                }
+            }
+        }
+        self.count(Transport::Udp, bytes, &reply);
+        Some(reply.len)
+    }
+
+    /// Answers a message of a stream, likewise. There the address is proven, and nothing is limited.
+    #[inline]
+    pub(super) fn message(&mut self, bytes: &[u8], peer: SocketAddr, out: &mut [u8]) -> Option<usize> {
+        let reply = self.answer(Transport::Tcp, bytes, peer, out)?;
+        self.count(Transport::Tcp, bytes, &reply);
+        Some(reply.len)
+    }
+
+    #[inline]
+    fn answer(
+        &mut self,
+        transport: Transport,
+        bytes: &[u8],
+        peer: SocketAddr,
+        out: &mut [u8],
+    ) -> Option<Reply> {
+        match self.engine.answer(&Query { bytes, peer, transport, now_s: self.now_s }, out) {
+            Outcome::Reply(reply) => Some(reply),
+            Outcome::Drop => {
+                self.drop(transport, bytes, DropReason::NotAQuery);
+                None
+            }
+        }
+    }
+
+    fn drop(&mut self, transport: Transport, bytes: &[u8], reason: DropReason) {
+        self.counters.dropped(account::protocol(transport), bytes.len(), reason);
+    }
+
+    #[inline]
+    fn count(&mut self, transport: Transport, bytes: &[u8], reply: &Reply) {
+        self.counters.answered(&account::answered(transport, bytes.len(), reply));
+    }
+}
