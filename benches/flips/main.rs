@@ -1,0 +1,251 @@
+//! From verdict to answer: how long after a verdict's record on the board the first UDP answer shows it, signed.
+//!
+//! ```text
+//! cargo bench --bench flips -- [--names 1000,1000000] [--shared 1000,10000] [--seconds 10] [--rate 100] [--signing 20000] [--write FILE]
+//! ```
+//!
+//! The keeper, the snapshots and the UDP worker are those of `hale serve`; the bench stands in the place of the probes and sets verdicts. So
+//! the clock starts at the verdict's record, and stops when a client that asks over loopback has an answer with the new addresses
+//! and a signature. Each flip in a round of its own leads to an RRset that was not served before, so that nothing comes from the
+//! cache of signatures. `--write` puts the tables between `<!-- flips:begin -->` and `<!-- flips:end -->` of a page.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, missing_docs)]
+
+mod house;
+mod shared;
+mod signing;
+mod traffic;
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use hale::model::target::{TargetId, Verdict};
+use house::{ADDRESSES, House};
+use traffic::{Client, Load};
+
+/// Checked owners of a zone, at most: with a hundred flips a second each flips once in ten seconds.
+const CHECKED: usize = 1000;
+
+struct Options {
+    names: Vec<usize>,
+    shared: Vec<usize>,
+    seconds: u64,
+    rate: u64,
+    signing: usize,
+    write: Option<String>,
+}
+
+impl Options {
+    fn parse() -> Self {
+        let mut options = Self {
+            names: vec![1000, 1_000_000],
+            shared: vec![1000, 10_000],
+            seconds: 10,
+            rate: 100,
+            signing: 20_000,
+            write: None,
+        };
+        let list =
+            |text: String| text.split(',').filter(|n| !n.is_empty()).map(|n| n.parse().unwrap()).collect();
+        let mut arguments = std::env::args().skip(1).filter(|a| a != "--bench");
+        while let Some(name) = arguments.next() {
+            let value = arguments.next().unwrap_or_else(|| panic!("{name} takes a value"));
+            match name.as_str() {
+                "--names" => options.names = list(value),
+                "--shared" => options.shared = list(value),
+                "--seconds" => options.seconds = value.parse().unwrap(),
+                "--rate" => options.rate = value.parse().unwrap(),
+                "--signing" => options.signing = value.parse().unwrap(),
+                "--write" => options.write = Some(value),
+                _ => panic!("there is no {name}"),
+            }
+        }
+        options
+    }
+}
+
+fn main() {
+    let options = Options::parse();
+    let mut page = String::new();
+    for &names in &options.names {
+        page.push_str(&single(&options, names));
+    }
+    if !options.shared.is_empty() {
+        page.push_str(&shared::table(&options.shared));
+    }
+    if options.signing > 0 {
+        page.push_str(&signing::table(options.signing));
+    }
+    println!("{page}");
+    if let Some(file) = &options.write {
+        let text = std::fs::read_to_string(file).unwrap();
+        let (before, rest) = text.split_once("<!-- flips:begin -->\n").unwrap();
+        let (_, after) = rest.split_once("<!-- flips:end -->").unwrap();
+        let text = format!("{before}<!-- flips:begin -->\n{page}<!-- flips:end -->{after}");
+        std::fs::write(file, text).unwrap();
+    }
+}
+
+/// What else goes on during a row.
+#[derive(Clone, Copy)]
+struct Also {
+    flips: bool,
+    load: bool,
+    resigning: bool,
+    reloads: bool,
+}
+
+fn single(options: &Options, names: usize) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let checked = names.min(CHECKED);
+    let house = House::start(&house::zone_of_names(folder.path(), names, checked));
+    let mut text = format!(
+        "#### One owner flips, {} flips a second, {names} signed names, {checked} of them checked\n\n",
+        options.rate
+    );
+    writeln!(
+        text,
+        "Read in {:.2} s, signed and compiled in {:.2} s.\n\n\
+         | meanwhile | flips | p50 ms | p99 ms | max ms | commits | signatures | reloads | queries/s | DNS CPU µs a query |\n|---|---|---|---|---|---|---|---|---|---|",
+        house.start.read.as_secs_f64(),
+        house.start.serve.as_secs_f64()
+    )
+    .unwrap();
+    let load = Load::start(house.address, checked, None);
+    std::thread::sleep(Duration::from_secs(1));
+    let half = load.stop() / 2;
+    let mut flips = Flips::new(&house, checked);
+    let also = |flips, load, resigning, reloads| Also { flips, load, resigning, reloads };
+    for (title, also) in [
+        ("no flips, half of the capacity asked", also(false, true, false, false)),
+        ("nothing", also(true, false, false, false)),
+        ("half of the capacity asked", also(true, true, false, false)),
+        ("the same, signatures renewed", also(true, true, true, false)),
+        ("the same, reloads one after the other", also(true, true, false, true)),
+        ("all of these", also(true, true, true, true)),
+    ] {
+        let row = row(options, &house, &mut flips, also, half, checked);
+        eprintln!("{names}: {title}: {row}");
+        writeln!(text, "| {title} | {row} |").unwrap();
+    }
+    house.stop();
+    text + "\n"
+}
+
+fn row(options: &Options, house: &House, flips: &mut Flips, also: Also, half: u64, names: usize) -> String {
+    let figures = house.keeper.figures();
+    let before = [&figures.commits, &figures.signatures, &figures.reloads_good].map(House::count);
+    let load = also.load.then(|| Load::start(house.address, names, Some(half)));
+    let over = AtomicBool::new(false);
+    let (began, cpu) = (Instant::now(), house::udp_cpu());
+    let mut delays = std::thread::scope(|scope| {
+        if also.reloads {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    assert!(house.keeper.reload_and_wait(false).unwrap().is_good());
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+            });
+        }
+        if also.resigning {
+            scope.spawn(|| {
+                // All signatures are due at once, and again when those of a small zone are done.
+                while !over.load(Ordering::Relaxed) {
+                    house.ahead_s.fetch_add(30 * 86_400, Ordering::Relaxed);
+                    std::thread::sleep(Duration::from_secs(2));
+                }
+            });
+        }
+        let delays = if also.flips {
+            flips.run(house, options.rate, options.seconds)
+        } else {
+            std::thread::sleep(Duration::from_secs(options.seconds));
+            Vec::new()
+        };
+        over.store(true, Ordering::Relaxed);
+        delays
+    });
+    let (seconds, cpu) = (began.elapsed().as_secs_f64(), house::udp_cpu() - cpu);
+    let answered = load.map(Load::stop);
+    let after = [&figures.commits, &figures.signatures, &figures.reloads_good].map(House::count);
+    delays.sort_unstable();
+    let ms = |part: f64| {
+        let at = (delays.len() as f64 * part) as usize;
+        delays
+            .get(at.min(delays.len().saturating_sub(1)))
+            .map_or("".into(), |d| format!("{:.2}", d.as_secs_f64() * 1e3))
+    };
+    let [commits, signatures, reloads] = [0, 1, 2].map(|i| after[i] - before[i]);
+    let (rate, each) = answered.map_or(("".into(), "".into()), |answered| {
+        let each = cpu.as_secs_f64() * 1e6 / answered as f64;
+        (format!("{:.0}", answered as f64 / seconds), format!("{each:.2}"))
+    });
+    format!(
+        "{} | {} | {} | {} | {commits} | {signatures} | {reloads} | {rate} | {each}",
+        delays.len(),
+        ms(0.5),
+        ms(0.99),
+        ms(1.0)
+    )
+}
+
+/// Flips one address after another, so that each leads to addresses that its owner has not had for longest.
+struct Flips {
+    ids: Vec<[TargetId; ADDRESSES]>,
+    next: usize,
+}
+
+/// Sets of addresses that are up, each one flip from that before it; all eight but the empty one.
+const CYCLE: [u8; 8] = [0b111, 0b110, 0b100, 0b101, 0b001, 0b011, 0b010, 0b011];
+
+/// A flip whose answer is awaited.
+struct Pending {
+    owner: usize,
+    expected: Vec<[u8; 4]>,
+    recorded: Instant,
+}
+
+impl Flips {
+    fn new(house: &House, checked: usize) -> Self {
+        let ids = house.targets();
+        let id = |owner, index| ids[&IpAddr::from(house::endpoint(owner, index))];
+        Self { ids: (0..checked).map(|owner| [0, 1, 2].map(|index| id(owner, index))).collect(), next: 0 }
+    }
+
+    /// Sets the next verdict.
+    fn set(&mut self, house: &House) -> Pending {
+        let (owner, round) = (self.next % self.ids.len(), self.next / self.ids.len());
+        self.next += 1;
+        let up = CYCLE[(round + 1) % CYCLE.len()];
+        let changed = (CYCLE[round % CYCLE.len()] ^ up).trailing_zeros() as usize;
+        let is_up = |index: usize| up >> index & 1 != 0;
+        let expected = (0..ADDRESSES).filter(|i| is_up(*i)).map(|i| house::endpoint(owner, i)).collect();
+        let recorded = Instant::now();
+        house.board.set(self.ids[owner][changed], if is_up(changed) { Verdict::Up } else { Verdict::Down });
+        Pending { owner, expected, recorded }
+    }
+
+    /// Flips at a steady rate, whatever becomes of the answers; how long each took.
+    fn run(&mut self, house: &House, rate: u64, seconds: u64) -> Vec<Duration> {
+        let (sender, receiver) = mpsc::channel::<Pending>();
+        std::thread::scope(|scope| {
+            let observer = scope.spawn(|| observe(house, receiver));
+            let began = Instant::now();
+            for i in 0..rate * seconds {
+                let due = began + Duration::from_micros(i * 1_000_000 / rate);
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                sender.send(self.set(house)).unwrap();
+            }
+            drop(sender);
+            observer.join().unwrap()
+        })
+    }
+}
+
+fn observe(house: &House, receiver: mpsc::Receiver<Pending>) -> Vec<Duration> {
+    let mut client = Client::new(house.address);
+    let wait = |pending: Pending| client.wait_for(pending.owner, &pending.expected) - pending.recorded;
+    receiver.into_iter().map(wait).collect()
+}
