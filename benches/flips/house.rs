@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hale::answer::Settings;
 use hale::config::{ListenAddress, TcpLimits};
-use hale::keeper::build::{Workshop, ZoneSource};
+use hale::keeper::build::{Workshop, ZonePlace, ZoneSource};
 use hale::keeper::channel::KeeperHandle;
 use hale::keeper::targets::TargetRegistry;
 use hale::keeper::{Starting, TargetSet, Tools};
@@ -62,7 +62,7 @@ impl House {
         let hash_key = HashKey::new([0x9e37_79b9, 0x7f4a_7c15]);
         let published = Published::new(Snapshot::empty(hash_key));
         let (sender, targets) = tokio::sync::watch::channel(TargetSet::default());
-        let source = ZoneSource::File(file.to_owned());
+        let source = ZoneSource::from(ZonePlace::File(file.to_owned()));
         let ahead_s = Arc::new(AtomicU32::new(0));
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let tools = Tools {

@@ -25,6 +25,10 @@ use hale::model::target::{TargetId, Verdict};
 use house::{ADDRESSES, House};
 use traffic::{Client, Load};
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Checked owners of a zone, at most: with a hundred flips a second each flips once in ten seconds.
 const CHECKED: usize = 1000;
 

@@ -47,6 +47,9 @@ pub(crate) fn addresses(message: &[u8], id: u16) -> Option<(Vec<[u8; 4]>, usize)
     Some((found, signatures))
 }
 
+/// Between two queries of a client that waits.
+const PAUSE: Duration = Duration::from_micros(100);
+
 /// A client of one server.
 pub(crate) struct Client {
     socket: UdpSocket,
@@ -61,7 +64,8 @@ impl Client {
         Self { socket, id: 0 }
     }
 
-    /// Asks until the answer has exactly these addresses, signed; returns when it did, or gives up.
+    /// Asks until the answer has exactly these addresses, signed; returns when it did, or gives up. It pauses between two queries, so
+    /// that it takes no core from those it waits for: its clock is as coarse as that.
     pub(crate) fn wait_for(&mut self, owner: usize, expected: &[[u8; 4]]) -> Instant {
         let end = Instant::now() + Duration::from_secs(60);
         let mut buffer = [0; 4096];
@@ -77,6 +81,7 @@ impl Client {
                 }
             }
             assert!(now < end, "h{owner} never had {expected:?}");
+            std::thread::sleep(PAUSE);
         }
     }
 }

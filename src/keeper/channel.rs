@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::build::Reading;
+use super::leftovers::Leftovers;
 use super::zone_state::{TransactionError, ZoneState};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::name::Name;
@@ -39,13 +40,24 @@ pub(super) struct Built {
     pub zones: Vec<BuiltZone>,
     pub replies: Vec<Sender<ReloadSummary>>,
     pub remove_missing: bool,
+    /// Where the builder waits for what its zones have replaced.
+    pub leftovers: Sender<Leftovers>,
 }
 
 impl Built {
     /// Nothing is built, for the reason in `summary`.
-    pub(super) fn nothing(summary: ReloadSummary, remove_missing: bool) -> Self {
+    pub(super) fn nothing(summary: ReloadSummary) -> Self {
         let (readings, zones, replies) = Default::default();
-        Self { summary, sources: None, readings, zones, replies, remove_missing }
+        let (leftovers, _) = channel();
+        Self { summary, sources: None, readings, zones, replies, remove_missing: false, leftovers }
+    }
+
+    /// The zones that can be served.
+    pub(super) fn good_zones(&self) -> impl Iterator<Item = &ZoneState> {
+        self.zones.iter().filter_map(|zone| match zone {
+            BuiltZone::Good(zone) => Some(&**zone),
+            BuiltZone::Failed { .. } => None,
+        })
     }
 }
 

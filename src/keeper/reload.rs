@@ -2,15 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, PoisonError};
 
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::build::{Reading, Workshop, ZoneSource, read, refuse_twins, release};
 use super::channel::{Built, BuiltZone, Change, Command, KeeperFigures, OwnerCounts, ReloadSummary};
 use super::compile::{Earlier, SavedSerial, compile};
-use super::start::signature_file;
+use super::leftovers::{self, Leftovers};
 use super::zone_state::ZoneState;
 use super::{Entry, FindSources, Keeper};
 use crate::model::diagnostic::Diagnostic;
@@ -38,13 +38,24 @@ impl Keeper {
         let handle = self.handle.clone();
         let spawned = std::thread::Builder::new().name("builder".into()).spawn({
             let replies = replies.clone();
-            move || handle.send(Command::Built(Box::new(builder.build_or_report(remove_missing, replies))))
+            move || {
+                give_way();
+                let (sender, leftovers) = channel();
+                let built = builder.build_or_report();
+                let built = Built { remove_missing, replies, leftovers: sender, ..built };
+                handle.send(Command::Built(Box::new(built)));
+                // Nothing comes if the keeper has stopped meanwhile.
+                if let Ok(leftovers) = leftovers.recv() {
+                    leftovers.clear_away();
+                }
+            }
         });
         if let Err(e) = spawned {
             self.changed_during_build = None;
             let problem = Diagnostic::error(Path::new("reload"), format!("no thread could be started: {e}"));
             error!(error = %e, "reload failed: no thread could be started");
-            answer(replies, &ReloadSummary { diagnostics: vec![problem], ..ReloadSummary::default() });
+            let summary = ReloadSummary { diagnostics: vec![problem], ..ReloadSummary::default() };
+            leftovers::answer(replies, &summary);
         }
     }
 
@@ -64,16 +75,33 @@ impl Keeper {
         now.map(|(apex, _)| apex.clone()).collect()
     }
 
+    /// Installs what a builder brought, at once if all of its serials are reserved on disk. Those of a zone that is new are not: then it
+    /// comes again when they are, and verdicts do not wait for that.
+    pub(super) fn receive(&mut self, built: Box<Built>) {
+        let is_new = |zone: &&ZoneState| !matches!(self.zones.get(zone.apex()), Some(Entry::Serving(_)));
+        let new = built.good_zones().filter(is_new).map(|zone| (zone.apex(), zone.serial()));
+        if !self.serials.reserve(new) {
+            return self.install(*built);
+        }
+        let handle = self.handle.clone();
+        self.serials.write_and_then(Box::new(move || handle.send(Command::Built(built))));
+    }
+
     /// Puts what a builder brought into service as one swap. What is broken or gone keeps its old zone.
-    pub(super) fn install(&mut self, built: Built) {
-        let Built { mut summary, sources, readings, zones, replies, remove_missing } = built;
+    ///
+    /// Verdicts wait while this runs, so all that need not be done before the swap is left over for the builder's thread.
+    fn install(&mut self, built: Built) {
+        let Built { mut summary, sources, readings, zones, replies, remove_missing, leftovers } = built;
         let changed = self.changed_during_build.take().unwrap_or_default();
         let now_s = (self.tools.now_s)();
+        let mut left = Leftovers::new(&self.tools, self.handle.clone());
         if let Some(sources) = sources {
-            self.keep_or_remove(&sources, &readings, remove_missing, &mut summary);
+            self.keep_or_remove(&sources, &readings, remove_missing, &mut summary, &mut left);
             for zone in zones {
                 match zone {
-                    BuiltZone::Good(zone) => self.install_zone(*zone, &changed, now_s, &mut summary),
+                    BuiltZone::Good(zone) => {
+                        self.install_zone(*zone, &changed, now_s, &mut summary, &mut left);
+                    }
                     BuiltZone::Failed { apex, file, error } => {
                         let problem = Diagnostic::error(&file, format!("{apex}: {error}"));
                         self.keep_with_trouble(&apex, &file, problem.unmarked().to_string(), &mut summary);
@@ -81,13 +109,13 @@ impl Keeper {
                     }
                 }
             }
-            // No serial is served before it is reserved: a zone that is new has no range yet.
-            self.serials.reserve_now(super::serials_of(&self.zones));
             self.publish_zones();
-            self.publish_targets();
         }
-        self.report(&summary);
-        answer(replies, &summary);
+        left.report_to(summary, replies);
+        if let Err(left) = leftovers.send(left) {
+            // The builder ended by a panic.
+            left.0.clear_away();
+        }
         if let Some((remove_missing, replies)) = self.next_reload.take() {
             self.reload(remove_missing, replies);
         }
@@ -99,11 +127,11 @@ impl Keeper {
         changed: &[super::TargetId],
         now_s: u32,
         summary: &mut ReloadSummary,
+        left: &mut Leftovers,
     ) {
         let apex = zone.apex().clone();
         let old = self.zones.remove(&apex);
         let mut change = Change::Added;
-        let mut old_targets = Vec::new();
         if let Some(Entry::Serving(mut old)) = old {
             let same = Arc::ptr_eq(&old.image, &zone.image);
             change = if same || zone.difference == OwnerCounts::default() {
@@ -112,10 +140,12 @@ impl Keeper {
                 Change::Changed
             };
             zone.succeed(&mut old);
-            old_targets = old.held_targets();
+            left.replaced(*old, !same);
         }
         summary.note(&apex, change, zone.difference);
-        self.tools.workshop.note_signed(&apex, zone.signer.is_some());
+        if zone.signer.is_none() {
+            left.unsigned(apex.clone());
+        }
         let jobs = zone.reselect(changed, &self.tools.workshop.board, now_s);
         match zone.commit_after_install(jobs, now_s, self.tools.workshop.threads) {
             Ok(committed) => KeeperFigures::add(&self.handle.figures.signatures, committed.signed as u64),
@@ -126,7 +156,6 @@ impl Keeper {
             }
         }
         self.zones.insert(apex, Entry::Serving(Box::new(zone)));
-        release(&self.tools.workshop, old_targets);
     }
 
     /// Deals with zones that no good reading covers.
@@ -136,6 +165,7 @@ impl Keeper {
         readings: &[Reading],
         remove_missing: bool,
         summary: &mut ReloadSummary,
+        left: &mut Leftovers,
     ) {
         let good: HashSet<&Name> = readings.iter().filter(|r| r.is_good()).flat_map(|r| &r.apexes).collect();
         let broken: HashMap<&Path, &Reading> =
@@ -153,7 +183,7 @@ impl Keeper {
                 self.keep_with_trouble(&apex, &file, reason, summary);
             } else if (reading.is_none() && sources.contains(&file)) || remove_missing {
                 // The file is there and no longer names this zone, or the zone was given up by hand.
-                self.remove_zone(&apex, summary);
+                self.remove_zone(&apex, summary, left);
             } else {
                 warn!(zone = %apex, file = %file.display(), "the zone file is gone; its last zone is still served");
                 let reason =
@@ -184,14 +214,11 @@ impl Keeper {
         }
     }
 
-    fn remove_zone(&mut self, apex: &Name, summary: &mut ReloadSummary) {
+    fn remove_zone(&mut self, apex: &Name, summary: &mut ReloadSummary, left: &mut Leftovers) {
         if let Some(Entry::Serving(zone)) = self.zones.remove(apex) {
-            release(&self.tools.workshop, zone.held_targets());
+            left.replaced(*zone, true);
         }
-        let removed = self.tools.state.as_ref().map(|state| state.remove_blob(&signature_file(apex)));
-        if let Some(Err(e)) = removed {
-            warn!(zone = %apex, error = %e, "the zone's saved signatures are still there");
-        }
+        left.removed(apex.clone());
         summary.note(apex, Change::Removed, OwnerCounts::default());
     }
 
@@ -227,34 +254,6 @@ impl Keeper {
             self.tools.published.publish(next);
         }
     }
-
-    fn report(&self, summary: &ReloadSummary) {
-        for diagnostic in &summary.diagnostics {
-            if diagnostic.is_error() {
-                error!("{}", diagnostic.unmarked());
-            } else {
-                warn!("{}", diagnostic.unmarked());
-            }
-        }
-        let figures = &self.handle.figures;
-        KeeperFigures::add(if summary.is_good() { &figures.reloads_good } else { &figures.reloads_bad }, 1);
-        info!(
-            changed = summary.count(Change::Changed),
-            added = summary.count(Change::Added),
-            unchanged = summary.count(Change::Unchanged),
-            removed = summary.count(Change::Removed),
-            kept = summary.count(Change::Kept),
-            broken = summary.count(Change::Broken),
-            "zones reloaded"
-        );
-    }
-}
-
-fn answer(replies: Vec<Sender<ReloadSummary>>, summary: &ReloadSummary) {
-    for reply in replies {
-        // Whoever asked may have gone.
-        let _ = reply.send(summary.clone());
-    }
 }
 
 fn first_error(diagnostics: &[Diagnostic]) -> String {
@@ -271,6 +270,16 @@ impl Entry {
     }
 }
 
+/// Makes this thread one that runs when others do not want to: bulk signing on every core must not stand before a verdict or a
+/// query. Threads that it starts inherit it. It still gets a tenth of a busy core, so that a reload ends under any load.
+fn give_way() {
+    // Elsewhere the call would be about the whole process.
+    #[cfg(target_os = "linux")]
+    if let Err(e) = rustix::process::setpriority_process(None, 10) {
+        warn!(error = %e, "reloads run at the priority of everything else");
+    }
+}
+
 /// What a builder thread takes along.
 struct Builder {
     workshop: Workshop,
@@ -284,22 +293,20 @@ struct Builder {
 impl Builder {
     /// A panic is a bug, but one that a zone file may provoke: it costs this reload, not all later ones. Targets that were held
     /// until then stay held, and go on being probed.
-    fn build_or_report(self, remove_missing: bool, replies: Vec<Sender<ReloadSummary>>) -> Built {
-        let build = std::panic::AssertUnwindSafe(|| self.build(remove_missing));
-        let mut built = std::panic::catch_unwind(build).unwrap_or_else(|_| {
+    fn build_or_report(self) -> Built {
+        let build = std::panic::AssertUnwindSafe(|| self.build());
+        std::panic::catch_unwind(build).unwrap_or_else(|_| {
             let problem = Diagnostic::error(
                 Path::new("reload"),
                 "a defect of Hale ended this reload; everything stays as it was",
             )
             .hint("please report it, with the panic message in the log and the zone file");
             let summary = ReloadSummary { diagnostics: vec![problem], ..ReloadSummary::default() };
-            Built::nothing(summary, remove_missing)
-        });
-        built.replies = replies;
-        built
+            Built::nothing(summary)
+        })
     }
 
-    fn build(self, remove_missing: bool) -> Built {
+    fn build(self) -> Built {
         let mut summary = ReloadSummary::default();
         let sources = match (self.find_sources)() {
             Ok((sources, warnings)) => {
@@ -308,7 +315,7 @@ impl Builder {
             }
             Err(errors) => {
                 summary.diagnostics = errors;
-                return Built::nothing(summary, remove_missing);
+                return Built::nothing(summary);
             }
         };
         let mut readings = read_all(&sources, &self.workshop, &|apex| self.signed.contains(apex));
@@ -325,7 +332,13 @@ impl Builder {
                     },
                 };
                 zones.push(match compile(layout, &earlier, &self.workshop, self.now_s) {
-                    Ok(zone) => BuiltZone::Good(Box::new(zone)),
+                    Ok(zone) => {
+                        if zone.signer.is_some() {
+                            // Before it is served, and where the disk keeps no verdict waiting.
+                            self.workshop.note_signed(&apex, true);
+                        }
+                        BuiltZone::Good(Box::new(zone))
+                    }
                     Err((targets, error)) => {
                         release(&self.workshop, targets);
                         BuiltZone::Failed { apex, file, error }
@@ -334,7 +347,7 @@ impl Builder {
             }
         }
         let sources = sources.iter().map(|s| s.label().to_owned()).collect();
-        Built { sources: Some(sources), readings, zones, ..Built::nothing(summary, remove_missing) }
+        Built { sources: Some(sources), readings, zones, ..Built::nothing(summary) }
     }
 }
 

@@ -44,25 +44,33 @@ pub(super) struct Serials {
     writer: Option<Writer>,
 }
 
+/// What is done when a version is on the disk.
+pub(super) type Then = Box<dyn FnOnce() + Send>;
+
 /// Writes the file on a thread of its own; the newest version wins.
 struct Writer {
-    sender: Sender<Vec<u8>>,
+    sender: Sender<(Vec<u8>, Option<Then>)>,
     failed: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
 impl Writer {
     fn start(state: Arc<StateDir>) -> Option<Self> {
-        let (sender, receiver) = channel::<Vec<u8>>();
+        let (sender, receiver) = channel::<(Vec<u8>, Option<Then>)>();
         let failed = Arc::new(AtomicBool::new(false));
         let thread = std::thread::Builder::new().name("serials".into()).spawn({
             let failed = Arc::clone(&failed);
             move || {
-                while let Ok(mut version) = receiver.recv() {
-                    while let Ok(newer) = receiver.try_recv() {
+                while let Ok((mut version, then)) = receiver.recv() {
+                    let mut waiting = Vec::from_iter(then);
+                    while let Ok((newer, then)) = receiver.try_recv() {
                         version = newer;
+                        waiting.extend(then);
                     }
-                    if let Err(e) = state.write_blob(FILE, VERSION, &version) {
+                    let written = state.write_blob(FILE, VERSION, &version);
+                    // Also where it failed: a zone that is served is better than one that waits for a disk to be mended.
+                    waiting.into_iter().for_each(|then| then());
+                    if let Err(e) = written {
                         error!(error = %e, "serials are not saved: a crash now could repeat one");
                         failed.store(true, Ordering::Release);
                         // A full disk stays full for a while; the next tick tries again.
@@ -80,9 +88,9 @@ impl Writer {
         }
     }
 
-    fn write(&self, version: Vec<u8>) {
+    fn write(&self, version: Vec<u8>, then: Option<Then>) {
         // The thread ends only with this struct.
-        let _ = self.sender.send(version);
+        let _ = self.sender.send((version, then));
     }
 
     fn finish(self) {
@@ -127,25 +135,42 @@ impl Serials {
         known.collect()
     }
 
-    /// Reserves ahead for zones that come near the end of their range. Does not wait for the disk.
-    pub(super) fn tick<'z>(&mut self, serving: impl Iterator<Item = (&'z Name, Serial)>) {
-        let mut is_changed = self.writer.as_ref().is_some_and(|w| w.failed.swap(false, Ordering::AcqRel));
-        for (apex, serial) in serving {
-            is_changed |= self.extend(apex, serial);
-        }
-        if let (true, Some(writer)) = (is_changed, &self.writer) {
-            writer.write(self.encode());
+    /// Reserves ahead for zones that come near the end of their range, or whose next serial, which is the time if that is later than
+    /// the serial after the present one, would. Does not wait for the disk.
+    pub(super) fn tick<'z>(&mut self, serving: impl Iterator<Item = (&'z Name, Serial)>, now: Serial) {
+        let failed = self.writer.as_ref().is_some_and(|w| w.failed.swap(false, Ordering::AcqRel));
+        let next = serving.map(|(apex, serial)| (apex, if now.is_after(serial) { now } else { serial }));
+        if (self.reserve(next) || failed)
+            && let Some(writer) = &self.writer
+        {
+            writer.write(self.encode(), None);
         }
     }
 
-    /// As [`Serials::tick`], and waits: nothing may be served before its serial is reserved.
-    pub(super) fn reserve_now<'z>(&mut self, serving: impl Iterator<Item = (&'z Name, Serial)>) {
+    /// Reserves ahead of these serials; whether that is still to be written. Nothing may be served before its serial is reserved.
+    pub(super) fn reserve<'z>(&mut self, serials: impl Iterator<Item = (&'z Name, Serial)>) -> bool {
         let mut is_changed = false;
-        for (apex, serial) in serving {
+        for (apex, serial) in serials {
             is_changed |= self.extend(apex, serial);
         }
-        if is_changed {
+        is_changed && self.state.is_some()
+    }
+
+    /// As [`Serials::reserve`], and waits for the disk.
+    pub(super) fn reserve_now<'z>(&mut self, serials: impl Iterator<Item = (&'z Name, Serial)>) {
+        if self.reserve(serials) {
             self.write_now();
+        }
+    }
+
+    /// Writes what is reserved, and calls `then` when that is done, on another thread if there is one.
+    pub(super) fn write_and_then(&self, then: Then) {
+        match &self.writer {
+            Some(writer) => writer.write(self.encode(), Some(then)),
+            None => {
+                self.write_now();
+                then();
+            }
         }
     }
 

@@ -82,6 +82,7 @@ impl Starting {
             next_reload: None,
             failed_targets: Vec::new(),
             retried: std::time::Instant::now(),
+            renew_at: std::time::Instant::now(),
         };
         keeper.publish_zones();
         let thread =
