@@ -1,17 +1,21 @@
-//! CPU time of TCP checks: `cargo bench --bench health_cpu -- [TARGETS [INTERVAL_MS [SECONDS]]]` (5000, 5000, 30 unless given).
+//! CPU time and lag of TCP checks, beside gdnsd's where it is installed: `cargo bench --bench health_cpu -- [TARGETS INTERVAL_MS [SECONDS]]`.
+//! Without arguments 5,000 targets every 5 s, then 20,000 every 10 s, for 30 s each.
 //!
-//! The targets are listeners on as many addresses of 127.0.0.0/8, in a child process, so that what is counted here is the checker's own
-//! time alone. Linux only: the addresses need no set-up there, and the times come from /proc/self/stat.
+//! The targets are as many addresses of 127/8 with one listener behind them all, in a child process, so that its time is counted for nobody. Hale
+//! and gdnsd check them at the same time. Linux only: the addresses need no set-up there, and the times come from /proc/PID/stat.
+//!
+//! The sum of user and system time is exact; how it splits is sampled by the kernel's tick, and known the better the longer the run is.
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::process::{Command, Stdio};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hale::config::HealthConfig;
-use hale::health::figures::BUCKETS_S;
+use hale::health::figures::{BUCKETS_S, Histogram};
 use hale::health::{Health, TargetSet};
 use hale::model::board::VerdictBoard;
 use hale::model::target::{Check, CheckKind, Target, TargetId};
@@ -27,51 +31,107 @@ const CONFIG: HealthConfig = HealthConfig {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
-    let number = |index: usize, default: u32| arguments.get(index).map_or(default, |a| a.parse().unwrap());
-    rustix::process::setrlimit(rustix::process::Resource::Nofile, {
-        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-        rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum }
-    })
-    .unwrap();
     if arguments.first().is_some_and(|a| a == "listen") {
-        return listen(number(1, 0));
+        return listen();
     }
-    let (targets, interval_ms, seconds) = (number(0, 5000), number(1, 5000), number(2, 30));
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["listen", &targets.to_string()])
+    raise_descriptor_limit();
+    let numbers: Vec<u32> = arguments.iter().map(|a| a.parse().unwrap()).collect();
+    let mut backend = Command::new(std::env::current_exe().unwrap())
+        .arg("listen")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    measure(line.trim().parse().unwrap(), targets, interval_ms, seconds);
-    drop(child.stdin.take());
-    child.wait().unwrap();
+    BufReader::new(backend.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let port = line.trim().parse().unwrap();
+    match numbers[..] {
+        [] => {
+            measure(port, 5000, 5000, 30);
+            measure(port, 20_000, 10_000, 30);
+        }
+        [targets, interval_ms] => measure(port, targets, interval_ms, 30),
+        [targets, interval_ms, seconds, ..] => measure(port, targets, interval_ms, seconds),
+        [_] => panic!("TARGETS and INTERVAL_MS belong together"),
+    }
+    drop(backend.stdin.take());
+    backend.wait().unwrap();
+}
+
+fn raise_descriptor_limit() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let limit = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
 }
 
 fn address(number: u32) -> Ipv4Addr {
     Ipv4Addr::from(0x7f01_0000 + number)
 }
 
-/// Accepts on `targets` addresses, all with the same port, which it prints, until its input ends.
-fn listen(targets: u32) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let mut port = 0;
-        for number in 0..targets {
-            let listener = tokio::net::TcpListener::bind((address(number), port)).await.unwrap();
-            port = listener.local_addr().unwrap().port();
-            tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+/// Accepts and closes on every address of the loopback interface, at a port that it prints, until its input ends.
+fn listen() {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind_device(Some(b"lo")).unwrap();
+    socket.bind(&SocketAddr::from(([0, 0, 0, 0], 0)).into()).unwrap();
+    socket.listen(4096).unwrap();
+    let listener = TcpListener::from(socket);
+    println!("{}", listener.local_addr().unwrap().port());
+    std::io::stdout().flush().unwrap();
+    std::thread::spawn(move || {
+        while let Ok((stream, _)) = listener.accept() {
+            drop(stream);
         }
-        println!("{port}");
-        std::io::stdout().flush().unwrap();
-        tokio::task::spawn_blocking(|| std::io::stdin().read(&mut [0])).await.unwrap().unwrap();
     });
-    runtime.shutdown_background();
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
 }
 
 fn measure(port: u16, targets: u32, interval_ms: u32, seconds: u32) {
+    println!("{targets} targets every {interval_ms} ms, for {seconds} s:");
+    let folder = tempfile::tempdir().unwrap();
+    let mut gdnsd = start_gdnsd(folder.path(), port, targets, interval_ms);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (_sets, receiver) = watch::channel(set(port, targets, interval_ms));
+    let board = Arc::new(VerdictBoard::new());
+    let started = (Instant::now(), cpu_us("self"));
+    let health = Health::spawn(runtime.handle(), receiver, board, &CONFIG, Vec::new()).unwrap();
+    runtime.block_on(health.first_round_done());
+    let cpu = cpu_us("self");
+    println!(
+        "  hale, first round: {:.0?}, {} ms of CPU",
+        started.0.elapsed(),
+        (cpu.0 + cpu.1 - started.1.0 - started.1.1) / 1000
+    );
+    // Until each target has had its second probe, starts are not spread yet as they will be.
+    std::thread::sleep(Duration::from_millis(u64::from(interval_ms) * 3 / 2));
+
+    let peer = gdnsd.as_ref().map(|child| child.id().to_string());
+    let peer_cpu = || peer.as_deref().map(cpu_us);
+    let (start, before, peer_before, figures_before) =
+        (Instant::now(), cpu_us("self"), peer_cpu(), health.figures());
+    std::thread::sleep(Duration::from_secs(seconds.into()));
+    let (took, after, peer_after, figures) = (start.elapsed(), cpu_us("self"), peer_cpu(), health.figures());
+
+    let checks: u64 = figures.probes[0].iter().sum::<u64>() - figures_before.probes[0].iter().sum::<u64>();
+    print_each("hale", checks, before, after);
+    match (peer_before, peer_after) {
+        (Some(before), Some(after)) => {
+            let checks = u64::from(targets) * took.as_millis() as u64 / u64::from(interval_ms);
+            print_each("gdnsd", checks, before, after);
+        }
+        _ => println!("  gdnsd is not installed"),
+    }
+    println!("  success, failure, local error since the start: {:?}", figures.probes[0]);
+    print_times("lag", &figures_before.lag, &figures.lag);
+    println!("  lag: at most {} ms of late", figures.lag_peak.value_ms());
+    print_times("duration", &figures_before.duration[0], &figures.duration[0]);
+    runtime.block_on(health.shutdown());
+    if let Some(child) = &mut gdnsd {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+fn set(port: u16, targets: u32, interval_ms: u32) -> TargetSet {
     let check = Arc::new(Check {
         kind: CheckKind::Tcp,
         interval_ms,
@@ -82,42 +142,73 @@ fn measure(port: u16, targets: u32, interval_ms: u32, seconds: u32) {
     let target = |number| {
         Arc::new(Target { address: SocketAddr::from((address(number), port)), check: check.clone() })
     };
-    let set: TargetSet = Arc::new((0..targets).map(|number| (TargetId(number), target(number))).collect());
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let (_sets, receiver) = watch::channel(set);
-    let board = Arc::new(VerdictBoard::new());
-    let health = Health::spawn(runtime.handle(), receiver, board, &CONFIG, Vec::new());
-    // The first round is a burst, and not what a running server does.
-    std::thread::sleep(Duration::from_millis(u64::from(interval_ms) * 3 / 2));
-    let (start, before, start_figures) = (Instant::now(), cpu_us(), health.figures());
-    std::thread::sleep(Duration::from_secs(seconds.into()));
-    let (took, after, figures) = (start.elapsed(), cpu_us(), health.figures());
-    let checks: u64 = figures.probes[0].iter().sum::<u64>() - start_figures.probes[0].iter().sum::<u64>();
-    let each = |before: u64, after: u64| (after - before) as f64 / checks as f64;
-    println!(
-        "{checks} checks in {took:.1?}: user {:.1} µs, system {:.1} µs each",
-        each(before.0, after.0),
-        each(before.1, after.1)
-    );
-    println!("outcomes (success, failure, local error) since the start: {:?}", figures.probes[0]);
-    for (what, before, after) in [
-        ("lag", start_figures.lag, figures.lag),
-        ("duration", start_figures.duration[0], figures.duration[0]),
-    ] {
-        let mean_ms = (after.sum_s - before.sum_s) / (after.count - before.count) as f64 * 1000.0;
-        let buckets: Vec<_> = BUCKETS_S
-            .iter()
-            .zip(after.buckets.iter().zip(before.buckets))
-            .map(|(s, (a, b))| (s, a - b))
-            .collect();
-        println!("{what}: mean {mean_ms:.3} ms; up to (s, probes): {buckets:?}");
-    }
-    runtime.block_on(health.shutdown());
+    Arc::new((0..targets).map(|number| (TargetId(number), target(number))).collect())
 }
 
-/// User and system time of this process, in microseconds; the kernel counts in steps of 10 ms.
-fn cpu_us() -> (u64, u64) {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+/// gdnsd with the same checks, ten to a name; `None` where it is not installed.
+fn start_gdnsd(folder: &Path, port: u16, targets: u32, interval_ms: u32) -> Option<Child> {
+    const EACH: u32 = 10;
+    let dns_port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let root = folder.display();
+    let mut config = format!(
+        "options => {{ listen => 127.0.0.1, dns_port => {dns_port}, udp_threads => 1, tcp_threads => 1, run_dir => {root}/run,\n\
+         state_dir => {root}/state }}\n\
+         service_types => {{ check => {{ plugin => tcp_connect, port => {port}, interval => {}, timeout => 2 }} }}\n\
+         plugins => {{ multifo => {{\n",
+        interval_ms / 1000
+    );
+    let mut zone = "@ SOA ns1 hostmaster 1 900 900 900 900\n@ NS ns1\nns1 A 192.0.2.53\n".to_owned();
+    for name in 0..targets.div_ceil(EACH) {
+        let backend = |n| format!("b{n} => {}", address(n));
+        let backends: Vec<_> = (name * EACH..targets.min((name + 1) * EACH)).map(backend).collect();
+        config +=
+            &format!("h{name} => {{ addrs_v4 => {{ service_types => check, {} }} }}\n", backends.join(", "));
+        zone += &format!("h{name} 30 DYNA multifo!h{name}\n");
+    }
+    config += "} }\n";
+    std::fs::create_dir_all(folder.join("zones")).unwrap();
+    std::fs::write(folder.join("config"), config).unwrap();
+    std::fs::write(folder.join("zones/example.test"), zone).unwrap();
+    let log = std::fs::File::create(folder.join("log")).unwrap();
+    let child = Command::new("gdnsd").arg("-c").arg(folder).arg("start").stderr(log).spawn().ok()?;
+    std::thread::sleep(Duration::from_secs(2));
+    Some(child)
+}
+
+fn print_each(name: &str, checks: u64, before: (u64, u64), after: (u64, u64)) {
+    let (user, system) = (after.0 - before.0, after.1 - before.1);
+    let each = |spent: u64| spent as f64 / checks as f64;
+    println!(
+        "  {name}: {:.1} µs a check (user {:.1}, system {:.1}), {checks} checks",
+        each(user + system),
+        each(user),
+        each(system)
+    );
+}
+
+fn print_times(what: &str, before: &Histogram, after: &Histogram) {
+    let count = after.count - before.count;
+    let buckets: Vec<u64> = after.buckets.iter().zip(before.buckets).map(|(a, b)| a - b).collect();
+    let quantile = |share: f64| {
+        let mut seen = 0;
+        let found = BUCKETS_S.iter().zip(&buckets).find(|(_, n)| {
+            seen += **n;
+            seen as f64 >= share * count as f64
+        });
+        found.map_or("more than 10 s".to_owned(), |(bound, _)| format!("{:.1} ms", bound * 1000.0))
+    };
+    println!(
+        "  {what}: mean {:.3} ms, half within {}, 99 of 100 within {}, 999 of 1,000 within {}",
+        (after.sum_s - before.sum_s) / count as f64 * 1000.0,
+        quantile(0.5),
+        quantile(0.99),
+        quantile(0.999)
+    );
+}
+
+/// User and system time of a process, in microseconds; the kernel counts in steps of 10 ms.
+fn cpu_us(process: &str) -> (u64, u64) {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     let ticks = |index: usize| fields[index].parse::<u64>().unwrap() * 10_000;
     (ticks(11), ticks(12))

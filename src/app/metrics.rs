@@ -114,6 +114,8 @@ fn health(page: &mut MetricsWriter, figures: &Figures) {
     }
     page.family("hale_probe_lag_seconds", MetricKind::Histogram, "How much later than planned probes start.");
     write_histogram(page, &[], &figures.lag);
+    page.family("hale_probe_lag_peak_seconds", Gauge, "The largest such lag of the last minute or two.");
+    page.sample(&[], figures.lag_peak.value_ms() as f64 / 1000.0);
     page.family("hale_probes_in_flight", Gauge, "Probes under way.");
     page.sample(&[], figures.in_flight);
     page.family(
@@ -128,6 +130,19 @@ fn health(page: &mut MetricsWriter, figures: &Figures) {
         "Probes put off by health.probes_per_second_per_address.",
     );
     page.sample(&[], figures.rate_limited);
+    page.family(
+        "hale_probe_targets_stretched",
+        Gauge,
+        "Targets probed more rarely than their interval, since the checks of their address want more than \
+         health.probes_per_second_per_address.",
+    );
+    page.sample(&[], figures.stretched_targets);
+    page.family(
+        "hale_probe_interval_longest_seconds",
+        Gauge,
+        "The longest interval of any target, as it is planned within that limit.",
+    );
+    page.sample(&[], figures.longest_interval_ms as f64 / 1000.0);
     page.family("hale_target_flips_total", Counter, "Changes of a target's verdict.");
     page.sample(&[("to", "up")], figures.rises);
     page.sample(&[("to", "down")], figures.falls);

@@ -151,7 +151,8 @@ impl House {
             move || keeper.verdicts_changed()
         });
         let saved = state.as_ref().map(|s| saved_verdicts(s)).unwrap_or_default();
-        let health = Health::spawn(runtime.handle(), targets, board, &config.health, saved);
+        let health = Health::spawn(runtime.handle(), targets, board, &config.health, saved)
+            .map_err(|e| running("health checks", e.to_string()))?;
         let keep_saved =
             state.clone().map(|s| runtime.spawn(persist::keep_saved(health.clone(), s, SAVE_VERDICTS_EVERY)));
 

@@ -1,47 +1,74 @@
-//! The driver: carries out what the ledger decides. One task; each probe is a task of its own.
+//! The driver: carries out what the ledger decides. One thread, which waits for sockets, for the clock and for letters.
+//!
+//! It runs bare TCP checks itself ([`super::probe::bare`]); every other probe is a task on the runtime. It has a thread of its own, so that
+//! no task of the runtime delays a probe's start or makes an answer look late.
 
+use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use mio::{Events, Poll, Waker};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
-use crate::model::target::{Target, TargetId, Verdict};
+use crate::model::target::{Target, Verdict};
 
 use super::brake::BrakeState;
+use super::crowded::{self, Crowded};
+use super::figures::LagPeak;
 use super::ledger::{Cause, Flip};
-use super::probe::{Outcome, Prober};
+use super::mailbox::{Letter, Mailbox};
+use super::probe::bare::BareProbes;
+use super::probe::{Ended, Outcome, Prober, is_bare};
 use super::schedule::Start;
 use super::{HealthHandle, Shared, TargetSet, unix_ms};
 
-/// Ends of probes that are taken in one go.
-const RESULTS_AT_ONCE: usize = 256;
-/// The brake is told of the time so often.
+/// Events of sockets that are taken in one go.
+const EVENTS_AT_ONCE: usize = 256;
+/// Probes that are started in one go: as long as that takes, ends of others wait and seem so much later.
+const STARTS_AT_ONCE: usize = 32;
+/// The brake is told of the time so often, and letters are looked for at least so often.
 const TICK_MS: u64 = 1000;
 /// The first round is over so long after the longest timeout, whatever is missing.
 const FIRST_ROUND_SLACK_MS: u64 = 1000;
-
-/// The end of a probe.
-struct Done {
-    id: TargetId,
-    generation: u32,
-    outcome: Outcome,
-    duration_us: u64,
-}
+/// A lag from which the log tells of it, once in [`LagPeak::PERIOD_MS`].
+const LAG_TO_TELL_MS: u64 = 1000;
 
 struct Driver {
     runtime: Handle,
     shared: Arc<Shared>,
+    mailbox: Arc<Mailbox>,
     prober: Arc<Prober>,
-    /// The probe that runs for each target, by number.
-    running: Vec<Option<JoinHandle<()>>>,
-    results: mpsc::UnboundedSender<Done>,
+    bare: BareProbes,
+    /// The task that probes each target, by number, and the tenancy that it belongs to; of bare checks none.
+    tasks: Vec<Option<(u32, AbortHandle)>>,
+    ended: Vec<Ended>,
+    starts: Vec<(Start, Arc<Target>)>,
     flips: Vec<Flip>,
     braking: bool,
+    crowded: Crowded,
+    lag_told_ms: Option<u64>,
+    next_tick_ms: u64,
     first_round: watch::Sender<bool>,
     first_round_deadline_ms: Option<u64>,
+}
+
+/// Ends the driver when the last one who could look or change anything is gone.
+pub(super) struct Stopper(Arc<Mailbox>);
+
+impl Stopper {
+    /// Ends it now.
+    pub(super) fn stop(&self) {
+        self.0.post(Letter::Stop);
+    }
+}
+
+impl Drop for Stopper {
+    fn drop(&mut self) {
+        self.stop();
+    }
 }
 
 /// Starts the driver. Remembered verdicts are on the board when this returns.
@@ -49,70 +76,131 @@ pub(super) fn spawn(
     runtime: &Handle,
     shared: Arc<Shared>,
     mut targets: watch::Receiver<TargetSet>,
-) -> HealthHandle {
-    // Not bounded by type, but by the limit of probes in flight: each running probe sends once.
-    let (results, ended) = mpsc::unbounded_channel();
+) -> io::Result<HealthHandle> {
+    let poll = Poll::new()?;
+    let mailbox = Arc::new(Mailbox::new(Waker::new(poll.registry(), BareProbes::FOREIGN)?));
     let (first_round, first_round_seen) = watch::channel(false);
-    let (stop, stop_seen) = watch::channel(false);
     let (stopped, stopped_seen) = watch::channel(false);
     let initial = targets.borrow_and_update().clone();
     let longest_ms = initial.iter().map(|(_, t)| u64::from(t.check.timeout_ms)).max().unwrap_or(0);
     let mut driver = Driver {
         runtime: runtime.clone(),
         shared: shared.clone(),
+        mailbox: mailbox.clone(),
         prober: Arc::default(),
-        running: Vec::new(),
-        results,
+        bare: BareProbes::new(poll.registry().try_clone()?),
+        tasks: Vec::new(),
+        ended: Vec::new(),
+        starts: Vec::with_capacity(STARTS_AT_ONCE),
         flips: Vec::new(),
         braking: false,
+        crowded: Crowded::default(),
+        lag_told_ms: None,
+        next_tick_ms: 0,
         first_round,
         first_round_deadline_ms: Some(shared.now_ms() + longest_ms + FIRST_ROUND_SLACK_MS),
     };
     driver.set_targets(&initial);
-    runtime.spawn(async move {
-        driver.run(targets, ended, stop_seen).await;
+    let forwarding = runtime.spawn(forward(targets, Stopper(mailbox.clone())));
+    thread::Builder::new().name("probes".to_owned()).spawn(move || {
+        driver.run(poll);
+        forwarding.abort();
+        // Nobody may be left to hear it.
         let _ = stopped.send(true);
-    });
-    HealthHandle { shared, first_round: first_round_seen, stop: Arc::new(stop), stopped: stopped_seen }
+    })?;
+    let stop = Arc::new(Stopper(mailbox));
+    Ok(HealthHandle { shared, first_round: first_round_seen, stop, stopped: stopped_seen })
+}
+
+/// Brings each change of the set to the driver, until the sender is gone.
+async fn forward(mut targets: watch::Receiver<TargetSet>, stopper: Stopper) {
+    while targets.changed().await.is_ok() {
+        let set = targets.borrow_and_update().clone();
+        stopper.0.post(Letter::Targets(set));
+    }
 }
 
 impl Driver {
-    async fn run(
-        &mut self,
-        mut targets: watch::Receiver<TargetSet>,
-        mut ended: mpsc::UnboundedReceiver<Done>,
-        mut stop: watch::Receiver<bool>,
-    ) {
-        let mut results = Vec::with_capacity(RESULTS_AT_ONCE);
-        let mut next_tick_ms = 0;
-        let sleep = sleep_until(self.shared.started);
-        tokio::pin!(sleep);
+    fn run(&mut self, mut poll: Poll) {
+        let mut events = Events::with_capacity(EVENTS_AT_ONCE);
         loop {
-            let wake_ms = self.start_due().unwrap_or(u64::MAX).min(next_tick_ms);
-            sleep.as_mut().reset(self.shared.started + Duration::from_millis(wake_ms));
-            tokio::select! {
-                // Dropped senders count as a wish to stop: nobody is left who could look or change anything.
-                _ = stop.changed() => break,
-                changed = targets.changed() => match changed {
-                    Ok(()) => {
-                        let set = targets.borrow_and_update().clone();
-                        self.set_targets(&set);
-                    }
-                    Err(_) => break,
-                },
-                _ = ended.recv_many(&mut results, RESULTS_AT_ONCE) => self.take(&mut results),
-                () = &mut sleep => {}
+            let wait = self.turn();
+            if let Err(error) = poll.poll(&mut events, Some(wait))
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                // Only a bug of ours could be the reason. `HealthHandle::is_running` tells that no verdict will change any more.
+                tracing::error!(%error, "health checks have ended: their sockets cannot be waited for");
+                break;
             }
-            let now_ms = self.shared.now_ms();
-            if now_ms >= next_tick_ms {
-                next_tick_ms = now_ms + TICK_MS;
-                self.tick(now_ms);
+            let now_us = self.shared.now_us();
+            for event in &events {
+                self.ended.extend(self.bare.ready(event, now_us));
             }
-            self.end_first_round(now_ms);
+            self.bare.expire(now_us, &mut self.ended);
+            let post = self.mailbox.take(&mut self.ended);
+            if post.stop {
+                break;
+            }
+            if let Some(set) = post.targets {
+                self.set_targets(&set);
+            }
         }
-        for probe in self.running.iter().flatten() {
-            probe.abort();
+        for (_, task) in self.tasks.iter().flatten() {
+            task.abort();
         }
+    }
+
+    /// Takes what has ended, starts what is due; returns for how long there is nothing to do.
+    fn turn(&mut self) -> Duration {
+        let shared = self.shared.clone();
+        let mut ledger = shared.ledger();
+        let now_ms = shared.now_ms();
+        for end in self.ended.drain(..) {
+            let Ended { id, generation, outcome, duration_us } = end;
+            // The handle would keep the memory of the task.
+            if let Some(task) = self.tasks.get_mut(id.0 as usize) {
+                task.take_if(|(of, _)| *of == generation);
+            }
+            ledger.finish(now_ms, id, generation, outcome, duration_us, &mut self.flips);
+        }
+        if now_ms >= self.next_tick_ms {
+            self.next_tick_ms = now_ms + TICK_MS;
+            ledger.tick(now_ms, &mut self.flips);
+        }
+        while self.starts.len() < STARTS_AT_ONCE
+            && let Some(start) = ledger.start_next(now_ms)
+        {
+            self.starts.push(start);
+        }
+        let due_ms = ledger.wake_at().unwrap_or(u64::MAX).min(self.next_tick_ms);
+        let (awaited, in_flight) = (ledger.awaited(), ledger.in_flight());
+        self.publish(ledger);
+        self.tell_of_lag(now_ms, in_flight);
+        self.end_first_round(now_ms, awaited);
+        let mut starts = std::mem::take(&mut self.starts);
+        for (start, target) in starts.drain(..) {
+            self.start(start, target);
+        }
+        self.starts = starts;
+        if !self.ended.is_empty() {
+            return Duration::ZERO;
+        }
+        let wake_us = (due_ms * 1000).min(self.bare.next_deadline_us().unwrap_or(u64::MAX));
+        Duration::from_micros(wake_us.saturating_sub(self.shared.now_us()))
+    }
+
+    fn start(&mut self, start: Start, target: Arc<Target>) {
+        if is_bare(&target.check) {
+            let now_us = self.shared.now_us();
+            self.ended.extend(self.bare.start(start, target.address, target.check.timeout_ms, now_us));
+            return;
+        }
+        let index = start.id.0 as usize;
+        if index >= self.tasks.len() {
+            self.tasks.resize_with(index + 1, || None);
+        }
+        let probe = probe_once(self.prober.clone(), start, target, self.mailbox.clone());
+        self.tasks[index] = Some((start.generation, self.runtime.spawn(probe).abort_handle()));
     }
 
     fn set_targets(&mut self, set: &TargetSet) {
@@ -126,45 +214,16 @@ impl Driver {
             &mut self.flips,
         );
         for id in stopped {
-            if let Some(probe) = self.running.get_mut(id.0 as usize).and_then(Option::take) {
-                probe.abort();
+            self.bare.abort(id);
+            if let Some((_, task)) = self.tasks.get_mut(id.0 as usize).and_then(Option::take) {
+                task.abort();
             }
             shared.board.forget(id);
         }
+        let limit = ledger.per_address_per_second();
+        let crowded = self.crowded.update(ledger.stretched());
         self.publish(ledger);
-    }
-
-    /// Starts what is due; returns when to look again, in milliseconds of the ledger's clock.
-    fn start_due(&mut self) -> Option<u64> {
-        let shared = self.shared.clone();
-        let mut ledger = shared.ledger();
-        let now_ms = shared.now_ms();
-        while let Some((start, target)) = ledger.start_next(now_ms) {
-            let index = start.id.0 as usize;
-            if index >= self.running.len() {
-                self.running.resize_with(index + 1, || None);
-            }
-            let probe = probe_once(self.prober.clone(), start, target, self.results.clone());
-            self.running[index] = Some(self.runtime.spawn(probe));
-        }
-        ledger.wake_at()
-    }
-
-    fn take(&mut self, results: &mut Vec<Done>) {
-        let shared = self.shared.clone();
-        let mut ledger = shared.ledger();
-        let now_ms = shared.now_ms();
-        for done in results.drain(..) {
-            ledger.finish(now_ms, done.id, done.generation, done.outcome, done.duration_us, &mut self.flips);
-        }
-        self.publish(ledger);
-    }
-
-    fn tick(&mut self, now_ms: u64) {
-        let shared = self.shared.clone();
-        let mut ledger = shared.ledger();
-        ledger.tick(now_ms, &mut self.flips);
-        self.publish(ledger);
+        crowded::log(&crowded, limit);
     }
 
     /// Publishes what was decided under the lock, and logs it without the lock.
@@ -187,9 +246,23 @@ impl Driver {
         self.flips.clear();
     }
 
-    fn end_first_round(&mut self, now_ms: u64) {
+    /// Warns when probes start late, but in the first round, which is a burst.
+    fn tell_of_lag(&mut self, now_ms: u64, in_flight: usize) {
+        let lag_ms = self.starts.iter().map(|(start, _)| start.lag_ms).max().unwrap_or(0);
+        let lately = self.lag_told_ms.is_some_and(|told_ms| now_ms - told_ms < LagPeak::PERIOD_MS);
+        if lag_ms < LAG_TO_TELL_MS || lately || self.first_round_deadline_ms.is_some() {
+            return;
+        }
+        self.lag_told_ms = Some(now_ms);
+        tracing::warn!(
+            lag_ms,
+            in_flight,
+            "probes start late: health.probes_in_flight is reached, or this host does not keep up"
+        );
+    }
+
+    fn end_first_round(&mut self, now_ms: u64, awaited: usize) {
         let Some(deadline_ms) = self.first_round_deadline_ms else { return };
-        let awaited = self.shared.ledger().awaited();
         if awaited > 0 && now_ms < deadline_ms {
             return;
         }
@@ -204,39 +277,33 @@ impl Driver {
     }
 }
 
-/// Sends a result also if the probe should panic: a target whose probe never ended would not be probed again.
+/// Sends an end also if the probe should panic: a target whose probe never ended would not be probed again.
 struct Report {
-    done: Option<Done>,
-    results: mpsc::UnboundedSender<Done>,
+    ended: Option<Ended>,
+    mailbox: Arc<Mailbox>,
 }
 
 impl Drop for Report {
     fn drop(&mut self) {
-        if let Some(done) = self.done.take() {
-            // The driver has gone when nobody receives: shutdown.
-            let _ = self.results.send(done);
+        if let Some(ended) = self.ended.take() {
+            self.mailbox.post(Letter::Ended(ended));
         }
     }
 }
 
-async fn probe_once(
-    prober: Arc<Prober>,
-    start: Start,
-    target: Arc<Target>,
-    results: mpsc::UnboundedSender<Done>,
-) {
+async fn probe_once(prober: Arc<Prober>, start: Start, target: Arc<Target>, mailbox: Arc<Mailbox>) {
     let unfinished = Outcome::LocalError("the probe was broken off".into());
-    let done = Done { id: start.id, generation: start.generation, outcome: unfinished, duration_us: 0 };
-    let mut report = Report { done: Some(done), results };
+    let ended = Ended { id: start.id, generation: start.generation, outcome: unfinished, duration_us: 0 };
+    let mut report = Report { ended: Some(ended), mailbox };
     let started = Instant::now();
     let limit = Duration::from_millis(target.check.timeout_ms.into());
-    let outcome = match timeout(limit, prober.run(&target)).await {
+    let outcome = match tokio::time::timeout(limit, prober.run(&target)).await {
         Ok(outcome) => outcome,
         Err(_) => Outcome::Failure("timed out".into()),
     };
-    if let Some(done) = &mut report.done {
-        done.outcome = outcome;
-        done.duration_us = started.elapsed().as_micros() as u64;
+    if let Some(ended) = &mut report.ended {
+        ended.outcome = outcome;
+        ended.duration_us = started.elapsed().as_micros() as u64;
     }
 }
 

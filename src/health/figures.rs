@@ -27,6 +27,36 @@ impl Histogram {
     }
 }
 
+/// The largest lag of late, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LagPeak {
+    now_ms: u64,
+    before_ms: u64,
+    since_ms: u64,
+}
+
+impl LagPeak {
+    /// How far it looks back at least; at most it is twice as far.
+    pub const PERIOD_MS: u64 = 60_000;
+
+    /// Takes one probe's lag.
+    pub fn observe(&mut self, lag_ms: u64) {
+        self.now_ms = self.now_ms.max(lag_ms);
+    }
+
+    /// Lets time pass.
+    pub fn rotate(&mut self, now_ms: u64) {
+        if now_ms.saturating_sub(self.since_ms) >= Self::PERIOD_MS {
+            *self = Self { now_ms: 0, before_ms: self.now_ms, since_ms: now_ms };
+        }
+    }
+
+    /// The largest lag of the last minute or two.
+    pub fn value_ms(&self) -> u64 {
+        self.now_ms.max(self.before_ms)
+    }
+}
+
 /// How probes ended, for metric labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OutcomeLabel {
@@ -70,12 +100,18 @@ pub struct Figures {
     pub duration: [Histogram; ProbeKind::ALL.len()],
     /// How late probes started.
     pub lag: Histogram,
+    /// The largest of these of late.
+    pub lag_peak: LagPeak,
     /// Probes running.
     pub in_flight: usize,
     /// The limit of the above.
     pub in_flight_limit: usize,
     /// Probes that had to wait for the limit of their address.
     pub rate_limited: u64,
+    /// Targets probed more rarely than their interval says, because the checks of their address want more than its limit.
+    pub stretched_targets: usize,
+    /// The longest interval of any target as it is planned, in milliseconds.
+    pub longest_interval_ms: u64,
     /// Targets by published verdict: unknown, up, down.
     pub targets: [usize; 3],
     /// Published changes to up.
@@ -93,6 +129,23 @@ pub struct Figures {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_peak_is_of_the_last_minute_or_two() {
+        let mut peak = LagPeak::default();
+        peak.observe(7);
+        peak.rotate(59_999);
+        peak.observe(3);
+        peak.rotate(60_000);
+        assert_eq!(peak.value_ms(), 7);
+        peak.observe(2);
+        peak.rotate(119_999);
+        assert_eq!(peak.value_ms(), 7);
+        peak.rotate(120_000);
+        assert_eq!(peak.value_ms(), 2);
+        peak.rotate(180_000);
+        assert_eq!(peak.value_ms(), 0);
+    }
 
     #[test]
     fn observes_into_the_right_bucket() {

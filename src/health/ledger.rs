@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::model::probe_rate::{AddressDemand, Scope};
 use crate::model::target::{Target, TargetId, Verdict};
 
 use super::brake::{Brake, BrakeLimits, BrakeState, Decision, Standing};
@@ -210,9 +211,18 @@ impl Ledger {
             planned.push(self.insert(id, entry, flips));
         }
         self.schedule.add(now_ms, &planned);
-        let longest_ms = targets.iter().map(|(_, t)| t.check.interval_ms + t.check.timeout_ms).max();
-        self.brake.set_window(longest_ms.unwrap_or(0).into());
+        self.figures.longest_interval_ms = self.longest(targets, |_| 0);
+        self.brake.set_window(self.longest(targets, |target| target.check.timeout_ms));
         stopped
+    }
+
+    /// The longest time in milliseconds that any target takes from one probe to the next, with something added for each.
+    fn longest(&self, targets: &[(TargetId, Arc<Target>)], also: impl Fn(&Target) -> u32) -> u64 {
+        let each = targets.iter().map(|(id, target)| {
+            let interval_ms = self.schedule.interval_ms(*id).unwrap_or(target.check.interval_ms);
+            u64::from(interval_ms) + u64::from(also(target))
+        });
+        each.max().unwrap_or(0)
     }
 
     fn insert(&mut self, id: TargetId, mut entry: Entry, flips: &mut Vec<Flip>) -> Planned {
@@ -227,7 +237,9 @@ impl Ledger {
         self.brake.stands(id, Standing::Out, entry.standing());
         self.figures.targets[entry.published as usize] += 1;
         let check = &entry.target.check;
-        let planned = Planned { id, address: entry.target.address.ip(), interval_ms: check.interval_ms };
+        let scope = Scope::of(check);
+        let planned =
+            Planned { id, address: entry.target.address.ip(), scope, interval_ms: check.interval_ms };
         self.entries[index] = Some(entry);
         planned
     }
@@ -245,6 +257,7 @@ impl Ledger {
     pub fn start_next(&mut self, now_ms: u64) -> Option<(Start, Arc<Target>)> {
         let start = self.schedule.start_next(now_ms)?;
         self.figures.lag.observe(start.lag_ms as f64 / 1000.0);
+        self.figures.lag_peak.observe(start.lag_ms);
         // The schedule holds exactly the targets that have an entry.
         self.entry(start.id).map(|entry| (start, entry.target.clone()))
     }
@@ -290,7 +303,7 @@ impl Ledger {
         let after = entry.standing();
         self.brake.stands(id, before, after);
         self.publish(now_ms, id, flips);
-        self.tick(now_ms, flips);
+        self.let_brake_go_in_time(now_ms, flips);
     }
 
     /// A host that the network calls unreachable has failed if another address has answered since this target's last result, or if
@@ -350,8 +363,13 @@ impl Ledger {
         flips.push(flip);
     }
 
-    /// Lets time pass for the brake; once a second is enough.
+    /// Lets time pass for the brake and for the figures; once a second is enough.
     pub fn tick(&mut self, now_ms: u64, flips: &mut Vec<Flip>) {
+        self.figures.lag_peak.rotate(now_ms);
+        self.let_brake_go_in_time(now_ms, flips);
+    }
+
+    fn let_brake_go_in_time(&mut self, now_ms: u64, flips: &mut Vec<Flip>) {
         if self.brake.tick(now_ms) {
             self.let_go(now_ms, flips);
         }
@@ -408,11 +426,32 @@ impl Ledger {
         self.schedule.next_in_ms(now_ms, id)
     }
 
+    /// The interval in milliseconds that a target's probes have within its address's rate.
+    pub fn interval_ms(&self, id: TargetId) -> Option<u32> {
+        self.schedule.interval_ms(id)
+    }
+
+    /// Probes running.
+    pub fn in_flight(&self) -> usize {
+        self.schedule.in_flight()
+    }
+
+    /// The limit of probes of one address in a second.
+    pub fn per_address_per_second(&self) -> u32 {
+        self.schedule.per_address_per_second()
+    }
+
+    /// Addresses whose checks want more probes a second than one address may have.
+    pub fn stretched(&self) -> impl Iterator<Item = (IpAddr, &AddressDemand)> {
+        self.schedule.stretched()
+    }
+
     /// The figures as of now.
     pub fn figures(&self) -> Figures {
         Figures {
             in_flight: self.schedule.in_flight(),
             rate_limited: self.schedule.rate_limited(),
+            stretched_targets: self.schedule.stretched_targets(),
             brake_holding: self.brake.is_holding(),
             brake_held_targets: self.held().count(),
             brake_engaged_total: self.brake.engaged_total(),

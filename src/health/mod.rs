@@ -1,31 +1,33 @@
 //! Health: probes every target and keeps its verdict on the board.
 //!
 //! ```text
-//!  set of targets (watch) ──▶ ledger (pure) ── start ──▶ probe/ (I/O, one task each)
-//!                              │  schedule · verdict · brake   │
+//!  set of targets (watch) ──▶ ledger (pure) ── start ──▶ probe/bare (TCP: on the driver's thread)
+//!                              │  schedule · verdict · brake   │   probe/… (all others: a task each)
 //!                              ◀──────── outcome ─────────┘
 //!                              └── flips ──▶ verdict board, log
 //! ```
 //!
-//! [`Health::spawn`] starts one driver task on a runtime of the caller's. Everything that decides lies in the [`ledger`] and below it, without
-//! clock or sockets; the driver and [`probe`] are the edges.
+//! [`Health::spawn`] starts the driver's thread. Everything that decides lies in the [`ledger`] and below it, without clock or sockets; the
+//! driver and [`probe`] are the edges.
 
 pub mod brake;
+mod crowded;
 mod driver;
 pub mod figures;
 pub mod ledger;
+mod mailbox;
 pub mod persist;
 pub mod probe;
 pub mod schedule;
 pub mod verdict;
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use crate::config::HealthConfig;
 use crate::model::board::VerdictBoard;
@@ -46,20 +48,24 @@ pub type TargetSet = Arc<Vec<(TargetId, Arc<Target>)>>;
 pub struct Health;
 
 impl Health {
-    /// Starts probing the targets in `targets`, now and after each change of it, on `runtime`, and writes verdicts to `board`.
+    /// Starts probing the targets in `targets`, now and after each change of it, and writes verdicts to `board`. Checks that are more than
+    /// a connection are tasks on `runtime`.
     ///
     /// Verdicts in `saved` that are younger than `config.verdict_max_age_ms` and not from the future are on the board before this returns,
     /// for targets that are in the set already; for targets added later they count as long as they are young enough.
     /// Probing ends by [`HealthHandle::shutdown`], or when the last handle or the sender of `targets` is dropped.
     ///
     /// A number that leaves the set is forgotten on the board; it may be given to another target in any later set.
+    ///
+    /// # Errors
+    /// No thread can be started, or the system gives nothing to wait for sockets with.
     pub fn spawn(
         runtime: &Handle,
         targets: watch::Receiver<TargetSet>,
         board: Arc<VerdictBoard>,
         config: &HealthConfig,
         saved: Vec<SavedVerdict>,
-    ) -> HealthHandle {
+    ) -> io::Result<HealthHandle> {
         let limits = Limits {
             in_flight: config.probes_in_flight,
             per_address_per_second: config.probes_per_second_per_address,
@@ -88,8 +94,12 @@ struct Shared {
 }
 
 impl Shared {
+    fn now_us(&self) -> u64 {
+        self.started.elapsed().as_micros() as u64
+    }
+
     fn now_ms(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64
+        self.now_us() / 1000
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -120,7 +130,7 @@ impl Shared {
 pub struct HealthHandle {
     shared: Arc<Shared>,
     first_round: watch::Receiver<bool>,
-    stop: Arc<watch::Sender<bool>>,
+    stop: Arc<driver::Stopper>,
     stopped: watch::Receiver<bool>,
 }
 
@@ -149,6 +159,8 @@ pub struct TargetReport {
     pub failures: u32,
     /// Milliseconds until the next probe; 0 when it is due.
     pub next_in_ms: u64,
+    /// Milliseconds from one probe to the next: the check's interval, or more where its address has too many checks.
+    pub interval_ms: u32,
 }
 
 /// One result.
@@ -190,6 +202,7 @@ impl HealthHandle {
             successes: entry.hysteresis.successes(),
             failures: entry.hysteresis.failures(),
             next_in_ms: ledger.next_in_ms(now_ms, id).unwrap_or(0),
+            interval_ms: ledger.interval_ms(id).unwrap_or(entry.target.check.interval_ms),
         };
         ledger.entries().map(report).collect()
     }
@@ -236,7 +249,7 @@ impl HealthHandle {
 
     /// Stops probing, aborts the probes in flight and waits for the driver to end.
     pub async fn shutdown(&self) {
-        let _ = self.stop.send(true);
+        self.stop.stop();
         let mut stopped = self.stopped.clone();
         // An error means that the driver is gone, which is what we wait for.
         let _ = stopped.wait_for(|stopped| *stopped).await;

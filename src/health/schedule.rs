@@ -7,14 +7,21 @@
 //! - Afterwards each target has a phase of its own within its interval, from the golden ratio of its number, so that phases are
 //!   evenly spread without coordination. The grid `phase + k × interval` is kept: a late probe does not push the later ones back.
 //! - A probe that falls due while the target's last one is still running starts when that one ends.
-//! - Two limits: probes in flight in all (what is due waits in the order of its due time), and starts a second for each address
-//!   (what must wait stands in that address's own queue, where it delays nobody else).
+//! - Probes in flight are limited in all; what is due waits in the order of its due time. A quarter is kept for targets whose last probe
+//!   ended within [`LONG_MS`]: however many others swallow their probes, those that answer are probed on time.
+//! - Starts a second are limited for each address. Where its checks want more than that, all are planned at longer intervals
+//!   ([`crate::model::probe_rate`]); what falls due together nevertheless waits in the address's own queue, where it delays nobody else.
+
+mod addresses;
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 use std::net::IpAddr;
 
+use crate::model::probe_rate::{AddressDemand, Scope};
 use crate::model::target::TargetId;
+
+use addresses::{AddressIndex, Addresses, Tenant};
 
 /// First probes of targets that are added together start within this time, in milliseconds.
 pub const FIRST_SPREAD_MS: u64 = 950;
@@ -22,6 +29,9 @@ pub const FIRST_SPREAD_MS: u64 = 950;
 /// Phases are multiples of this, in milliseconds: probes of one such step start in one go, and their ends are mostly taken in one go, which
 /// at a thousand probes a second spares nine wake-ups of ten.
 pub const STEP_MS: u64 = 10;
+
+/// A probe that ran so long makes its target's next one count as long: it gets no slot of the quarter that is kept for the others.
+pub const LONG_MS: u64 = 250;
 
 /// What the schedule never exceeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +49,7 @@ pub struct Start {
     pub id: TargetId,
     /// Which tenancy of the number: [`Schedule::finish`] ignores the end of a probe of an earlier one.
     pub generation: u32,
-    /// Milliseconds since it was due.
+    /// Milliseconds since it might have started: since it was due, or since its address was free.
     pub lag_ms: u64,
 }
 
@@ -50,6 +60,8 @@ pub struct Planned {
     pub id: TargetId,
     /// Where its probes go: the per-address limit counts by it.
     pub address: IpAddr,
+    /// Whom its check speaks for: where an address is crowded, its own checks go before those of names.
+    pub scope: Scope,
     /// Milliseconds from one start to the next.
     pub interval_ms: u32,
 }
@@ -59,22 +71,21 @@ struct Slot {
     /// `None` where the number is not in use.
     planned: Option<Planned>,
     generation: u32,
-    address: usize,
-    /// When the probe that is queued, or waits for its address, is due.
+    address: AddressIndex,
+    /// When the next probe, or the one that waits, is due.
     due_ms: u64,
-    running: bool,
+    running: Option<Running>,
     /// The queued probe fell due while another one ran.
     overdue: bool,
+    /// The last probe ran for [`LONG_MS`] or longer.
+    long: bool,
 }
 
-struct AddressSlot {
-    address: IpAddr,
-    targets: u32,
-    /// The earliest time for the next start, in microseconds.
-    free_at_us: u64,
-    waiting: VecDeque<(TargetId, u32)>,
-    /// When the queued [`Event::AddressFree`] fires; others are leftovers of an earlier tenant.
-    wake_at_ms: Option<u64>,
+#[derive(Clone, Copy)]
+struct Running {
+    since_ms: u64,
+    /// Whether it counts as a long one, from what was known when it started.
+    long: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,7 +93,7 @@ enum Event {
     /// A target's probe is due.
     Due(TargetId, u32),
     /// An address with waiting targets may be probed again.
-    AddressFree(usize),
+    AddressFree(AddressIndex),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,13 +116,14 @@ impl PartialOrd for Queued {
 
 /// See the module's documentation.
 pub struct Schedule {
-    limits: Limits,
+    in_flight_limit: usize,
     slots: Vec<Slot>,
-    addresses: Vec<AddressSlot>,
-    address_index: HashMap<IpAddr, usize>,
-    free_addresses: Vec<usize>,
+    addresses: Addresses,
     queue: BinaryHeap<Reverse<Queued>>,
     in_flight: usize,
+    long_in_flight: usize,
+    /// Due, but there are as many long probes in flight as there may be.
+    long_waiting: VecDeque<Tenant>,
     rate_limited: u64,
 }
 
@@ -119,16 +131,13 @@ impl Schedule {
     /// A schedule without targets.
     pub fn new(limits: Limits) -> Self {
         Self {
-            limits: Limits {
-                in_flight: limits.in_flight.max(1),
-                per_address_per_second: limits.per_address_per_second.max(1),
-            },
+            in_flight_limit: limits.in_flight.max(1),
             slots: Vec::new(),
-            addresses: Vec::new(),
-            address_index: HashMap::new(),
-            free_addresses: Vec::new(),
+            addresses: Addresses::new(limits.per_address_per_second),
             queue: BinaryHeap::new(),
             in_flight: 0,
+            long_in_flight: 0,
+            long_waiting: VecDeque::new(),
             rate_limited: 0,
         }
     }
@@ -149,7 +158,7 @@ impl Schedule {
             self.slots.resize_with(index + 1, Slot::default);
         }
         self.remove(planned.id);
-        let address = self.use_address(planned.address);
+        let address = self.addresses.hold(planned.address, planned.scope, planned.interval_ms);
         let slot = &mut self.slots[index];
         slot.planned = Some(planned);
         slot.address = address;
@@ -158,51 +167,22 @@ impl Schedule {
         self.queue.push(Reverse(Queued { at_ms: due_ms, event }));
     }
 
-    fn use_address(&mut self, address: IpAddr) -> usize {
-        if let Some(&index) = self.address_index.get(&address) {
-            self.addresses[index].targets += 1;
-            return index;
-        }
-        let fresh =
-            AddressSlot { address, targets: 1, free_at_us: 0, waiting: VecDeque::new(), wake_at_ms: None };
-        let index = match self.free_addresses.pop() {
-            Some(index) => {
-                self.addresses[index] = fresh;
-                index
-            }
-            None => {
-                self.addresses.push(fresh);
-                self.addresses.len() - 1
-            }
-        };
-        self.address_index.insert(address, index);
-        index
-    }
-
     /// Stops probing a target. A probe of it that is running is no longer counted as in flight: the caller aborts it.
     pub fn remove(&mut self, id: TargetId) {
         let Some(slot) = self.slots.get_mut(id.0 as usize) else { return };
-        if slot.planned.is_none() {
-            return;
-        }
-        if slot.running {
-            self.in_flight -= 1;
-        }
-        let address = slot.address;
+        let Some(planned) = slot.planned else { return };
+        let (address, running) = (slot.address, slot.running);
         // The generation makes what is still queued for this number stale, so the heap need not be searched.
         *slot = Slot { generation: slot.generation.wrapping_add(1), ..Slot::default() };
-        let used = &mut self.addresses[address];
-        used.targets -= 1;
-        if used.targets == 0 {
-            used.waiting.clear();
-            self.address_index.remove(&used.address);
-            self.free_addresses.push(address);
+        self.addresses.release(address, planned.scope, planned.interval_ms);
+        if let Some(running) = running {
+            self.ended(running);
         }
     }
 
     /// The next probe to start at this time, if any may.
     pub fn start_next(&mut self, now_ms: u64) -> Option<Start> {
-        while self.in_flight < self.limits.in_flight {
+        while self.in_flight < self.in_flight_limit {
             let Reverse(next) = *self.queue.peek()?;
             if next.at_ms > now_ms {
                 return None;
@@ -221,7 +201,7 @@ impl Schedule {
 
     /// When to ask again, in milliseconds; `None` to wait for a [`Schedule::finish`] or for targets.
     pub fn wake_at(&self) -> Option<u64> {
-        if self.in_flight >= self.limits.in_flight {
+        if self.in_flight >= self.in_flight_limit {
             return None;
         }
         self.queue.peek().map(|Reverse(next)| next.at_ms)
@@ -230,22 +210,44 @@ impl Schedule {
     /// Notes the end of a probe; returns whether it belongs to a target that is still here.
     pub fn finish(&mut self, now_ms: u64, id: TargetId, generation: u32) -> bool {
         let Some(slot) = self.current(id, generation) else { return false };
-        if !slot.running {
-            return false;
-        }
-        slot.running = false;
-        let overdue = std::mem::take(&mut slot.overdue);
-        self.in_flight -= 1;
-        if overdue {
+        let Some(running) = slot.running.take() else { return false };
+        slot.long = now_ms.saturating_sub(running.since_ms) >= LONG_MS;
+        if std::mem::take(&mut slot.overdue) {
             self.queue.push(Reverse(Queued { at_ms: now_ms, event: Event::Due(id, generation) }));
         }
+        self.ended(running);
         true
+    }
+
+    fn ended(&mut self, running: Running) {
+        self.in_flight -= 1;
+        if !running.long {
+            return;
+        }
+        self.long_in_flight -= 1;
+        while let Some((id, generation)) = self.long_waiting.pop_front() {
+            if let Some(slot) = self.current(id, generation) {
+                let at_ms = slot.due_ms;
+                self.queue.push(Reverse(Queued { at_ms, event: Event::Due(id, generation) }));
+                return;
+            }
+        }
     }
 
     /// Milliseconds until the target's next probe is due; 0 when it is overdue, `None` when the target is unknown.
     pub fn next_in_ms(&self, now_ms: u64, id: TargetId) -> Option<u64> {
         let slot = self.slots.get(id.0 as usize)?;
         slot.planned.map(|_| slot.due_ms.saturating_sub(now_ms))
+    }
+
+    /// The interval in milliseconds that a target has within its address's rate; `None` when the target is unknown.
+    pub fn interval_ms(&self, id: TargetId) -> Option<u32> {
+        let slot = self.slots.get(id.0 as usize)?;
+        slot.planned.map(|planned| self.interval(slot.address, planned))
+    }
+
+    fn interval(&self, address: AddressIndex, planned: Planned) -> u32 {
+        self.addresses.interval_ms(address, planned.scope, planned.interval_ms)
     }
 
     /// Probes running.
@@ -255,12 +257,27 @@ impl Schedule {
 
     /// Distinct addresses that are probed.
     pub fn addresses(&self) -> usize {
-        self.address_index.len()
+        self.addresses.len()
+    }
+
+    /// The limit of starts of one address in a second.
+    pub fn per_address_per_second(&self) -> u32 {
+        self.addresses.per_second()
     }
 
     /// How many probes had to wait for the per-address limit, since the start.
     pub fn rate_limited(&self) -> u64 {
         self.rate_limited
+    }
+
+    /// Targets that are probed more rarely than their interval says, because their address has too many.
+    pub fn stretched_targets(&self) -> usize {
+        self.addresses.stretched_targets()
+    }
+
+    /// The addresses of those targets, with what their checks want.
+    pub fn stretched(&self) -> impl Iterator<Item = (IpAddr, &AddressDemand)> {
+        self.addresses.stretched()
     }
 
     fn current(&mut self, id: TargetId, generation: u32) -> Option<&mut Slot> {
@@ -269,69 +286,69 @@ impl Schedule {
 
     fn due(&mut self, now_ms: u64, id: TargetId, generation: u32) -> Option<Start> {
         let slot = self.current(id, generation)?;
-        if slot.running {
+        if slot.running.is_some() {
             slot.overdue = true;
             return None;
         }
-        let index = slot.address;
-        let address = &mut self.addresses[index];
-        if address.wake_at_ms.is_none() && address.free_at_us <= now_ms * 1000 {
-            return Some(self.start(now_ms, id));
+        let (address, due_ms, planned) = (slot.address, slot.due_ms, slot.planned?);
+        if self.addresses.is_free(address, now_ms) {
+            return self.start(now_ms, due_ms, (id, generation));
         }
         self.rate_limited += 1;
-        address.waiting.push_back((id, generation));
-        if address.wake_at_ms.is_none() {
-            self.wait_for_address(index);
-        }
+        self.addresses.wait(address, planned.scope, (id, generation));
+        self.wake_for(address);
         None
     }
 
-    fn address_free(&mut self, now_ms: u64, at_ms: u64, index: usize) -> Option<Start> {
-        if self.addresses[index].wake_at_ms != Some(at_ms) {
+    fn address_free(&mut self, now_ms: u64, at_ms: u64, address: AddressIndex) -> Option<Start> {
+        if !self.addresses.woken(address, at_ms) {
             return None;
         }
-        self.addresses[index].wake_at_ms = None;
-        while let Some((id, generation)) = self.addresses[index].waiting.pop_front() {
+        let mut started = None;
+        while started.is_none() {
+            let Some((id, generation)) = self.addresses.next_waiting(address) else { break };
             if self.current(id, generation).is_some() {
-                let start = self.start(now_ms, id);
-                if !self.addresses[index].waiting.is_empty() {
-                    self.wait_for_address(index);
-                }
-                return Some(start);
+                started = self.start(now_ms, at_ms, (id, generation));
             }
         }
-        None
+        self.wake_for(address);
+        started
     }
 
-    fn wait_for_address(&mut self, index: usize) {
-        let at_ms = self.addresses[index].free_at_us.div_ceil(1000);
-        self.addresses[index].wake_at_ms = Some(at_ms);
-        self.queue.push(Reverse(Queued { at_ms, event: Event::AddressFree(index) }));
-    }
-
-    fn start(&mut self, now_ms: u64, id: TargetId) -> Start {
-        let slot = &mut self.slots[id.0 as usize];
-        let address = &mut self.addresses[slot.address];
-        address.free_at_us =
-            address.free_at_us.max(now_ms * 1000) + 1_000_000 / u64::from(self.limits.per_address_per_second);
-        self.in_flight += 1;
-        slot.running = true;
-        let start = Start { id, generation: slot.generation, lag_ms: now_ms.saturating_sub(slot.due_ms) };
-        if let Some(planned) = slot.planned {
-            slot.due_ms = next_due(now_ms, planned);
+    fn wake_for(&mut self, address: AddressIndex) {
+        if let Some(at_ms) = self.addresses.wake_up(address) {
+            self.queue.push(Reverse(Queued { at_ms, event: Event::AddressFree(address) }));
         }
-        let event = Event::Due(id, slot.generation);
-        self.queue.push(Reverse(Queued { at_ms: slot.due_ms, event }));
-        start
+    }
+
+    /// Starts a probe that might have started at `since_ms`, or lets it wait for the end of another long one.
+    fn start(&mut self, now_ms: u64, since_ms: u64, (id, generation): Tenant) -> Option<Start> {
+        let slot = &self.slots[id.0 as usize];
+        let (address, long, planned) = (slot.address, slot.long, slot.planned?);
+        if long {
+            if self.long_in_flight >= self.in_flight_limit - self.in_flight_limit / 4 {
+                self.long_waiting.push_back((id, generation));
+                return None;
+            }
+            self.long_in_flight += 1;
+        }
+        self.in_flight += 1;
+        self.addresses.start(address, now_ms);
+        let due_ms = next_due(now_ms, id, self.interval(address, planned));
+        let slot = &mut self.slots[id.0 as usize];
+        slot.running = Some(Running { since_ms: now_ms, long });
+        slot.due_ms = due_ms;
+        self.queue.push(Reverse(Queued { at_ms: due_ms, event: Event::Due(id, generation) }));
+        Some(Start { id, generation, lag_ms: now_ms.saturating_sub(since_ms) })
     }
 }
 
 /// The first point of the target's grid that is at least half an interval away. So the second probe follows the first after 0.5 to
 /// 1.5 intervals, every later one exactly on the grid, and one that started late by more than half an interval gives up a turn.
-fn next_due(now_ms: u64, planned: Planned) -> u64 {
-    let interval = u64::from(planned.interval_ms.max(1));
+fn next_due(now_ms: u64, id: TargetId, interval_ms: u32) -> u64 {
+    let interval = u64::from(interval_ms.max(1));
     // 2³² divided by the golden ratio: multiples of it, modulo 2³², are spread as evenly as can be, however many are taken.
-    let fraction = u64::from(planned.id.0.wrapping_mul(0x9e37_79b9));
+    let fraction = u64::from(id.0.wrapping_mul(0x9e37_79b9));
     let phase = ((fraction * interval) >> 32) / STEP_MS * STEP_MS;
     let earliest = now_ms + interval / 2;
     if earliest <= phase { phase } else { phase + (earliest - phase).div_ceil(interval) * interval }

@@ -10,6 +10,7 @@ pub mod name;
 pub mod overrides;
 pub mod pick;
 pub mod policy;
+pub mod probe_rate;
 pub mod rdata;
 pub mod report;
 pub mod rrset;

@@ -1,5 +1,6 @@
 //! Probes: one check run against one address. All I/O of health checking is in here, one file a kind.
 
+pub mod bare;
 mod http;
 mod redirect;
 mod tcp;
@@ -8,7 +9,7 @@ mod tls;
 use std::borrow::Cow;
 use std::io;
 
-use crate::model::target::{CheckKind, Target};
+use crate::model::target::{Check, CheckKind, Target, TargetId};
 
 /// Why a probe did not succeed: a few words for logs and the status page.
 pub type Reason = Cow<'static, str>;
@@ -26,6 +27,27 @@ pub enum Outcome {
     HostUnreachable,
     /// Our own host could not even try; says nothing about the target.
     LocalError(Reason),
+}
+
+/// The end of a probe.
+#[derive(Debug)]
+pub struct Ended {
+    /// Whose.
+    pub id: TargetId,
+    /// Which tenancy of the number.
+    pub generation: u32,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// How long it took, in microseconds.
+    pub duration_us: u64,
+}
+
+/// Whether a check is a connection and nothing more: [`bare`] runs those, and [`Prober::run`] all others.
+pub fn is_bare(check: &Check) -> bool {
+    match check.kind {
+        CheckKind::Tcp => true,
+        CheckKind::Http(_) => false,
+    }
 }
 
 /// Kinds of probes, for metric labels.
@@ -72,8 +94,11 @@ impl Prober {
     /// Runs the target's check once, without a time limit: the driver sets one.
     pub async fn run(&self, target: &Target) -> Outcome {
         match &target.check.kind {
-            CheckKind::Tcp => tcp::probe(target.address).await,
-            // Boxed, so that the many TCP probes do not each carry the room that an HTTP exchange needs.
+            CheckKind::Tcp => match tcp::connect(target.address).await {
+                Ok(_) => Outcome::Success,
+                Err(outcome) => outcome,
+            },
+            // Boxed, so that other probes do not each carry the room that an HTTP exchange needs.
             CheckKind::Http(check) => Box::pin(http::probe(&self.tls, target.address, check)).await,
         }
     }
