@@ -7,12 +7,12 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use hale::admin::{Admin, Control, ExportError, ExportFormat};
+use hale::admin::{Admin, ChangeError, Control, ExportError, ExportFormat};
 use hale::config::AdminConfig;
 use hale::model::name::Name;
 use hale::model::report::{
-    ChangeKind, Listener, Readiness, ReloadReport, Status, TargetCounts, TargetReport, ZoneChange,
-    ZoneReport, ZoneState,
+    ChangeKind, Listener, OverrideChange, OverrideReport, OverrideRequest, Readiness, ReloadReport, Status,
+    TargetCounts, TargetReport, ZoneChange, ZoneReport, ZoneState,
 };
 
 /// Runs `hale` with the arguments in `line`, away from any configuration of this machine.
@@ -64,7 +64,6 @@ fn what_is_not_built_says_so() {
         "explain",
         "top",
         "events",
-        "override",
         "brake",
         "resync",
         "pause",
@@ -84,7 +83,7 @@ fn what_is_not_built_says_so() {
         }
     }
     let help = hale("--help");
-    assert!(!text(&help.stdout).contains("override"), "what is not there is not advertised");
+    assert!(!text(&help.stdout).contains("mirror"), "what is not there is not advertised");
 }
 
 #[test]
@@ -191,6 +190,7 @@ impl Control for Fake {
             serial: Some(1_700_000_000),
             names: 12,
             checked_names: 3,
+            overridden: Vec::new(),
             alias_of: None,
             changed_at: None,
             file: PathBuf::from("zones/example.json"),
@@ -232,6 +232,20 @@ impl Control for Fake {
             unchanged: 2,
             findings: vec!["warning: zones/a.json: gone".to_owned()],
         })
+    }
+
+    fn overrides(&self) -> Vec<OverrideReport> {
+        Vec::new()
+    }
+
+    fn set_override(&self, wanted: &OverrideRequest, owner: String) -> Result<OverrideChange, ChangeError> {
+        let OverrideRequest { subject, zone, word, reason, .. } = wanted.clone();
+        let entry = OverrideReport { id: 5, subject, zone, word, set_at: 0, until: None, reason, owner };
+        Ok(OverrideChange { entry, names: 1, kept: true })
+    }
+
+    fn clear_override(&self, _: u64, _: &str) -> Result<Option<OverrideChange>, ChangeError> {
+        Ok(None)
     }
 
     fn metrics(&self) -> String {
@@ -297,6 +311,13 @@ fn over_the_unix_socket() {
             "warning: ",
         );
         check(&format!("healthcheck {at}"), 0, "alive\n", "");
+        let set = "override set address:192.0.2.1 down --zone example.test --reason disk --for";
+        let said =
+            "override 5 set: address:192.0.2.1 down in example.test, forever; it is about 1 checked name\n";
+        check(&format!("{set} forever {at}"), 0, said, "");
+        check(&format!("{set} soon {at}"), 2, "", "error: \"soon\" is neither a time");
+        check(&format!("override list {at}"), 0, "no overrides\n", "");
+        check(&format!("override clear 5 {at}"), 1, "", "error: there is no override 5\n");
     });
 }
 

@@ -69,6 +69,7 @@ fn flip(names: usize) -> Cost {
             hash_key,
             state: Some(Arc::clone(&state)),
             signed: None,
+            overrides: Arc::default(),
             threads: 2,
         },
         published: Arc::clone(&published),

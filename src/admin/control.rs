@@ -5,7 +5,10 @@ use std::io;
 use serde::Deserialize;
 
 use crate::model::name::Name;
-use crate::model::report::{Readiness, ReloadReport, Status, TargetReport, ZoneReport};
+use crate::model::report::{
+    OverrideChange, OverrideReport, OverrideRequest, Readiness, ReloadReport, Status, TargetReport,
+    ZoneReport,
+};
 
 /// The running server, as the admin listener sees it. Its methods are called on threads that may block, but for `readiness`.
 pub trait Control: Send + Sync + 'static {
@@ -34,8 +37,34 @@ pub trait Control: Send + Sync + 'static {
     /// Why it could not even be tried, such as a server that is shutting down. A broken file is in the report instead.
     fn reload(&self, remove_missing: bool) -> Result<ReloadReport, String>;
 
+    /// The overrides in force, oldest first.
+    fn overrides(&self) -> Vec<OverrideReport>;
+
+    /// Sets an override in the name of `owner`. It is durable, and answered, when this returns.
+    ///
+    /// # Errors
+    /// See [`ChangeError`]; nothing has changed.
+    fn set_override(&self, wanted: &OverrideRequest, owner: String) -> Result<OverrideChange, ChangeError>;
+
+    /// Clears the override with this number, in the name of `owner`; `None` where there is none.
+    ///
+    /// # Errors
+    /// See [`ChangeError`]; nothing has changed.
+    fn clear_override(&self, id: u64, owner: &str) -> Result<Option<OverrideChange>, ChangeError>;
+
     /// Every metric of the server, as [`MetricsWriter`](crate::telemetry::metrics::MetricsWriter) writes them.
     fn metrics(&self) -> String;
+}
+
+/// Why a change was not made.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ChangeError {
+    /// What is asked for makes no sense, and why.
+    Bad(String),
+    /// There is no room for it, and why.
+    Full(String),
+    /// The server could not do it, and why.
+    Failed(String),
 }
 
 /// How a zone is written.

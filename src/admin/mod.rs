@@ -8,11 +8,13 @@ mod access;
 mod control;
 mod export;
 mod listen;
+mod overrides;
 mod pages;
+mod peer;
 mod problem;
 mod serve;
 
-pub use control::{Control, ExportError, ExportFormat};
+pub use control::{ChangeError, Control, ExportError, ExportFormat};
 pub use listen::Admin;
 
 pub use crate::model::report::SOCKET_NAME;

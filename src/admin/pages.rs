@@ -15,8 +15,9 @@ use serde::Deserialize;
 
 use super::access::{self, Door, Token, Wish};
 use super::control::{Control, ExportFormat};
-use super::export;
+use super::peer::Peer;
 use super::problem::Refusal;
+use super::{export, overrides};
 use crate::model::name::Name;
 use crate::telemetry::metrics::CONTENT_TYPE;
 
@@ -25,7 +26,7 @@ const BODY_LIMIT: usize = 64 * 1024;
 /// And it arrives within so long.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-type Shared = Arc<dyn Control>;
+pub(super) type Shared = Arc<dyn Control>;
 
 /// Everything, behind the rules of the door.
 pub(super) fn everything(control: Shared, door: Door, token: Option<Arc<Token>>) -> Router {
@@ -34,13 +35,15 @@ pub(super) fn everything(control: Shared, door: Door, token: Option<Arc<Token>>)
         .route("/api/v1/zones", get(zones))
         .route("/api/v1/zones/{zone}/export", get(export))
         .route("/api/v1/targets", get(targets))
-        .route("/api/v1/reload", post(reload));
+        .route("/api/v1/reload", post(reload))
+        .merge(overrides::routes());
     let guard = middleware::from_fn(move |request: Request, next: Next| {
         let wish = Wish::of(request.method(), request.uri().path());
         let verdict = access::decide(door, wish, token.as_deref(), request.headers());
         if wish == Wish::Change {
             // The audit line: one for each change that is asked for, whether it is allowed or not.
-            tracing::info!(method = %request.method(), path = %request.uri().path(), ?door, allowed = verdict.is_ok(), "change asked for");
+            let by = request.extensions().get::<Peer>().map(Peer::to_string).unwrap_or_default();
+            tracing::info!(method = %request.method(), path = %request.uri().path(), ?door, by, allowed = verdict.is_ok(), "change asked for");
         }
         async move {
             match verdict {
@@ -89,7 +92,9 @@ async fn harden(mut response: Response) -> Response {
 }
 
 /// Runs what may take its time where it holds nobody up.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Refusal> {
     tokio::task::spawn_blocking(work).await.map_err(|_| {
         Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be made").hint("see the log")
     })
@@ -111,7 +116,7 @@ async fn status(State(control): State<Shared>) -> Result<Response, Refusal> {
 }
 
 /// Serialised on the same thread: a list of 100,000 targets takes a while.
-async fn listing<T: serde::Serialize>(
+pub(super) async fn listing<T: serde::Serialize>(
     key: &'static str,
     list: impl FnOnce() -> Vec<T> + Send + 'static,
 ) -> Result<Response, Refusal> {
@@ -189,7 +194,7 @@ async fn reload(State(control): State<Shared>, request: Request) -> Result<Respo
 }
 
 /// The whole body, within its limits of size and time.
-async fn limited(body: Body) -> Result<Bytes, Refusal> {
+pub(super) async fn limited(body: Body) -> Result<Bytes, Refusal> {
     match tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, BODY_LIMIT)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(_)) => Err(Refusal::new(

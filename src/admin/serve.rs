@@ -8,7 +8,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -16,6 +19,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
+use super::peer::Peer;
 use crate::telemetry::logs::Throttle;
 
 /// Connections of one listener. Each listener has its own, so that whoever fills the metrics port does not lock out the operator.
@@ -36,23 +40,26 @@ pub(super) trait Listener: Send + 'static {
     /// A connection.
     type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// The next connection.
-    fn poll_next(&self, context: &mut Context<'_>) -> Poll<io::Result<Self::Io>>;
+    /// The next connection, and who is at its other end.
+    fn poll_next(&self, context: &mut Context<'_>) -> Poll<io::Result<(Self::Io, Peer)>>;
 }
 
 impl Listener for TcpListener {
     type Io = tokio::net::TcpStream;
 
-    fn poll_next(&self, context: &mut Context<'_>) -> Poll<io::Result<Self::Io>> {
-        self.poll_accept(context).map_ok(|(stream, _)| stream)
+    fn poll_next(&self, context: &mut Context<'_>) -> Poll<io::Result<(Self::Io, Peer)>> {
+        self.poll_accept(context).map_ok(|(stream, address)| (stream, Peer::Tcp(address.ip().to_canonical())))
     }
 }
 
 impl Listener for UnixListener {
     type Io = tokio::net::UnixStream;
 
-    fn poll_next(&self, context: &mut Context<'_>) -> Poll<io::Result<Self::Io>> {
-        self.poll_accept(context).map_ok(|(stream, _)| stream)
+    fn poll_next(&self, context: &mut Context<'_>) -> Poll<io::Result<(Self::Io, Peer)>> {
+        self.poll_accept(context).map_ok(|(stream, _)| {
+            let peer = Peer::Unix(stream.peer_cred().ok().map(|who| who.uid()));
+            (stream, peer)
+        })
     }
 }
 
@@ -72,8 +79,8 @@ pub(super) async fn accept<L: Listener>(listener: L, router: Router, mut stop: w
         tokio::select! {
             () = &mut stopping => break,
             (place, connection) = next => match connection {
-                Ok(io) => {
-                    let service = converse(io, router.clone(), stopped.clone());
+                Ok((io, peer)) => {
+                    let service = converse(io, peer, router.clone(), stopped.clone());
                     tokio::spawn(async move {
                         service.await;
                         drop(place);
@@ -101,10 +108,15 @@ async fn told(stop: &mut watch::Receiver<bool>) {
 /// One connection, to its end.
 async fn converse(
     io: impl AsyncRead + AsyncWrite + Unpin + Send,
+    peer: Peer,
     router: Router,
     mut stop: watch::Receiver<bool>,
 ) {
-    let service = TowerToHyperService::new(router);
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)

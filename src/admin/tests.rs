@@ -15,7 +15,8 @@ use super::*;
 use crate::config::AdminConfig;
 use crate::model::name::Name;
 use crate::model::report::{
-    Readiness, ReadinessPart, ReloadReport, SOCKET_NAME, Status, TargetReport, ZoneReport, ZoneState,
+    OverrideChange, OverrideReport, OverrideRequest, Readiness, ReadinessPart, ReloadReport, SOCKET_NAME,
+    Status, TargetReport, ZoneReport, ZoneState,
 };
 use crate::model::target::Verdict;
 use crate::telemetry::metrics::{MetricKind, MetricsWriter};
@@ -51,6 +52,7 @@ impl Control for Fake {
             serial: Some(7),
             names: 3,
             checked_names: 1,
+            overridden: Vec::new(),
             alias_of: None,
             changed_at: None,
             file: PathBuf::from("zones/example.json"),
@@ -65,6 +67,7 @@ impl Control for Fake {
             verdict: Verdict::Down,
             probed_at: None,
             problem: Some("connection refused".to_owned()),
+            overrides: vec![3],
         }]
     }
 
@@ -88,11 +91,42 @@ impl Control for Fake {
         Ok(ReloadReport { ok: !remove_missing, ..ReloadReport::default() })
     }
 
+    fn overrides(&self) -> Vec<OverrideReport> {
+        vec![an_override(3, String::new())]
+    }
+
+    fn set_override(&self, wanted: &OverrideRequest, owner: String) -> Result<OverrideChange, ChangeError> {
+        match wanted.subject.as_str() {
+            "pool:bad" => Err(ChangeError::Bad("no such thing".into())),
+            "pool:full" => Err(ChangeError::Full("too many".into())),
+            "pool:disk" => Err(ChangeError::Failed("the disk is full".into())),
+            _ => Ok(OverrideChange { entry: an_override(4, owner), names: 2, kept: true }),
+        }
+    }
+
+    fn clear_override(&self, id: u64, owner: &str) -> Result<Option<OverrideChange>, ChangeError> {
+        let entry = an_override(id, owner.to_owned());
+        Ok((id == 3).then_some(OverrideChange { entry, names: 1, kept: true }))
+    }
+
     fn metrics(&self) -> String {
         let mut page = MetricsWriter::new();
         page.family("hale_zones", MetricKind::Gauge, "Zones.");
         page.sample(&[("state", "served")], 1);
         page.finish()
+    }
+}
+
+fn an_override(id: u64, owner: String) -> OverrideReport {
+    OverrideReport {
+        id,
+        subject: "pool:fra".into(),
+        zone: None,
+        word: crate::model::overrides::Word::Drain,
+        set_at: 1,
+        until: None,
+        reason: "new disk".into(),
+        owner,
     }
 }
 
@@ -283,6 +317,49 @@ fn who_may_change() {
         assert_eq!(status(&mut over_unix, RELOAD, ""), 200);
         assert_eq!(server.fake.reloads.load(Ordering::Relaxed), before + 1);
     }
+}
+
+#[test]
+fn overrides_are_set_and_cleared_in_somebodys_name() {
+    const TOKEN: &str = "Authorization: Bearer s3cret\r\n";
+    let server = Running::start("127.0.0.1", Some("s3cret"));
+    let listed = exchange(server.tcp(), "GET /api/v1/overrides", "", "").json();
+    assert_eq!(
+        (&listed["overrides"][0]["id"], &listed["overrides"][0]["word"]),
+        (&3.into(), &"drain".into())
+    );
+    let body = |subject: &str| {
+        format!(r#"{{"subject": "{subject}", "word": "drain", "for": "1h", "reason": "new disk"}}"#)
+    };
+    let post = |stream: &mut dyn FnMut(&str, &str, &str) -> Answer, headers: &str, body: &str| {
+        let headers = format!("{headers}Content-Length: {}\r\n", body.len());
+        stream("POST /api/v1/overrides", &headers, body)
+    };
+    let mut tcp = |line: &str, headers: &str, body: &str| exchange(server.tcp(), line, headers, body);
+    let mut unix = |line: &str, headers: &str, body: &str| exchange(server.unix(), line, headers, body);
+    assert_eq!(post(&mut tcp, "", &body("pool:fra")).status, 401);
+    let set = post(&mut tcp, TOKEN, &body("pool:fra"));
+    assert_eq!(
+        (set.status, set.json()["override"]["owner"].as_str()),
+        (201, Some("admin.token from 127.0.0.1"))
+    );
+    let set = post(&mut unix, "", &body("pool:fra")).json();
+    let uid = rustix::process::getuid().as_raw();
+    assert!(set["override"]["owner"].as_str().unwrap().contains(&format!("uid {uid}")), "{set}");
+    for (subject, status) in [("pool:bad", 400), ("pool:full", 409), ("pool:disk", 503)] {
+        let answer = post(&mut unix, "", &body(subject));
+        assert_eq!(answer.status, status, "{subject}");
+        assert!(answer.head.contains("application/problem+json"), "{}", answer.head);
+    }
+    let unknown_key = r#"{"subject": "pool:fra", "word": "drain", "until": "1h", "reason": "x"}"#;
+    assert_eq!(post(&mut unix, "", unknown_key).status, 400);
+    let delete = |id: &str, headers: &str| {
+        exchange(server.tcp(), &format!("DELETE /api/v1/overrides/{id}"), headers, "")
+    };
+    assert_eq!(delete("3", "").status, 401);
+    assert_eq!(delete("3", TOKEN).json()["names"], 1);
+    assert_eq!(delete("4", TOKEN).status, 404);
+    assert_eq!(delete("x", TOKEN).status, 404);
 }
 
 #[test]

@@ -7,16 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::{metrics, now_s};
-use crate::admin::{Control, ExportError, ExportFormat};
+use crate::admin::{ChangeError, Control, ExportError, ExportFormat};
 use crate::health::HealthHandle;
 use crate::health::probe::Outcome;
 use crate::keeper::channel::{Change, KeeperHandle, ReloadSummary, ZoneStatus};
 use crate::model::name::Name;
 use crate::model::report::{
-    ChangeKind, Listener, Readiness, ReadinessPart, ReloadReport, Status, TargetCounts, TargetReport,
-    ZoneChange, ZoneReport, ZoneState,
+    ChangeKind, Listener, OverriddenReport, OverrideChange, OverrideReport, OverrideRequest, Readiness,
+    ReadinessPart, ReloadReport, Status, TargetCounts, TargetReport, ZoneChange, ZoneReport, ZoneState,
 };
 use crate::snapshot::handle::Published;
+use crate::state::overrides::OverrideStore;
 use crate::telemetry::counters::Counters;
 use crate::zone::text;
 
@@ -26,6 +27,7 @@ pub(super) struct Handles {
     pub(super) published: Arc<Published>,
     pub(super) health: HealthHandle,
     pub(super) counters: Arc<Counters>,
+    pub(super) overrides: OverrideStore,
     pub(super) listeners: Vec<SocketAddr>,
     pub(super) state: Option<PathBuf>,
     pub(super) started_s: u32,
@@ -85,16 +87,27 @@ impl Control for Handles {
             broken_zones: zones.iter().filter(|z| z.serial.is_none()).count() as u64,
             targets: self.target_counts(),
             brake: self.health.figures().brake_holding,
+            overrides: self.overrides_in_force().len() as u64,
             reloaded_at: (reloaded > 0).then_some(reloaded.into()),
         }
     }
 
     fn zones(&self) -> Vec<ZoneReport> {
-        self.zone_statuses().into_iter().map(zone_report).collect()
+        let mut overridden = self.overridden().zones;
+        let report = |status: ZoneStatus| {
+            let overridden = overridden.remove(&status.apex).unwrap_or_default();
+            zone_report(status, overridden)
+        };
+        self.zone_statuses().into_iter().map(report).collect()
     }
 
     fn targets(&self) -> Vec<TargetReport> {
-        self.health.report().into_iter().map(target_report).collect()
+        let mut overridden = self.overridden().targets;
+        let report = |target: crate::health::TargetReport| {
+            let overrides = overridden.remove(&target.id).unwrap_or_default();
+            target_report(target, overrides)
+        };
+        self.health.report().into_iter().map(report).collect()
     }
 
     fn export(&self, zone: &Name, format: ExportFormat, out: &mut dyn io::Write) -> Result<(), ExportError> {
@@ -124,12 +137,24 @@ impl Control for Handles {
         Ok(reload_report(&summary, &statuses))
     }
 
+    fn overrides(&self) -> Vec<OverrideReport> {
+        self.overrides_in_force().list().into_iter().map(OverrideReport::from).collect()
+    }
+
+    fn set_override(&self, wanted: &OverrideRequest, owner: String) -> Result<OverrideChange, ChangeError> {
+        self.set(wanted, owner)
+    }
+
+    fn clear_override(&self, id: u64, owner: &str) -> Result<Option<OverrideChange>, ChangeError> {
+        self.clear(id, owner)
+    }
+
     fn metrics(&self) -> String {
         metrics::page(self)
     }
 }
 
-fn zone_report(status: ZoneStatus) -> ZoneReport {
+fn zone_report(status: ZoneStatus, overridden: Vec<OverriddenReport>) -> ZoneReport {
     let state = match (&status.serial, &status.trouble) {
         (None, _) => ZoneState::Broken,
         (Some(_), Some(_)) => ZoneState::Kept,
@@ -142,6 +167,7 @@ fn zone_report(status: ZoneStatus) -> ZoneReport {
         serial: status.serial.map(|s| s.0),
         names: status.owners as u64,
         checked_names: status.checked_owners as u64,
+        overridden,
         alias_of: status.alias_of.map(|apex| apex.to_string()),
         changed_at: (status.changed_s > 0).then_some(status.changed_s.into()),
         file: status.file,
@@ -150,7 +176,7 @@ fn zone_report(status: ZoneStatus) -> ZoneReport {
     }
 }
 
-fn target_report(target: crate::health::TargetReport) -> TargetReport {
+fn target_report(target: crate::health::TargetReport, overrides: Vec<u64>) -> TargetReport {
     let last = target.last;
     TargetReport {
         target: target.target.to_string(),
@@ -161,6 +187,7 @@ fn target_report(target: crate::health::TargetReport) -> TargetReport {
             Outcome::HostUnreachable => Some("host unreachable".into()),
             Outcome::Failure(why) | Outcome::LocalError(why) => Some(why.to_string()),
         }),
+        overrides,
     }
 }
 

@@ -6,6 +6,7 @@ use super::control::Handles;
 use crate::health::figures::{BUCKETS_S, Figures, Histogram, OutcomeLabel};
 use crate::health::probe::ProbeKind;
 use crate::keeper::channel::{KeeperFigures, ZoneStatus};
+use crate::model::overrides::{MAX_OVERRIDES, Overrides, Word};
 use crate::telemetry::metrics::{MetricKind, MetricsWriter};
 
 use MetricKind::{Counter, Gauge};
@@ -25,6 +26,7 @@ pub(super) fn page(handles: &Handles) -> String {
     handles.counters.totals().write(&mut page, name);
     zones(&mut page, &handles.zone_statuses());
     keeper(&mut page, handles.keeper.figures());
+    overrides(&mut page, &handles.overrides_in_force());
     health(&mut page, &handles.health.figures());
     page.finish()
 }
@@ -57,6 +59,10 @@ fn zones(page: &mut MetricsWriter, zones: &[ZoneStatus]) {
     for (apex, zone) in &listed {
         page.sample(&[("zone", apex)], zone.owners);
     }
+    page.family("hale_zone_overridden_owners", Gauge, "Checked owner names that an override is about.");
+    for (apex, zone) in &listed {
+        page.sample(&[("zone", apex)], zone.overridden_owners);
+    }
     page.family("hale_zone_image_bytes", Gauge, "Size of the zone in memory.");
     for (apex, zone) in &listed {
         page.sample(&[("zone", apex)], zone.octets);
@@ -75,6 +81,16 @@ fn zones(page: &mut MetricsWriter, zones: &[ZoneStatus]) {
             page.sample(&[("zone", apex)], expiry);
         }
     }
+}
+
+fn overrides(page: &mut MetricsWriter, overrides: &Overrides) {
+    page.family("hale_overrides", Gauge, "Overrides in force, by what they say.");
+    for word in [Word::Up, Word::Down, Word::Drain] {
+        let count = overrides.list().iter().filter(|entry| entry.said.word == word).count();
+        page.sample(&[("word", &word.to_string())], count);
+    }
+    page.family("hale_overrides_limit", Gauge, "How many overrides there may be at once.");
+    page.sample(&[], MAX_OVERRIDES);
 }
 
 fn keeper(page: &mut MetricsWriter, figures: &KeeperFigures) {

@@ -2,6 +2,7 @@
 
 mod control;
 mod metrics;
+mod overrides;
 mod signals;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -28,6 +29,7 @@ use crate::model::hash::HashKey;
 use crate::snapshot::Snapshot;
 use crate::snapshot::handle::Published;
 use crate::state::StateDir;
+use crate::state::overrides::OverrideStore;
 use crate::state::signed::SignedZones;
 use crate::state::verdicts::{self, SavedVerdict};
 use crate::telemetry::counters::Counters;
@@ -142,7 +144,9 @@ impl House {
 
         let random = SystemRandom::new();
         let (targets_sender, targets) = watch::channel(TargetSet::default());
-        let tools = tools(state.as_ref(), targets_sender, reread, &random)?;
+        let overrides = load_overrides(state.as_ref(), started_s)?;
+        let mut tools = tools(state.as_ref(), targets_sender, reread, &random)?;
+        tools.workshop.overrides = overrides.current();
         let (board, published) = (Arc::clone(&tools.workshop.board), Arc::clone(&tools.published));
         let starting = Starting::read(tools, &sources(config));
         report_and_decide(&starting, config.strict)?;
@@ -161,6 +165,7 @@ impl House {
             published,
             health: health.clone(),
             counters: Arc::new(Counters::new()),
+            overrides,
             listeners: bound.addresses(),
             state: state.as_ref().map(|s| s.path().to_owned()),
             started_s,
@@ -248,6 +253,7 @@ fn tools(
             hash_key,
             state: state.cloned(),
             signed: signed_zones(state)?,
+            overrides: Arc::default(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         },
         published: Published::new(Snapshot::empty(hash_key)),
@@ -299,6 +305,15 @@ fn signed_zones(state: Option<&Arc<StateDir>>) -> Result<Option<Arc<SignedZones>
         error!("{problem}; a zone without its \"dnssec\" block would now be served unsigned");
     }
     Ok(Some(Arc::new(signed)))
+}
+
+fn load_overrides(state: Option<&Arc<StateDir>>, now_s: u32) -> Result<OverrideStore, AppError> {
+    let (overrides, problems) =
+        OverrideStore::load(state.cloned(), now_s).map_err(|e| running("state", e.to_string()))?;
+    for problem in problems {
+        error!("{problem}; see `hale override list` for those that are in force");
+    }
+    Ok(overrides)
 }
 
 fn runtime() -> Result<Runtime, AppError> {

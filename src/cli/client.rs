@@ -89,6 +89,11 @@ impl Client {
         self.json(self.request("POST", path, body)?)
     }
 
+    /// Removes what is at `path` and reads JSON; see [`Client::get`].
+    pub(super) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.json(self.request("DELETE", path, "")?)
+    }
+
     fn json<T: DeserializeOwned>(&self, body: Body) -> Result<T, Failure> {
         let mut bytes = Vec::new();
         io::BufReader::new(body).read_to_end(&mut bytes).map_err(|error| self.broke_off(&error))?;
@@ -106,7 +111,7 @@ impl Client {
         let stream = self.connect().map_err(|error| self.unreachable(&error))?;
         let (status, body) =
             self.exchange(stream, method, path, body).map_err(|error| self.broke_off(&error))?;
-        if status == 200 { Ok(body) } else { Err(self.refused(status, body)) }
+        if matches!(status, 200 | 201) { Ok(body) } else { Err(self.refused(status, body)) }
     }
 
     fn connect(&self) -> io::Result<Box<dyn Stream>> {

@@ -8,6 +8,7 @@ mod healthcheck;
 mod keys;
 mod later;
 mod outcome;
+mod overrides;
 mod reload;
 mod schema;
 mod serve;
@@ -56,6 +57,9 @@ enum Command {
     Zone(zone::ZoneCommand),
     /// Show the running server at a glance
     Status(status::StatusArgs),
+    /// Say what health is not to decide: endpoints that are up, down or drained, for a while
+    #[command(subcommand)]
+    Override(overrides::OverrideCommand),
     /// Make the running server read its zones again
     Reload(reload::ReloadArgs),
     /// Exit with 0 if the server lives, for a container's health check
@@ -79,8 +83,6 @@ enum Command {
     Top(Later),
     #[command(hide = true)]
     Events(Later),
-    #[command(hide = true)]
-    Override(Later),
     #[command(hide = true)]
     Brake(Later),
     #[command(hide = true)]
@@ -120,6 +122,7 @@ fn run(command: Command) -> Outcome {
         Command::Schema(args) => schema::run(&args),
         Command::Zone(command) => zone::run(&command),
         Command::Status(args) => status::run(&args),
+        Command::Override(command) => overrides::run(&command),
         Command::Reload(args) => reload::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Keys(command) => keys::run(command),
@@ -130,7 +133,6 @@ fn run(command: Command) -> Outcome {
         Command::Explain(_) => later::refuse("explain"),
         Command::Top(_) => later::refuse("top"),
         Command::Events(_) => later::refuse("events"),
-        Command::Override(_) => later::refuse("override"),
         Command::Brake(_) => later::refuse("brake"),
         Command::Resync(_) => later::refuse("resync"),
         Command::Pause(_) => later::refuse("pause"),

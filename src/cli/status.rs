@@ -52,6 +52,9 @@ fn describe(status: &Status, now_s: u64) -> String {
         "targets    {} up, {} down, {} unknown{brake}",
         counts.up, counts.down, counts.unknown
     );
+    if status.overrides > 0 {
+        let _ = writeln!(text, "overrides  {} in force: see `hale override list`", status.overrides);
+    }
     let _ = writeln!(text, "published  snapshot {}", status.generation);
     if let Some(reloaded_at) = status.reloaded_at {
         let _ = writeln!(text, "reloaded   {} ago", duration(now_s.saturating_sub(reloaded_at)));
@@ -83,6 +86,7 @@ mod tests {
             broken_zones: 1,
             targets: TargetCounts { up: 3, down: 1, unknown: 0 },
             brake: true,
+            overrides: 2,
             reloaded_at: Some(1_090),
         };
         let want = "\
@@ -90,6 +94,7 @@ hale 0.1.0, process 7, ready, running for 1m 40s
 listening  udp 127.0.0.1:53, tcp 127.0.0.1:53
 zones      2 zones, 1 broken: see `hale zone show`
 targets    3 up, 1 down, 0 unknown, held by the brake
+overrides  2 in force: see `hale override list`
 published  snapshot 4
 reloaded   10s ago
 state      /var/lib/hale

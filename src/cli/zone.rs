@@ -14,7 +14,7 @@ use super::server::ServerArgs;
 use super::status::now_s;
 use super::terminal::{self, duration};
 use crate::model::name::Name;
-use crate::model::report::ZoneReport;
+use crate::model::report::{OverriddenReport, ZoneReport};
 
 #[derive(Subcommand, Debug)]
 pub(super) enum ZoneCommand {
@@ -153,6 +153,10 @@ fn describe(zone: &ZoneReport, now_s: u64) -> String {
     if let Some(changed_at) = zone.changed_at {
         rows.push(("changed", format!("{} ago", duration(now_s.saturating_sub(changed_at)))));
     }
+    for endpoint in &zone.overridden {
+        let OverriddenReport { name, address, word, id } = endpoint;
+        rows.push(("override", format!("{name} {address} is {word}: override {id}")));
+    }
     if let Some(problem) = &zone.problem {
         rows.push(("problem", problem.replace('\n', "\n         ")));
     }
@@ -253,6 +257,12 @@ mod tests {
             names: 12,
             checked_names: 3,
             alias_of: None,
+            overridden: vec![OverriddenReport {
+                name: "www.example.test.".to_owned(),
+                address: [192, 0, 2, 1].into(),
+                word: crate::model::overrides::Word::Down,
+                id: 4,
+            }],
             changed_at: Some(900),
             file: "zones/a.json".into(),
             signed: true,
@@ -268,6 +278,7 @@ example.test.  kept   1700000000  12     for 1d  zones/a.json:3:1: x
             text.contains("names    12, 3 of them checked\n") && text.contains("changed  1m 40s ago\n"),
             "{text}"
         );
+        assert!(text.contains("override www.example.test. 192.0.2.1 is down: override 4\n"), "{text}");
         assert!(text.ends_with("problem  zones/a.json:3:1: x\n           hint: y\n"), "{text}");
         assert!(list(&[zone], 87_400).contains("EXPIRED"));
         assert_eq!(percent_encoded("a\\032b/c.test."), "a%5C032b%2Fc.test.");

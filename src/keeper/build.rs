@@ -21,6 +21,7 @@ use crate::model::condition::Condition;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::hash::HashKey;
 use crate::model::name::Name;
+use crate::model::overrides::Overrides;
 use crate::model::target::TargetId;
 use crate::state::StateDir;
 use crate::state::signed::SignedZones;
@@ -92,6 +93,8 @@ pub struct Workshop {
     pub state: Option<Arc<StateDir>>,
     /// Which zones were ever served signed.
     pub signed: Option<Arc<SignedZones>>,
+    /// What people say, as of when a builder began.
+    pub overrides: Arc<Overrides>,
     /// Threads that sign.
     pub threads: usize,
 }

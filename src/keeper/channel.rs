@@ -1,5 +1,6 @@
 //! What the keeper takes from others, and what it lets them see.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,7 +11,9 @@ use super::leftovers::Leftovers;
 use super::zone_state::{TransactionError, ZoneState};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::name::Name;
+use crate::model::overrides::{Overrides, Word};
 use crate::model::serial::Serial;
+use crate::model::target::TargetId;
 
 /// A message to the keeper.
 pub(super) enum Command {
@@ -25,6 +28,10 @@ pub(super) enum Command {
     },
     /// Someone wants to know how the zones stand.
     Zones(Sender<Vec<ZoneStatus>>),
+    /// These are the overrides from now on; the answer is how many owner names the change is about.
+    Overrides(Arc<Overrides>, Sender<usize>),
+    /// Someone wants to know what is overridden.
+    Overridden(Sender<Vec<OverriddenEndpoint>>),
     /// A builder is done.
     Built(Box<Built>),
     /// Stop after what has been committed is saved.
@@ -131,6 +138,23 @@ impl ReloadSummary {
     }
 }
 
+/// An endpoint that an override decides about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverriddenEndpoint {
+    /// The apex of its zone.
+    pub zone: Name,
+    /// The owner name.
+    pub owner: Name,
+    /// What it publishes.
+    pub address: IpAddr,
+    /// The targets it rests on.
+    pub targets: Vec<TargetId>,
+    /// The override's number.
+    pub id: u64,
+    /// What it says.
+    pub word: Word,
+}
+
 /// How a zone stands.
 #[derive(Clone, Debug)]
 pub struct ZoneStatus {
@@ -148,6 +172,8 @@ pub struct ZoneStatus {
     pub owners: usize,
     /// Owner names that health decides about.
     pub checked_owners: usize,
+    /// Checked owner names that an override is about.
+    pub overridden_owners: usize,
     /// Octets of its image.
     pub octets: usize,
     /// Unix seconds of the last commit.
@@ -235,6 +261,21 @@ impl KeeperHandle {
     pub fn zones(&self) -> Vec<ZoneStatus> {
         let (reply, answer) = channel();
         self.send(Command::Zones(reply));
+        answer.recv().unwrap_or_default()
+    }
+
+    /// Takes overrides into service and returns how many owner names the change is about, once the answers follow it; `None` if the keeper
+    /// has stopped. Blocks, so not for async callers.
+    pub fn set_overrides(&self, overrides: Arc<Overrides>) -> Option<usize> {
+        let (reply, answer) = channel();
+        self.send(Command::Overrides(overrides, reply));
+        answer.recv().ok()
+    }
+
+    /// Every endpoint that an override decides about; see [`KeeperHandle::zones`].
+    pub fn overridden(&self) -> Vec<OverriddenEndpoint> {
+        let (reply, answer) = channel();
+        self.send(Command::Overridden(reply));
         answer.recv().unwrap_or_default()
     }
 

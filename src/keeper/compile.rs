@@ -8,7 +8,8 @@ use super::assemble::{Job, assemble_all, nsec_over, plain};
 use super::build::{Layout, Workshop};
 use super::channel::OwnerCounts;
 use super::comparison::{Comparison, Difference};
-use super::zone_state::{CheckedOwner, TransactionError, ZoneState, soa_rrset};
+use super::overrides::overridden;
+use super::zone_state::{CheckedOwner, Circumstances, TransactionError, ZoneState, soa_rrset};
 use crate::config::Order;
 use crate::dnssec::cache::SignatureCache;
 use crate::dnssec::key::{Key, key_tag};
@@ -66,6 +67,7 @@ pub(super) fn compile(
         Err(e) => return Err((layout.held_targets(), e)),
     };
     let dependents = dependents(&layout.checked);
+    let overridden = overridden(&layout.checked, &layout.desired.apex, &workshop.overrides);
     Ok(ZoneState {
         file: layout.file,
         alias_of: layout.alias_of,
@@ -73,6 +75,8 @@ pub(super) fn compile(
         signer: layout.signer,
         checked: layout.checked,
         dependents,
+        overridden,
+        overrides: Arc::clone(&workshop.overrides),
         schedule,
         cache: SignatureCache::default(),
         floor: image.serial(),
@@ -221,7 +225,9 @@ fn first_job(
         if let Some(before) = &before {
             checked.inherit(before, &workshop.board);
         }
-        let selection = checked.select(&workshop.board);
+        let (board, overrides) = (&*workshop.board, &*workshop.overrides);
+        let zone = &layout.desired.apex;
+        let selection = checked.select(&name, Circumstances { board, overrides, zone, now_s });
         let (served, variants) = checked.served(&selection);
         rrsets.extend(served);
         choices = variants;

@@ -10,6 +10,7 @@ pub mod channel;
 mod comparison;
 mod compile;
 mod leftovers;
+mod overrides;
 mod reload;
 mod serials;
 mod start;
@@ -108,6 +109,7 @@ impl Keeper {
                 others.push(command);
             }
             self.handle.verdicts_seen();
+            self.expire_overrides();
             self.apply_verdicts();
             let mut stop = false;
             for command in others {
@@ -117,6 +119,13 @@ impl Keeper {
                         // Whoever asked may have gone.
                         let _ =
                             reply.send(self.zones.iter().map(|(apex, entry)| status(apex, entry)).collect());
+                    }
+                    Command::Overrides(overrides, reply) => {
+                        let concerned = self.set_overrides(overrides);
+                        let _ = reply.send(concerned);
+                    }
+                    Command::Overridden(reply) => {
+                        let _ = reply.send(self.overridden());
                     }
                     Command::Built(built) => self.receive(built),
                     Command::Reload { remove_missing, reply } => {
@@ -146,6 +155,7 @@ impl Keeper {
         if self.retried.elapsed() >= TICK {
             self.retried = Instant::now();
             dirty.append(&mut self.failed_targets);
+            self.apply_overrides();
         }
         if dirty.is_empty() {
             return;
@@ -158,14 +168,16 @@ impl Keeper {
 
     fn reselect(&mut self, dirty: &[TargetId]) {
         let board = Arc::clone(&self.tools.workshop.board);
-        self.transact(
+        let failed = self.transact(
             |zone, now_s| zone.reselect(dirty, &board, now_s),
             |figures, owners| {
                 KeeperFigures::add(&figures.flips, owners as u64);
             },
-            dirty,
             self.tools.workshop.threads,
         );
+        if !failed.is_empty() {
+            self.failed_targets.extend_from_slice(dirty);
+        }
     }
 
     /// Renews a slice of the signatures that are due, on this thread alone, and says when the next slice is.
@@ -177,19 +189,20 @@ impl Keeper {
             left -= jobs.len();
             jobs
         };
-        self.transact(slice, |_, _| {}, &[], 1);
+        self.transact(slice, |_, _| {}, 1);
         let pause = if left == 0 { began.elapsed() * (RENEWAL_PARTS - 1) } else { TICK };
         self.renew_at = Instant::now() + pause;
     }
 
-    /// Runs `jobs` on every served zone, commits each zone that has any, and publishes all of them at once.
+    /// Runs `jobs` on every served zone, commits each zone that has any, and publishes all of them at once. Returns the zones that
+    /// could not be committed.
     fn transact(
         &mut self,
         mut jobs: impl FnMut(&mut ZoneState, u32) -> Vec<assemble::Job>,
         count: impl Fn(&KeeperFigures, usize),
-        retry: &[TargetId],
         threads: usize,
-    ) {
+    ) -> Vec<Name> {
+        let mut failed = Vec::new();
         let started = Instant::now();
         let now_s = (self.tools.now_s)();
         let mut snapshot: Option<Snapshot> = None;
@@ -212,7 +225,7 @@ impl Keeper {
                 Err(e) => {
                     KeeperFigures::add(&self.handle.figures.failures, 1);
                     error!(zone = %zone.apex(), error = %e, "transaction failed; the zone serves what it served before");
-                    self.failed_targets.extend_from_slice(retry);
+                    failed.push(zone.apex().clone());
                 }
             }
         }
@@ -221,6 +234,7 @@ impl Keeper {
             KeeperFigures::add(&self.handle.figures.commits, 1);
             KeeperFigures::add(&self.handle.figures.commit_ns, started.elapsed().as_nanos() as u64);
         }
+        failed
     }
 
     /// Saves what makes a restart cheap and quiet: serials with digests, and signatures.
@@ -263,6 +277,7 @@ fn status(apex: &Name, entry: &Entry) -> ZoneStatus {
             is_signed: zone.signer.is_some(),
             owners: zone.image.size().owners,
             checked_owners: zone.checked.len(),
+            overridden_owners: zone.overridden.len(),
             octets: zone.image.size().bytes,
             changed_s: zone.changed_s,
             earliest_expiry_s: zone.earliest_expiry_s(),
@@ -276,6 +291,7 @@ fn status(apex: &Name, entry: &Entry) -> ZoneStatus {
             is_signed: false,
             owners: 0,
             checked_owners: 0,
+            overridden_owners: 0,
             octets: 0,
             changed_s: 0,
             earliest_expiry_s: None,

@@ -146,13 +146,20 @@ impl Keeper {
         if zone.signer.is_none() {
             left.unsigned(apex.clone());
         }
-        let jobs = zone.reselect(changed, &self.tools.workshop.board, now_s);
+        // What people and probes have said since the builder began.
+        let before = Arc::clone(&zone.overrides);
+        let (mut jobs, _) =
+            zone.override_with(&self.tools.workshop.overrides, &self.tools.workshop.board, now_s);
+        let overridden: HashSet<Name> = jobs.iter().map(|job| job.name.clone()).collect();
+        let flipped = zone.reselect(changed, &self.tools.workshop.board, now_s);
+        jobs.extend(flipped.into_iter().filter(|job| !overridden.contains(&job.name)));
         match zone.commit_after_install(jobs, now_s, self.tools.workshop.threads) {
             Ok(committed) => KeeperFigures::add(&self.handle.figures.signatures, committed.signed as u64),
             Err(e) => {
                 // The image as it was built is sound; only the newest verdicts are missing, and are tried again.
                 error!(zone = %apex, error = %e, "verdicts since the reload began are not served yet");
                 self.failed_targets.extend_from_slice(changed);
+                zone.overrides = before;
             }
         }
         self.zones.insert(apex, Entry::Serving(Box::new(zone)));

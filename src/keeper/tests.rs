@@ -1,6 +1,7 @@
 //! The keeper as others use it: zones in JSON, verdicts on the board, snapshots out.
 
 mod conditions;
+mod overrides;
 mod reloads;
 
 use std::path::Path;
@@ -72,6 +73,7 @@ impl House {
                 hash_key,
                 state: state.clone(),
                 signed,
+                overrides: Arc::default(),
                 threads: 2,
             },
             published: Arc::clone(&published),

@@ -1,6 +1,6 @@
 //! One served zone as the keeper holds it: its current image, the owners that health decides about, keys and schedule.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use crate::dnssec::sign::{SignError, Signer};
 use crate::model::board::{FULL_SHARE, VerdictBoard};
 use crate::model::condition::Resolved;
 use crate::model::name::Name;
+use crate::model::overrides::Overrides;
 use crate::model::rrset::{RdataSet, Rrset};
 use crate::model::rrtype::RrType;
 use crate::model::serial::Serial;
@@ -25,6 +26,19 @@ use crate::snapshot::{ImageError, ZoneDraft};
 use crate::zone::desired::{Checked, Place, Soa};
 use crate::zone::select::{self, Memory, Reason, Selection, State, family, select};
 use crate::zone::serial;
+
+/// What decides about an owner's addresses besides its configuration.
+#[derive(Clone, Copy)]
+pub(super) struct Circumstances<'a> {
+    /// What probes say.
+    pub(super) board: &'a VerdictBoard,
+    /// What people say.
+    pub(super) overrides: &'a Overrides,
+    /// The apex of the owner's zone.
+    pub(super) zone: &'a Name,
+    /// Unix seconds.
+    pub(super) now_s: u32,
+}
 
 /// An owner whose addresses health decides about.
 #[derive(Debug)]
@@ -69,14 +83,24 @@ impl CheckedOwner {
         targets
     }
 
-    /// What is served by the present verdicts. Remembers it if it is good.
-    pub(super) fn select(&mut self, board: &VerdictBoard) -> Selection {
+    /// The targets that the endpoint at an index rests on.
+    pub(super) fn targets_of(&self, i: usize) -> Vec<TargetId> {
+        let mut targets = Vec::new();
+        if let Some(condition) = &self.conditions[i] {
+            condition.for_each_target(&mut |id| targets.push(*id));
+        }
+        targets
+    }
+
+    /// What is served under the present circumstances by the owner of this name. Remembers it if it is good.
+    pub(super) fn select(&mut self, name: &Name, by: Circumstances<'_>) -> Selection {
         let inherited = |i: usize| self.inherited.as_ref().map_or(Verdict::Unknown, |all| all[i]);
-        let verdict = |i: usize| match self.verdict(i, board) {
+        let verdict = |i: usize| match self.verdict(i, by.board) {
             Verdict::Unknown => inherited(i),
             known => known,
         };
-        let state = |i: usize| State { verdict: verdict(i), share: self.share(i, board), word: None };
+        let word = |i: usize| self.find_override(i, name, by).map(|found| found.said.word);
+        let state = |i: usize| State { verdict: verdict(i), share: self.share(i, by.board), word: word(i) };
         let memory = Memory { last_good: self.last_good.as_deref(), chosen: &self.chosen };
         let mut selection = select(&self.checked, memory, state);
         if let Some(good) = selection.good.take() {
@@ -195,6 +219,10 @@ pub(super) struct ZoneState {
     pub(super) checked: HashMap<Name, CheckedOwner>,
     /// Which owners an answer of a target concerns.
     pub(super) dependents: HashMap<TargetId, Vec<Name>>,
+    /// The overrides that its owners are selected by.
+    pub(super) overrides: Arc<Overrides>,
+    /// Checked owners that one of [`ZoneState::overrides`] is about.
+    pub(super) overridden: BTreeSet<Name>,
     /// When signatures are renewed.
     pub(super) schedule: Schedule,
     /// Signatures of states that owners may come back to.
@@ -232,16 +260,12 @@ impl ZoneState {
         let mut seen: HashSet<&Name> = HashSet::new();
         let mut jobs = Vec::new();
         for name in targets.iter().filter_map(|id| self.dependents.get(id)).flatten() {
-            if !seen.insert(name) {
-                continue;
-            }
-            let Some(owner) = self.checked.get_mut(name) else { continue };
-            let selection = owner.select(board);
-            let Some(before) = self.image.owner(name) else { continue };
-            if let Some(job) =
-                changed_job(owner, &selection, before, self.signer.as_deref(), &mut self.cache, now_s)
+            if seen.insert(name)
+                && let Some(owner) = self.checked.get_mut(name)
             {
-                jobs.push(job);
+                let by = Circumstances { board, overrides: &self.overrides, zone: self.image.apex(), now_s };
+                let signer = self.signer.as_deref();
+                jobs.extend(reselected(name, owner, by, &self.image, signer, &mut self.cache));
             }
         }
         jobs
@@ -391,6 +415,19 @@ fn unchanged_job(before: OwnerRecords, place: Place) -> Job {
     let reusable = before.all_rrsets().cloned().collect();
     let OwnerRecords { name, rrsets, choices, pending, withheld } = before;
     Job { name, place, reusable, rrsets, choices, pending, withheld, denial: None, changes_data: true }
+}
+
+/// Selects an owner again; a job if its records differ from what is served.
+pub(super) fn reselected(
+    name: &Name,
+    owner: &mut CheckedOwner,
+    by: Circumstances<'_>,
+    image: &ZoneImage,
+    signer: Option<&Signer>,
+    cache: &mut SignatureCache,
+) -> Option<Job> {
+    let selection = owner.select(name, by);
+    changed_job(owner, &selection, image.owner(name)?, signer, cache, by.now_s)
 }
 
 /// A job for a checked owner if `selection` differs from what `before` serves.

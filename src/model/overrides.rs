@@ -4,6 +4,7 @@
 //! the endpoints it concerns, `drain` takes them out of the answer unless nothing else is left.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -11,6 +12,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::name::{Labels, Name};
+use super::report::{OverrideReport, OverrideRequest};
+use super::ttl::parse_duration_ms;
 
 /// How many overrides there may be at once. Each is compared with every endpoint that is selected.
 pub const MAX_OVERRIDES: usize = 1000;
@@ -193,13 +196,80 @@ impl Override {
         (generality, self.said.zone.is_none(), Reverse(self.id))
     }
 
-    fn concerns(&self, zone: &Name, owner: &Name, pools: &[&str], address: Option<IpAddr>) -> bool {
+    /// Whether it is about an endpoint, given as for [`Overrides::find`].
+    pub fn concerns(&self, zone: &Name, owner: &Name, pools: &[&str], address: Option<IpAddr>) -> bool {
         self.said.zone.as_ref().is_none_or(|only| only == zone)
             && match &self.said.subject {
                 Subject::Name(glob) => glob.matches(owner),
                 Subject::Pool(name) => pools.contains(&name.as_str()),
                 Subject::Address(wanted) => address == Some(*wanted),
             }
+    }
+}
+
+impl NewOverride {
+    /// Reads what a person asks for; `owner` is who it is.
+    ///
+    /// # Errors
+    /// What is wrong with it, as a sentence.
+    pub fn read(request: &OverrideRequest, owner: String, now_s: u32) -> Result<Self, String> {
+        let until_s = match request.lasts.as_str() {
+            "forever" => None,
+            text => {
+                let ms = parse_duration_ms(text).ok_or_else(|| {
+                    format!("{text:?} is neither a time such as \"1h\" or \"2d\" nor \"forever\"")
+                })?;
+                let seconds = u32::try_from(ms.div_ceil(1000)).ok();
+                let until_s = seconds.and_then(|seconds| now_s.checked_add(seconds));
+                Some(until_s.ok_or_else(|| format!("{text} is too long: say \"forever\""))?)
+            }
+        };
+        Ok(Self {
+            subject: request.subject.parse()?,
+            zone: request.zone.as_deref().map(absolute).transpose()?,
+            word: request.word,
+            until_s,
+            reason: request.reason.trim().to_owned(),
+            owner,
+        })
+    }
+}
+
+fn absolute(text: &str) -> Result<Name, String> {
+    Name::parse_absolute(text).map_err(|e| format!("{text:?} is not a domain name: {e}"))
+}
+
+impl From<&Override> for OverrideReport {
+    fn from(entry: &Override) -> Self {
+        let said = &entry.said;
+        Self {
+            id: entry.id,
+            subject: said.subject.to_string(),
+            zone: said.zone.as_ref().map(ToString::to_string),
+            word: said.word,
+            set_at: entry.set_s.into(),
+            until: said.until_s.map(u64::from),
+            reason: said.reason.clone(),
+            owner: said.owner.clone(),
+        }
+    }
+}
+
+/// Reads what `From<&Override>` wrote; the error says what is wrong.
+impl TryFrom<OverrideReport> for Override {
+    type Error = String;
+
+    fn try_from(report: OverrideReport) -> Result<Self, String> {
+        let seconds = |value: u64| u32::try_from(value).map_err(|_| format!("{value} is no time"));
+        let said = NewOverride {
+            subject: report.subject.parse()?,
+            zone: report.zone.as_deref().map(absolute).transpose()?,
+            word: report.word,
+            until_s: report.until.map(seconds).transpose()?,
+            reason: report.reason,
+            owner: report.owner,
+        };
+        Ok(Self { id: report.id, set_s: seconds(report.set_at)?, said })
     }
 }
 
@@ -324,6 +394,16 @@ impl Overrides {
         now_s: u32,
     ) -> Option<Word> {
         self.find(zone, owner, pools, address, now_s).map(|found| found.said.word)
+    }
+
+    /// The overrides that only these or only `other` have: endpoints that none of them concerns are as they were.
+    pub fn difference<'a>(&'a self, other: &'a Self) -> Vec<&'a Override> {
+        let only = |a: &'a Self, b: &'a Self| {
+            // Overrides are never changed, so that the number tells them apart.
+            let theirs: HashSet<u64> = b.entries.iter().map(|entry| entry.id).collect();
+            a.entries.iter().filter(move |entry| !theirs.contains(&entry.id))
+        };
+        only(self, other).chain(only(other, self)).collect()
     }
 
     /// All of them, oldest first.
@@ -452,6 +532,9 @@ mod tests {
         };
         assert_eq!(word(&second, 199), Some(Word::Drain), "the newer one has replaced the older");
         assert_eq!(word(&second, 200), None, "over, whether or not anybody has taken it away yet");
+        let differing: Vec<u64> = first.difference(&second).iter().map(|e| e.id).collect();
+        assert_eq!(differing, [1, 3]);
+        assert!(first.difference(&first.clone()).is_empty());
         let (third, gone) = second.expire(200);
         assert_eq!(gone.iter().map(|e| e.id).collect::<Vec<_>>(), [3]);
         assert_eq!(third.list().iter().map(|e| e.id).collect::<Vec<_>>(), [2]);
@@ -459,6 +542,36 @@ mod tests {
         let (fourth, cleared) = third.without(2).unwrap();
         assert!(fourth.is_empty() && cleared.id == 2);
         assert_eq!(fourth.with(said("pool:fra", Word::Up), 400).unwrap().1, 4, "numbers are not used again");
+    }
+
+    #[test]
+    fn reads_what_is_asked_for() {
+        let request = |subject: &str, zone: &str, lasts: &str| OverrideRequest {
+            subject: subject.into(),
+            zone: (!zone.is_empty()).then(|| zone.into()),
+            word: Word::Down,
+            lasts: lasts.into(),
+            reason: " disk ".into(),
+        };
+        let read = |request: &OverrideRequest| NewOverride::read(request, "root".into(), 1000);
+        let good = read(&request("pool:fra", "a.test", "90m")).unwrap();
+        assert_eq!((good.until_s, good.reason.as_str()), (Some(1000 + 5400), "disk"));
+        assert_eq!(good.zone, Some(name("a.test")));
+        assert_eq!(read(&request("pool:fra", "", "forever")).unwrap().until_s, None);
+        assert_eq!(read(&request("pool:fra", "", "500ms")).unwrap().until_s, Some(1001), "not at once");
+        for (subject, zone, lasts, why) in [
+            ("pool", "", "1h", "is none of name:GLOB"),
+            ("pool:fra", "a..test", "1h", "not a domain name"),
+            ("pool:fra", "", "soon", "neither a time"),
+            ("pool:fra", "", "9999w", "too long"),
+        ] {
+            let error = read(&request(subject, zone, lasts)).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+        let entry = Override { id: 7, set_s: 1000, said: good };
+        let report = OverrideReport::from(&entry);
+        assert_eq!(Override::try_from(report.clone()), Ok(entry));
+        assert!(Override::try_from(OverrideReport { set_at: 1 << 40, ..report }).is_err());
     }
 
     #[test]

@@ -2,11 +2,12 @@
 //!
 //! Times are Unix seconds, not ages: an age is wrong as soon as it is written. Fields that do not apply are left out.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::overrides::Word;
 use super::target::Verdict;
 
 /// Name of the server's unix socket in its state directory.
@@ -58,6 +59,9 @@ pub struct Status {
     pub targets: TargetCounts,
     /// Whether the brake holds verdicts.
     pub brake: bool,
+    /// Overrides in force.
+    #[serde(default)]
+    pub overrides: u64,
     /// When zones were last read again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reloaded_at: Option<u64>,
@@ -100,6 +104,9 @@ pub struct ZoneReport {
     pub names: u64,
     /// Those that health decides about.
     pub checked_names: u64,
+    /// Overridden endpoints.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overridden: Vec<OverriddenReport>,
     /// When it was last changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed_at: Option<u64>,
@@ -113,6 +120,72 @@ pub struct ZoneReport {
     /// When the first signature expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signatures_expire_at: Option<u64>,
+}
+
+/// An endpoint that an override decides about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverriddenReport {
+    /// The owner name, with its trailing dot.
+    pub name: String,
+    /// What it publishes.
+    pub address: IpAddr,
+    /// What the override says.
+    pub word: Word,
+    /// The override's number.
+    pub id: u64,
+}
+
+/// An entry of `/api/v1/overrides`; it is also what is kept of it on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverrideReport {
+    /// Its number, by which it is cleared.
+    pub id: u64,
+    /// `name:GLOB`, `pool:NAME` or `address:IP`.
+    pub subject: String,
+    /// The zone that it is limited to, with its trailing dot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// What it says.
+    pub word: Word,
+    /// When it was set.
+    pub set_at: u64,
+    /// When it expires by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
+    /// Why, in the words of who set it.
+    pub reason: String,
+    /// Who set it.
+    pub owner: String,
+}
+
+/// The answer to `POST /api/v1/overrides` and `DELETE /api/v1/overrides/{id}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverrideChange {
+    /// What was set or cleared.
+    #[serde(rename = "override")]
+    pub entry: OverrideReport,
+    /// Checked owner names that it is about now.
+    pub names: u64,
+    /// Whether it outlives a restart: the server has a state directory.
+    pub kept: bool,
+}
+
+/// The body of `POST /api/v1/overrides`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OverrideRequest {
+    /// `name:GLOB`, `pool:NAME` or `address:IP`.
+    pub subject: String,
+    /// Limits it to one zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// What to say.
+    pub word: Word,
+    /// For how long, such as `1h30m`, or `forever`.
+    #[serde(rename = "for")]
+    pub lasts: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// Whether a zone is served.
@@ -140,6 +213,9 @@ pub struct TargetReport {
     /// What the last probe met, if it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// Numbers of the overrides that decide about endpoints which rest on it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<u64>,
 }
 
 /// The answer to `POST /api/v1/reload`: what reading the zones again came to.

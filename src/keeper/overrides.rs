@@ -1,0 +1,155 @@
+//! Overrides as the keeper applies them: each zone remembers by which it was selected, so that a change selects again only the owners it
+//! is about, a reload that began before a change catches up, and a transaction that failed is tried again.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tracing::info;
+
+use super::assemble::Job;
+use super::channel::OverriddenEndpoint;
+use super::zone_state::{CheckedOwner, Circumstances, ZoneState, reselected};
+use super::{Entry, Keeper, serving};
+use crate::model::board::VerdictBoard;
+use crate::model::name::Name;
+use crate::model::overrides::{Override, Overrides};
+
+impl Keeper {
+    /// Takes other overrides into service. Returns how many owner names they are about that the ones before were not, or the other way round.
+    pub(super) fn set_overrides(&mut self, overrides: Arc<Overrides>) -> usize {
+        self.tools.workshop.overrides = overrides;
+        self.apply_overrides()
+    }
+
+    /// Lets go of overrides whose time is over.
+    pub(super) fn expire_overrides(&mut self) {
+        let now_s = (self.tools.now_s)();
+        if self.tools.workshop.overrides.next_expiry_s().is_none_or(|expiry_s| now_s < expiry_s) {
+            return;
+        }
+        let (left, gone) = self.tools.workshop.overrides.expire(now_s);
+        for Override { id, said, .. } in &gone {
+            info!(id, subject = %said.subject, word = %said.word, owner = said.owner, "override expired");
+        }
+        self.set_overrides(Arc::new(left));
+    }
+
+    /// Brings every zone in line with the overrides there are, all in one swap.
+    pub(super) fn apply_overrides(&mut self) -> usize {
+        let overrides = Arc::clone(&self.tools.workshop.overrides);
+        let board = Arc::clone(&self.tools.workshop.board);
+        let mut before: HashMap<Name, Arc<Overrides>> = HashMap::new();
+        let mut concerned = 0;
+        let failed = self.transact(
+            |zone, now_s| {
+                if Arc::ptr_eq(&zone.overrides, &overrides) {
+                    return Vec::new();
+                }
+                before.insert(zone.apex().clone(), Arc::clone(&zone.overrides));
+                let (jobs, owners) = zone.override_with(&overrides, &board, now_s);
+                concerned += owners;
+                jobs
+            },
+            |_, _| {},
+            self.tools.workshop.threads,
+        );
+        for apex in failed {
+            if let (Some(Entry::Serving(zone)), Some(before)) =
+                (self.zones.get_mut(&apex), before.remove(&apex))
+            {
+                zone.overrides = before;
+            }
+        }
+        concerned
+    }
+
+    /// Every endpoint that an override decides about.
+    pub(super) fn overridden(&self) -> Vec<OverriddenEndpoint> {
+        let (board, now_s) = (&*self.tools.workshop.board, (self.tools.now_s)());
+        let mut all = Vec::new();
+        for zone in serving(&self.zones) {
+            let by = Circumstances { board, overrides: &zone.overrides, zone: zone.apex(), now_s };
+            for (name, owner) in zone.overridden.iter().filter_map(|name| zone.checked.get_key_value(name)) {
+                let found = (0..owner.checked.endpoints.len())
+                    .filter_map(|i| Some((i, owner.find_override(i, name, by)?)));
+                all.extend(found.map(|(i, found)| OverriddenEndpoint {
+                    zone: zone.apex().clone(),
+                    owner: name.clone(),
+                    address: owner.checked.endpoints[i].address,
+                    targets: owner.targets_of(i),
+                    id: found.id,
+                    word: found.said.word,
+                }));
+            }
+        }
+        all
+    }
+}
+
+impl ZoneState {
+    /// Selects by other overrides the owners for which they differ from those before: a job for each whose records differ from what is
+    /// served. Returns how many owners they differ for, too.
+    pub(super) fn override_with(
+        &mut self,
+        overrides: &Arc<Overrides>,
+        board: &VerdictBoard,
+        now_s: u32,
+    ) -> (Vec<Job>, usize) {
+        let before = std::mem::replace(&mut self.overrides, Arc::clone(overrides));
+        let differing = overrides.difference(&before);
+        if differing.is_empty() {
+            return (Vec::new(), 0);
+        }
+        let zone = self.image.apex();
+        let by = Circumstances { board, overrides, zone, now_s };
+        let everything = overrides.list();
+        let (mut jobs, mut concerned) = (Vec::new(), 0);
+        for (name, owner) in &mut self.checked {
+            if !owner.is_concerned(zone, name, &differing) {
+                continue;
+            }
+            concerned += 1;
+            if owner.is_concerned(zone, name, &everything) {
+                self.overridden.insert(name.clone());
+            } else {
+                self.overridden.remove(name);
+            }
+            jobs.extend(reselected(name, owner, by, &self.image, self.signer.as_deref(), &mut self.cache));
+        }
+        (jobs, concerned)
+    }
+}
+
+impl CheckedOwner {
+    /// The override that decides about the endpoint at an index.
+    pub(super) fn find_override<'a>(
+        &self,
+        i: usize,
+        name: &Name,
+        by: Circumstances<'a>,
+    ) -> Option<&'a Override> {
+        by.overrides.find(by.zone, name, &[], Some(self.checked.endpoints[i].address), by.now_s)
+    }
+
+    /// Whether one of these overrides is about one of its endpoints.
+    fn is_concerned(&self, zone: &Name, name: &Name, overrides: &[&Override]) -> bool {
+        let addresses = || self.checked.endpoints.iter().map(|endpoint| endpoint.address);
+        let is_about = |one: &Override, address: IpAddr| one.concerns(zone, name, &[], Some(address));
+        overrides.iter().any(|one| addresses().any(|address| is_about(one, address)))
+    }
+}
+
+/// The owners that one of the overrides is about.
+pub(super) fn overridden(
+    checked: &HashMap<Name, CheckedOwner>,
+    zone: &Name,
+    overrides: &Overrides,
+) -> BTreeSet<Name> {
+    let everything = overrides.list();
+    if everything.is_empty() {
+        return BTreeSet::new();
+    }
+    let concerned = checked.iter().filter(|(name, owner)| owner.is_concerned(zone, name, &everything));
+    concerned.map(|(name, _)| name.clone()).collect()
+}
