@@ -88,13 +88,12 @@ fn a_persons_word_outlives_a_crash_and_ends_when_it_should() {
 #[test]
 fn a_damaged_file_of_overrides_is_reported_and_its_copy_counts() {
     let backends = Backends::start(2);
-    let mut hale = setup("override-damage", &backends).start();
+    let hale = setup("override-damage", &backends).start();
     operate(&hale, "override set name:*.example.test down --for 1h --reason audit");
     operate(&hale, "override set address:192.0.2.2 up --for 1h --reason audit");
     operate(&hale, "override clear 1");
     operate(&hale, "override set address:192.0.2.1 down --for 1h --reason audit");
     assert_eq!(served(&hale), [2]);
-    assert!(hale.terminate().unwrap().success());
     let file = hale.folder().join("state/overrides.json");
     std::fs::write(&file, "[]").unwrap();
     let hale = hale.crash();

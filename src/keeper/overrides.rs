@@ -2,7 +2,6 @@
 //! is about, a reload that began before a change catches up, and a transaction that failed is tried again.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use tracing::info;
@@ -129,14 +128,24 @@ impl CheckedOwner {
         name: &Name,
         by: Circumstances<'a>,
     ) -> Option<&'a Override> {
-        by.overrides.find(by.zone, name, &[], Some(self.checked.endpoints[i].address), by.now_s)
+        // Most of the time there is none, and nothing to be found out for it.
+        if by.overrides.is_empty() {
+            return None;
+        }
+        let address = Some(self.checked.endpoints[i].address);
+        by.overrides.find(by.zone, name, &self.pools_around(i), address, by.now_s)
+    }
+
+    fn pools_around(&self, i: usize) -> Vec<&str> {
+        self.checked.policy.as_ref().map(|policy| policy.names_around(i)).unwrap_or_default()
     }
 
     /// Whether one of these overrides is about one of its endpoints.
     fn is_concerned(&self, zone: &Name, name: &Name, overrides: &[&Override]) -> bool {
-        let addresses = || self.checked.endpoints.iter().map(|endpoint| endpoint.address);
-        let is_about = |one: &Override, address: IpAddr| one.concerns(zone, name, &[], Some(address));
-        overrides.iter().any(|one| addresses().any(|address| is_about(one, address)))
+        self.checked.endpoints.iter().enumerate().any(|(i, endpoint)| {
+            let pools = self.pools_around(i);
+            overrides.iter().any(|one| one.concerns(zone, name, &pools, Some(endpoint.address)))
+        })
     }
 }
 
