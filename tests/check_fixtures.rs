@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use hale::config::{Config, ServeArgs, Shared, ZoneReader};
-use hale::zone::desired;
+use hale::zone::build;
 
 fn fixtures() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/check");
@@ -35,7 +35,7 @@ fn findings(file: &Path) -> String {
             Ok(reader) => {
                 let mut found = reader.findings().to_vec();
                 let header = reader.header();
-                let mut zone = desired::Builder::new(header, &header.apex);
+                let mut zone = build::Builder::new(header, &header.apex);
                 reader.owners(&mut |owner| zone.owner(owner), &mut found);
                 if name.starts_with("zone-") || name == "example.json" {
                     found.extend(zone.finish().map_or_else(|errors| errors, |(_, warnings)| warnings));

@@ -11,7 +11,7 @@ use crate::config::{Config, Dnssec, KeySource, ServeArgs, ZoneHeader, ZoneReader
 use crate::dnssec::keys::ZoneKeys;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::name::Name;
-use crate::zone::build::Builder;
+use crate::zone::build;
 
 /// What was found in all files.
 #[derive(Default)]
@@ -54,18 +54,13 @@ impl Findings {
     fn zone(&mut self, reader: &ZoneReader, config: &Config) {
         let header = reader.header();
         let start = self.diagnostics.len();
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         self.diagnostics.extend_from_slice(reader.findings());
         for apex in std::iter::once(&header.apex).chain(&header.alias_zones) {
             let mut found = self.twin(reader, apex);
-            let mut builder = Builder::new(header, apex);
-            reader.owners(&mut |owner| builder.owner(owner), &mut found);
-            match builder.finish() {
-                Ok((zone, mut warnings)) => {
-                    self.names += zone.owners.len();
-                    found.append(&mut warnings);
-                }
-                Err(mut errors) => found.append(&mut errors),
-            }
+            let (zone, mut more) = build::read(reader, apex, threads);
+            self.names += zone.map_or(0, |zone| zone.owners.len());
+            found.append(&mut more);
             found.append(&mut keys(header, apex, config));
             // What is wrong with the file was said for the primary; an alias adds only what is wrong there alone.
             found.retain(|finding| !self.diagnostics[start..].contains(finding));

@@ -245,7 +245,7 @@ fn spell_out(setting: &Setting, source: Source<'_>, timing: Timing) -> String {
             reader.skip()?;
             if key.name == "health_port" {
                 let port = &setting.text[start..reader.offset()];
-                out.push_str(&setting.text[copied..key.offset]);
+                out.push_str(&setting.text[copied..key.mark.offset()]);
                 let Timing { interval_ms, timeout_ms } = timing;
                 let _ = write!(
                     out,

@@ -203,7 +203,7 @@ fn its_checks_of_the_records_are_errors_with_their_places() {
     found(r#"{"www": ["192.0.2.256"]}"#, "10: www[0]: \"192.0.2.256\" is not an IPv4 address");
     found(r#"{"www": ["192.0.2.01"]}"#, "10: www[0]: \"192.0.2.01\" is not an IPv4 address");
     found(r#"{"-www": ["192.0.2.1"]}"#, "2: -www: \"-www\" is not a name: a label starts with '-'");
-    found(r#"{"www": ["192.0.2.1"], "WWW": ["192.0.2.2"]}"#, "24: WWW: the owner \"WWW\" stands twice");
+    found(r#"{"www": ["192.0.2.1"], "WWW": ["192.0.2.2"]}"#, "24: www: the owner \"www\" stands twice");
     found(&label_too_long, &format!("2: {long}: \"{long}\" is not a name: a label has 64 octets"));
     found(&name_too_long, &format!("2: [\"{name}."));
     found(&too_long_with_zone, &format!("2: [\"{name}."));

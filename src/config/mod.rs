@@ -19,4 +19,4 @@ pub use args::ServeArgs;
 pub use limits::{LimitsConfig, Network, RateLimits, TcpLimits};
 pub use load::Loaded;
 pub use types::*;
-pub use zone_file::{Environment, ZoneReader};
+pub use zone_file::{Environment, ZoneReader, stands_twice};

@@ -25,7 +25,7 @@ use crate::model::overrides::Overrides;
 use crate::model::target::TargetId;
 use crate::state::StateDir;
 use crate::state::signed::SignedZones;
-use crate::zone::build::Builder;
+use crate::zone;
 use crate::zone::desired::DesiredZone;
 
 /// A zone's JSON, and what stands around it.
@@ -95,7 +95,7 @@ pub struct Workshop {
     pub signed: Option<Arc<SignedZones>>,
     /// What people say, as of when a builder began.
     pub overrides: Arc<Overrides>,
-    /// Threads that sign.
+    /// Threads that read, sign and compile.
     pub threads: usize,
 }
 
@@ -169,8 +169,7 @@ pub(super) fn read(source: &ZoneSource, workshop: &Workshop, is_signed: &dyn Fn(
     reading.apexes = std::iter::once(&header.apex).chain(&header.alias_zones).cloned().collect();
     let mut laid_out = Vec::new();
     for (i, apex) in reading.apexes.iter().enumerate() {
-        let mut found = Vec::new();
-        let desired = lay_out(&reader, apex, &mut found);
+        let (desired, mut found) = zone::build::read(&reader, apex, workshop.threads);
         let signer =
             load_signer(header, apex, workshop, is_signed(apex) || workshop.was_signed(apex), &mut found);
         if i > 0 {
@@ -197,21 +196,6 @@ pub(super) fn read(source: &ZoneSource, workshop: &Workshop, is_signed: &dyn Fn(
         });
     }
     reading
-}
-
-fn lay_out(reader: &ZoneReader, apex: &Name, found: &mut Vec<Diagnostic>) -> Option<DesiredZone> {
-    let mut builder = Builder::new(reader.header(), apex);
-    reader.owners(&mut |owner| builder.owner(owner), found);
-    match builder.finish() {
-        Ok((zone, mut warnings)) => {
-            found.append(&mut warnings);
-            Some(zone)
-        }
-        Err(mut errors) => {
-            found.append(&mut errors);
-            None
-        }
-    }
 }
 
 /// Folder of `"auto"` keys in the state directory.
@@ -286,7 +270,7 @@ fn load_signer(
 fn hold_targets(desired: &mut DesiredZone, registry: &Mutex<TargetRegistry>) -> HashMap<Name, CheckedOwner> {
     let mut registry = lock(registry);
     let mut checked = HashMap::new();
-    for (name, owner) in &mut desired.owners {
+    for (name, owner) in desired.owners.owners_mut() {
         let Some(addresses) = owner.checked.take() else { continue };
         let mut resolved = |c: &Condition| c.map(&mut |target| registry.hold(target));
         let conditions =

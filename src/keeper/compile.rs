@@ -24,6 +24,7 @@ use crate::model::target::TargetId;
 use crate::snapshot::image::{OwnerRecords, ServedRrset};
 use crate::snapshot::{ZoneDraft, ZoneImage};
 use crate::zone::desired::{DesiredOwner, DesiredZone, Place};
+use crate::zone::owners::Placed;
 use crate::zone::serial;
 
 /// What an earlier version of the zone gives to the new one.
@@ -117,7 +118,7 @@ fn compile_parts(
     let mut in_chain = 0;
     let mut apex_records = None;
     while owners.peek().is_some() {
-        let batch = owners.by_ref().take(BATCH).map(|(name, owner)| {
+        let batch = owners.by_ref().take(BATCH).map(|Placed { name, owner, .. }| {
             let denial = chain.as_ref().filter(|_| owner.place != Place::Occluded).map(|chain| {
                 in_chain += 1;
                 (chain[in_chain % chain.len()].clone(), soa.minimum.min(soa.ttl))
@@ -192,8 +193,8 @@ fn chain(desired: &DesiredZone) -> Vec<Name> {
     desired
         .owners
         .iter()
-        .filter(|(_, owner)| owner.place != Place::Occluded)
-        .map(|(name, _)| name.clone())
+        .filter(|placed| placed.owner.place != Place::Occluded)
+        .map(|placed| placed.name.clone())
         .collect()
 }
 

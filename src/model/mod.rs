@@ -16,5 +16,6 @@ pub mod report;
 pub mod rrset;
 pub mod rrtype;
 pub mod serial;
+pub mod sort_key;
 pub mod target;
 pub mod ttl;

@@ -1,9 +1,8 @@
 //! The ordered set of names that hold an NSEC RRset, in canonical order (RFC 4034 §6.1).
 //!
-//! Names are kept as **sort keys** whose plain byte order is the canonical order: the labels in front of the apex from the
-//! right to the left, each ended by 00, with 00 and 01 inside a label written 01 02 and 01 03. Keys stand in blocks of about
-//! 128 that are shared between snapshots; a flip that changes no type bitmap's owner never touches them. The first eight
-//! octets of each block's first key stand beside the pointer to it, so that the search among blocks stays in one array.
+//! Names are kept as sort keys (model/sort_key.rs). They stand in blocks of about 128 that are shared between snapshots; a flip
+//! that changes no type bitmap's owner never touches them. The first eight octets of each block's first key stand beside the
+//! pointer to it, so that the search among blocks stays in one array.
 //!
 //! ```text
 //! block   0  u16 keys n   2  u32 × (n+1) offsets of the keys and of their end   then the keys
@@ -12,98 +11,10 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use crate::model::name::MAX_NAME_OCTETS;
-
 use super::record::le16;
 
 /// Keys a block has when it is built; it is split at twice that.
 const KEYS_PER_BLOCK: usize = 128;
-/// Octets of the longest sort key: each octet of a name at most doubled.
-pub(super) const MAX_KEY_OCTETS: usize = 2 * MAX_NAME_OCTETS;
-
-/// A sort key in a fixed buffer.
-#[derive(Clone)]
-pub(super) struct SortKey {
-    bytes: [u8; MAX_KEY_OCTETS],
-    len: usize,
-}
-
-impl SortKey {
-    /// The key of `prefix`: labels in front of the apex, without root label. Starts of labels are found on the way.
-    pub(super) fn of_prefix(prefix: &[u8]) -> Self {
-        let mut starts = [0u8; 128];
-        let (mut count, mut at) = (0, 0);
-        while let (Some(&length), true) = (prefix.get(at), count < starts.len()) {
-            starts[count] = at as u8;
-            count += 1;
-            at += 1 + usize::from(length);
-        }
-        let mut key = Self { bytes: [0; MAX_KEY_OCTETS], len: 0 };
-        for &start in starts[..count].iter().rev() {
-            let start = usize::from(start);
-            key.push_label(prefix.get(start + 1..start + 1 + usize::from(prefix[start])).unwrap_or_default());
-        }
-        key
-    }
-
-    #[inline]
-    fn push_label(&mut self, label: &[u8]) {
-        // Almost no name has such octets: copy, and look at what was copied.
-        if label.iter().all(|&octet| octet > 1)
-            && let Some(space) = self.bytes.get_mut(self.len..self.len + label.len())
-        {
-            space.copy_from_slice(label);
-            self.len += label.len();
-            self.push(0);
-            return;
-        }
-        for &octet in label {
-            match octet {
-                0 | 1 => {
-                    self.push(1);
-                    self.push(octet + 2);
-                }
-                _ => self.push(octet),
-            }
-        }
-        self.push(0);
-    }
-
-    #[inline]
-    fn push(&mut self, octet: u8) {
-        if let Some(to) = self.bytes.get_mut(self.len) {
-            *to = octet;
-            self.len += 1;
-        }
-    }
-
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-}
-
-/// Turns a sort key back into labels in front of the apex, written to the end of `out`; returns where they start.
-pub(super) fn prefix_of_key(key: &[u8], out: &mut [u8; MAX_NAME_OCTETS]) -> usize {
-    let mut start = out.len();
-    for label in key.split(|&octet| octet == 0) {
-        // The key ends with 00, which splits off one empty label.
-        if label.is_empty() {
-            continue;
-        }
-        let length = label.len() - label.iter().filter(|&&octet| octet == 1).count();
-        let Some(begin) = start.checked_sub(length + 1) else { break };
-        out[begin] = length as u8;
-        let mut to = begin + 1;
-        let mut octets = label.iter();
-        while let Some(&octet) = octets.next() {
-            out[to] = if octet == 1 { octets.next().map_or(0, |o| o.wrapping_sub(2)) } else { octet };
-            to += 1;
-        }
-        start = begin;
-    }
-    start
-}
-
 #[derive(Clone, Debug)]
 struct Block {
     head: u64,
@@ -308,53 +219,12 @@ impl DenialChanges {
 mod tests {
     use super::*;
     use crate::model::name::Name;
+    use crate::model::sort_key::SortKey;
     use std::collections::BTreeSet;
 
     fn key(text: &str) -> SortKey {
         let name = Name::parse_absolute(text).unwrap();
         SortKey::of_prefix(&name.wire()[..name.wire().len() - 1])
-    }
-
-    fn text(key: &[u8]) -> String {
-        let mut buffer = [0; MAX_NAME_OCTETS];
-        let start = prefix_of_key(key, &mut buffer);
-        let wire = [&buffer[start..], &[0]].concat();
-        Name::from_wire(&wire).unwrap().to_string()
-    }
-
-    #[test]
-    fn sort_keys_order_as_names_do_and_lead_back() {
-        let mut names: Vec<Name> = [
-            ".",
-            "a",
-            "b.a",
-            "\\000.a",
-            "\\001.a",
-            "\\000\\000.a",
-            "\\000\\001.a",
-            "\\002.a",
-            "*.a",
-            "aa",
-            "\\000a",
-            "z.\\001",
-            "a\\000",
-            "a\\000\\001.b",
-            "\\255.a",
-            "a.\\255",
-        ]
-        .map(|t| Name::parse_absolute(t).unwrap())
-        .to_vec();
-        names.push(
-            Name::parse_absolute(&format!("{0}.{0}.{0}.{1}", "\\001".repeat(63), "\\000".repeat(61)))
-                .unwrap(),
-        );
-        for a in &names {
-            assert_eq!(text(key(&a.to_string()).as_bytes()), a.to_string());
-            for b in &names {
-                let (x, y) = (key(&a.to_string()), key(&b.to_string()));
-                assert_eq!(x.as_bytes().cmp(y.as_bytes()), a.cmp(b), "{a} and {b}");
-            }
-        }
     }
 
     #[test]

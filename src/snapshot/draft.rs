@@ -6,9 +6,10 @@ use crate::model::hash::HashKey;
 use crate::model::name::{MAX_LABELS, Name};
 use crate::model::rrtype::RrType;
 use crate::model::serial::Serial;
+use crate::model::sort_key::SortKey;
 
 use super::compile::{self, ImageError};
-use super::denial::{DenialChanges, DenialIndex, SortKey};
+use super::denial::{DenialChanges, DenialIndex};
 use super::image::OwnerRecords;
 use super::keyed::KeyedName;
 use super::radix::OpenRadix;

@@ -4,9 +4,10 @@ use crate::model::hash::HashKey;
 use crate::model::name::{MAX_LABELS, MAX_NAME_OCTETS, Name};
 use crate::model::rrtype::RrType;
 use crate::model::serial::Serial;
+use crate::model::sort_key::{SortKey, prefix_of_key};
 
 use super::compile;
-use super::denial::{self, DenialIndex, SortKey};
+use super::denial::DenialIndex;
 use super::draft::Totals;
 use super::image::{Note, OwnerRecords};
 use super::radix::Radix;
@@ -130,7 +131,7 @@ impl ZoneImage {
 
     fn name_of_key(&self, key: &[u8]) -> Option<Name> {
         let mut buffer = [0; MAX_NAME_OCTETS];
-        let start = denial::prefix_of_key(key, &mut buffer);
+        let start = prefix_of_key(key, &mut buffer);
         Name::from_wire(&[&buffer[start..], self.apex.wire()].concat()).ok()
     }
 
@@ -188,7 +189,7 @@ impl ZoneImage {
     pub(super) fn denial_node(&self, prefix: &[u8]) -> Option<Node<'_>> {
         let found = self.denial.at_or_before(SortKey::of_prefix(prefix).as_bytes())?;
         let mut buffer = [0; MAX_NAME_OCTETS];
-        let start = denial::prefix_of_key(found, &mut buffer);
+        let start = prefix_of_key(found, &mut buffer);
         let prefix = &buffer[start..];
         self.find(shard::hash_prefix(self.key, self.apex_hash, prefix), &[], prefix)
     }

@@ -1,15 +1,13 @@
 //! The desired zone: every declared record with what decides about it, before health has its say.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::owners::Owners;
 use crate::config::{Order, Startup, WhenAllDown};
 use crate::model::name::Name;
 use crate::model::policy::Policy;
 use crate::model::rrset::Rrset;
 use crate::model::target::Endpoint;
-
-pub use super::build::Builder;
 
 /// A zone as it is configured. It lives while a snapshot is built; afterwards only its checked owners are kept.
 #[derive(Clone, Debug)]
@@ -19,7 +17,7 @@ pub struct DesiredZone {
     /// The SOA record's figures.
     pub soa: Soa,
     /// Every owner that holds records, the apex with its NS RRset among them; neither SOA nor any record that signing adds.
-    pub owners: BTreeMap<Name, DesiredOwner>,
+    pub owners: Owners,
 }
 
 /// The SOA record but for its serial. Times in seconds.

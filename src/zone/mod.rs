@@ -3,6 +3,7 @@
 pub mod build;
 pub mod check;
 pub mod desired;
+pub mod owners;
 pub mod select;
 pub mod serial;
 pub mod text;

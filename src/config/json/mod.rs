@@ -9,6 +9,7 @@
 mod object;
 mod hint;
 mod reader;
+mod scan;
 mod values;
 
 pub(crate) use hint::nearest;

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use super::scan::{self, NoString};
 use crate::model::diagnostic::{Diagnostic, Position};
 
 /// Objects and lists within each other; zone files need 6.
-const MAX_DEPTH: usize = 32;
+pub(super) const MAX_DEPTH: usize = 32;
 /// Characters of a value that an error repeats.
 const SHOWN_CHARS: usize = 60;
 
@@ -50,22 +51,46 @@ pub(crate) struct Key<'t> {
     pub(crate) name: Cow<'t, str>,
     /// Where it stands.
     pub(crate) position: Position,
-    /// Offset in octets of its opening quote.
-    pub(crate) offset: usize,
+    /// The same, to come back to with [`Reader::resume`].
+    pub(crate) mark: Mark,
 }
 
 /// A place to come back to with [`Reader::rewind`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark {
-    at: usize,
+    pub(super) at: usize,
     line: u32,
     line_start: usize,
-    continuation: usize,
+    /// Octets of UTF-8 on this line that continue a character.
+    pub(super) continuation: usize,
 }
 
 impl Mark {
     /// Where a text starts.
     pub(crate) const START: Self = Self { at: 0, line: 1, line_start: 0, continuation: 0 };
+
+    /// Its offset in octets.
+    pub(crate) fn offset(self) -> usize {
+        self.at
+    }
+
+    /// Moves to the next octet that is no white space. Line breaks stand between tokens only, so that counting them here keeps
+    /// every position exact at no further cost.
+    #[inline]
+    pub(super) fn skip_white_space(&mut self, bytes: &[u8]) {
+        while let Some(&byte) = bytes.get(self.at) {
+            match byte {
+                b'\n' => {
+                    self.line += 1;
+                    self.line_start = self.at + 1;
+                    self.continuation = 0;
+                }
+                b' ' | b'\t' | b'\r' => {}
+                _ => return,
+            }
+            self.at += 1;
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -78,7 +103,6 @@ enum Segment<'t> {
 pub(crate) struct Reader<'t> {
     text: &'t str,
     bytes: &'t [u8],
-    /// Line breaks stand between tokens only, so that counting there keeps every position exact at no further cost.
     cursor: Mark,
     depth: usize,
     path: Vec<Segment<'t>>,
@@ -279,18 +303,7 @@ impl<'t> Reader<'t> {
 
     #[inline]
     fn skip_white_space(&mut self) {
-        while let Some(&byte) = self.bytes.get(self.cursor.at) {
-            match byte {
-                b'\n' => {
-                    self.cursor.line += 1;
-                    self.cursor.line_start = self.cursor.at + 1;
-                    self.cursor.continuation = 0;
-                }
-                b' ' | b'\t' | b'\r' => {}
-                _ => return,
-            }
-            self.cursor.at += 1;
-        }
+        self.cursor.skip_white_space(self.bytes);
     }
 
     #[inline]
@@ -318,36 +331,27 @@ impl<'t> Reader<'t> {
         if self.next_byte() != Some(b'"') {
             return self.unexpected("a string");
         }
-        let (at, start) = (self.here(), self.cursor.at);
-        let (mut end, mut escaped, mut continuation) = (start + 1, false, 0);
-        loop {
-            match self.bytes.get(end) {
-                Some(b'"') => break,
-                Some(b'\\') => {
-                    escaped = true;
-                    end += 2;
-                }
-                Some(&byte) if byte >= 0x20 => {
-                    continuation += usize::from(byte & 0xc0 == 0x80);
-                    end += 1;
-                }
-                Some(_) => {
-                    return self.syntax(
-                        at,
-                        "a control character stands in a string",
-                        "write \\n, \\t or \\u00XX; or a quote is missing",
-                    );
-                }
-                None => return self.syntax(at, "the string has no end", "a quote is missing"),
+        let start = self.cursor.at;
+        let end = match scan::string_end(self.bytes, start + 1) {
+            Ok(end) => end,
+            Err(NoString::Control) => {
+                return self.syntax(
+                    self.here(),
+                    "a control character stands in a string",
+                    "write \\n, \\t or \\u00XX; or a quote is missing",
+                );
             }
+            Err(NoString::Open) => {
+                return self.syntax(self.here(), "the string has no end", "a quote is missing");
+            }
+        };
+        let at = self.here();
+        self.cursor.at = end.at + 1;
+        self.cursor.continuation += end.continuation;
+        if !end.is_escaped {
+            return Ok(Cow::Borrowed(&self.text[start + 1..end.at]));
         }
-        let inner = &self.text[start + 1..end];
-        self.cursor.at = end + 1;
-        self.cursor.continuation += continuation;
-        if !escaped {
-            return Ok(Cow::Borrowed(inner));
-        }
-        match serde_json::from_str::<String>(&self.text[start..=end]) {
+        match serde_json::from_str::<String>(&self.text[start..=end.at]) {
             Ok(text) => Ok(Cow::Owned(text)),
             Err(_) => self.syntax(at, "the string has a malformed escape", "JSON escapes are \\\" \\\\ \\/ \\b \\f \\n \\r \\t \\uXXXX; DNS's own backslashes are written \\\\"),
         }
@@ -395,6 +399,11 @@ impl<'t> Reader<'t> {
 
     /// Passes over a value of any type, checking its syntax.
     pub(crate) fn skip(&mut self) -> Result<(), Abort> {
+        if let Some(end) = scan::value_end(self.bytes, self.cursor, self.depth) {
+            self.cursor = end;
+            return Ok(());
+        }
+        // Its syntax is wrong, most likely: the slow way knows where and why.
         match self.peek()? {
             Kind::Object => self.object(|reader, _| reader.skip()),
             Kind::Array => self.array(|reader| reader.skip()),
@@ -414,24 +423,45 @@ impl<'t> Reader<'t> {
         if self.next_byte() == Some(b'}') {
             return self.leave();
         }
-        loop {
-            let position = self.position();
-            if self.next_byte() != Some(b'"') {
-                return self.unexpected("a key in double quotes");
-            }
-            let offset = self.cursor.at;
-            let name = self.string()?;
-            if self.next_byte() != Some(b':') {
-                return self.unexpected("':'");
-            }
-            self.cursor.at += 1;
-            self.path.push(Segment::Key(name.clone()));
-            member(self, Key { name, position, offset })?;
-            self.path.pop();
-            if !self.comma(b'}')? {
-                return self.leave();
+        while self.member(&mut member)? {}
+        self.leave()
+    }
+
+    /// Reads members of an object from the key at which the reader stands: up to the key at the offset `until`, or the object's end.
+    pub(crate) fn members(
+        &mut self,
+        until: usize,
+        mut member: impl FnMut(&mut Self, Key<'t>) -> Result<(), Abort>,
+    ) -> Result<(), Abort> {
+        while self.member(&mut member)? {
+            self.skip_white_space();
+            if self.cursor.at >= until {
+                break;
             }
         }
+        Ok(())
+    }
+
+    /// Reads one member of an object. Whether a further one follows; the reader then stands before it, else before the brace.
+    #[inline]
+    fn member(
+        &mut self,
+        member: &mut impl FnMut(&mut Self, Key<'t>) -> Result<(), Abort>,
+    ) -> Result<bool, Abort> {
+        let position = self.position();
+        if self.next_byte() != Some(b'"') {
+            return self.unexpected("a key in double quotes");
+        }
+        let mark = self.cursor;
+        let name = self.string()?;
+        if self.next_byte() != Some(b':') {
+            return self.unexpected("':'");
+        }
+        self.cursor.at += 1;
+        self.path.push(Segment::Key(name.clone()));
+        member(self, Key { name, position, mark })?;
+        self.path.pop();
+        self.comma(b'}')
     }
 
     /// Reads a list; `element` must read or skip each value.
@@ -526,7 +556,7 @@ fn shorten(text: &str) -> String {
 }
 
 /// The grammar of RFC 8259 §6.
-fn is_number(text: &str) -> bool {
+pub(super) fn is_number(text: &str) -> bool {
     let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
     let text = text.strip_prefix('-').unwrap_or(text);
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {

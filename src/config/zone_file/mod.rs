@@ -2,7 +2,8 @@
 //!
 //! A file is walked twice. The first walk reads everything but the records, whose syntax it checks and whose place it
 //! keeps, since what they rest on (`checks`, `default_ttl`, aliases) may stand behind them. The second one reads the
-//! records and hands each owner on as soon as it is complete, so that a zone of a million owners is never held as a tree.
+//! records and hands each owner on as soon as it is complete, so that a zone of a million owners is never held as a tree. It
+//! can begin at any of the parts into which the first walk has divided them, and so be shared among threads.
 
 mod address;
 pub(crate) mod check;
@@ -16,8 +17,6 @@ mod template;
 mod tests;
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry as MapEntry;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::path::{Path, PathBuf};
 
 pub(crate) use check::Written;
@@ -135,16 +134,31 @@ impl ZoneReader {
 
     /// Streams the records into `sink`, in the order of the file. What is wrong is appended to `diagnostics`, and reading goes on
     /// behind it: an owner with an error is handed on without what was wrong, or not at all, so records count only if no
-    /// error was appended. Each call reads, and reports, the same.
+    /// error was appended. Each call reads, and reports, the same. That an owner stands twice is not noticed here.
     pub fn owners(&self, sink: &mut dyn FnMut(OwnerConfig), diagnostics: &mut Vec<Diagnostic>) {
-        let Some(header::Records { mark, count }) = self.records else { return };
+        for part in 0..self.parts() {
+            self.part(part, sink, diagnostics);
+        }
+    }
+
+    /// How many parts the records have, for threads to share: each holds some thousand owners.
+    pub fn parts(&self) -> usize {
+        self.records.as_ref().map_or(0, |records| records.parts.len())
+    }
+
+    /// As [`ZoneReader::owners`], for one of the parts.
+    pub fn part(&self, part: usize, sink: &mut dyn FnMut(OwnerConfig), diagnostics: &mut Vec<Diagnostic>) {
+        let parts = self.records.as_ref().map_or(&[][..], |records| &records.parts);
+        let Some(&start) = parts.get(part) else { return };
+        let end = parts.get(part + 1).map_or(usize::MAX, |next| next.offset());
         let base = self.file.parent().map_or_else(PathBuf::new, Path::to_owned);
         let source = Source { file: &self.file, base: &base, env: &*self.env };
         let mut reader = Reader::new(&self.text, source);
-        reader.resume(mark, &["records"]);
+        reader.resume(start, &["records"]);
         let context = Context { header: &self.header, checks: &self.checks, health_port: &self.health_port };
-        // A syntax error is in the reader's diagnostics.
-        let _: Result<(), Abort> = Owners::new(&context, count).read(&mut reader, sink);
+        let owners = Owners::new(&context);
+        // The first walk has found the syntax to be right.
+        let _: Result<(), Abort> = reader.members(end, |reader, key| owners.read(reader, &key, sink));
         diagnostics.extend(reader.into_diagnostics());
     }
 }
@@ -174,69 +188,72 @@ pub(crate) fn check_records(
     let (checks, health_port) = (Checks::default(), ProbeTemplate::health_port(interval_ms, timeout_ms));
     let context = Context { header, checks: &checks, health_port: &health_port };
     let start = reader.mark();
-    let Some(header::Records { count, .. }) = header::Records::read(reader)? else { return Ok(None) };
+    if header::Records::read(reader)?.is_none() {
+        return Ok(None);
+    }
     reader.rewind(start);
-    Owners::new(&context, count).read(reader, &mut |_| {}).map(Some)
+    let owners = Owners::new(&context);
+    let mut seen: HashMap<Name, Position> = HashMap::new();
+    let mut twins = Vec::new();
+    reader.object(|reader, key| {
+        owners.read(reader, &key, &mut |owner| {
+            if let Some(first) = seen.get(&owner.relative) {
+                twins.push((owner.relative, owner.position, *first));
+            } else {
+                seen.insert(owner.relative, owner.position);
+            }
+        })
+    })?;
+    for (name, at, first) in twins {
+        let (message, hint) = stands_twice(&name, first);
+        reader.error_at(name.to_string().trim_end_matches('.').to_owned(), at, message, hint);
+    }
+    Ok(Some(()))
 }
 
-/// Hashes names eight octets at a time. Std's hash withstands an attacker who chooses keys; here the operator does, and it
-/// would take a sixth of the time in which a large zone is read.
-#[derive(Default)]
-struct FoldHasher(u64);
-
-impl Hasher for FoldHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            let mixed = self.0 ^ u64::from_le_bytes(word);
-            let product = u128::from(mixed) * u128::from(0x9e37_79b9_7f4a_7c15_u64);
-            self.0 = (product as u64) ^ ((product >> 64) as u64);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
+/// Message and hint for an owner that was given before at `first`; its name is relative to the zone.
+pub fn stands_twice(relative: &Name, first: Position) -> (String, String) {
+    let text = relative.to_string();
+    let shown = if relative.is_root() { "@" } else { text.trim_end_matches('.') };
+    let Position { line, column } = first;
+    let hint = format!(
+        "it is first given at {line}:{column}; upper and lower case are the same name (RFC 4343), and so are a character and its escape"
+    );
+    (format!("the owner \"{shown}\" stands twice"), hint)
 }
 
-/// Streams the owners of one `records` object.
+/// Reads the members of a `records` object.
 pub(crate) struct Owners<'a> {
     context: &'a Context<'a>,
-    /// Each owner seen, with its key, since keys that differ in case or in the zone's suffix are one name.
-    seen: HashMap<Name, Position, BuildHasherDefault<FoldHasher>>,
     /// Octets that the longest of the zone's names adds to an owner's.
     longest_apex: usize,
 }
 
 impl<'a> Owners<'a> {
-    /// `count` owners, bad ones included, of the zone in `context`.
-    pub(crate) fn new(context: &'a Context<'a>, count: usize) -> Self {
+    /// For the zone in `context`.
+    pub(crate) fn new(context: &'a Context<'a>) -> Self {
         let apexes = std::iter::once(&context.header.apex).chain(&context.header.alias_zones);
-        let longest_apex = apexes.map(|apex| apex.wire().len()).max().unwrap_or(1);
-        let seen = HashMap::with_capacity_and_hasher(count, BuildHasherDefault::default());
-        Self { context, seen, longest_apex }
+        Self { context, longest_apex: apexes.map(|apex| apex.wire().len()).max().unwrap_or(1) }
     }
 
-    /// Reads the `records` object at the reader.
+    /// Reads the value of `key` and hands the owner on.
     pub(crate) fn read(
-        &mut self,
+        &self,
         reader: &mut Reader<'_>,
+        key: &Key<'_>,
         sink: &mut dyn FnMut(OwnerConfig),
     ) -> Result<(), Abort> {
-        reader.object(|reader, key| {
-            if &*key.name == "note" && reader.peek()? == Kind::String {
-                return reader.skip();
-            }
-            let Some(relative) = self.owner_name(reader, &key) else { return reader.skip() };
-            let Some(OwnerValue(keys)) = OwnerValue::read(reader)? else { return Ok(()) };
-            sink(Resolver { context: self.context, reader, relative, position: key.position }.resolve(keys));
-            Ok(())
-        })
+        if &*key.name == "note" && reader.peek()? == Kind::String {
+            return reader.skip();
+        }
+        let Some(relative) = self.owner_name(reader, key) else { return reader.skip() };
+        let Some(OwnerValue(keys)) = OwnerValue::read(reader)? else { return Ok(()) };
+        sink(Resolver { context: self.context, reader, relative, position: key.position }.resolve(keys));
+        Ok(())
     }
 
     /// The owner name of a key relative to the zone; reports what is wrong with it.
-    fn owner_name(&mut self, reader: &mut Reader<'_>, key: &Key<'_>) -> Option<Name> {
+    fn owner_name(&self, reader: &mut Reader<'_>, key: &Key<'_>) -> Option<Name> {
         let (text, at) = (&*key.name, key.position);
         if text.is_empty() {
             reader.error(at, "an owner name is empty", "the apex is written \"@\"");
@@ -266,20 +283,7 @@ impl<'a> Owners<'a> {
             return None;
         }
         self.warn_suffix(reader, text, &relative, at);
-        match self.seen.entry(relative.clone()) {
-            MapEntry::Vacant(slot) => {
-                slot.insert(at);
-                Some(relative)
-            }
-            MapEntry::Occupied(first) => {
-                let Position { line, column } = *first.get();
-                let hint = format!(
-                    "it is first given at {line}:{column}; names that differ only in case are equal (RFC 4343)"
-                );
-                reader.error(at, format!("the owner \"{text}\" stands twice"), hint);
-                None
-            }
-        }
+        Some(relative)
     }
 
     /// `www.example.test` in the zone `example.test` is `www.example.test.example.test`: seldom what was meant.

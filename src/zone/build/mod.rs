@@ -5,16 +5,53 @@ mod soa;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::check::{self, Link, Mark, Placed};
+use super::check::{self, Link, Mark};
 use super::desired::{DesiredOwner, DesiredZone, Place};
-use crate::config::{Order, OwnerConfig, ZoneHeader};
+use super::owners::{Owners, Placed};
+use crate::config::{Order, OwnerConfig, ZoneHeader, ZoneReader, stands_twice};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::name::{Name, NameError};
 use crate::model::rrset::{RdataSet, Rrset};
 use crate::model::rrtype::RrType;
 use crate::model::ttl::MAX_TTL;
+
+/// Reads the records of a zone file and builds the zone at `apex`, which is the file's own or one of its aliases, on up to `threads`
+/// threads. Gives nothing if there is any error, and all that was found, in the order of the file.
+pub fn read(reader: &ZoneReader, apex: &Name, threads: usize) -> (Option<DesiredZone>, Vec<Diagnostic>) {
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Vec<(usize, Builder<'_>)>> = Mutex::new(Vec::new());
+    let work = || {
+        loop {
+            let part = next.fetch_add(1, Ordering::Relaxed);
+            if part >= reader.parts() {
+                return;
+            }
+            let mut builder = Builder::new(reader.header(), apex);
+            let mut found = Vec::new();
+            reader.part(part, &mut |owner| builder.owner(owner), &mut found);
+            builder.diagnostics.append(&mut found);
+            done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((part, builder));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads.min(reader.parts()) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let mut parts = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    parts.sort_unstable_by_key(|(part, _)| *part);
+    let mut whole = Builder::new(reader.header(), apex);
+    whole.owners.reserve_exact(parts.iter().map(|(_, part)| part.owners.len()).sum());
+    parts.into_iter().for_each(|(_, part)| whole.append(part));
+    match whole.finish() {
+        Ok((zone, warnings)) => (Some(zone), warnings),
+        Err(found) => (None, found),
+    }
+}
 
 /// Collects the owners of one zone: of the primary apex, or of one alias, which is a complete zone made of the same owners.
 ///
@@ -24,7 +61,8 @@ use crate::model::ttl::MAX_TTL;
 pub struct Builder<'h> {
     header: &'h ZoneHeader,
     apex: Name,
-    owners: BTreeMap<Name, Placed>,
+    /// In the order of the file.
+    owners: Vec<Placed>,
     links: Vec<Link>,
     /// Owners with checked addresses, with the first checked one's place.
     checked: Vec<(Name, Mark)>,
@@ -41,7 +79,7 @@ impl<'h> Builder<'h> {
         Self {
             header,
             apex: apex.clone(),
-            owners: BTreeMap::new(),
+            owners: Vec::new(),
             links: Vec::new(),
             checked: Vec::new(),
             first_apex_ns: None,
@@ -52,30 +90,31 @@ impl<'h> Builder<'h> {
 
     /// Adds one owner. What is wrong with it is told by [`Builder::finish`].
     pub fn owner(&mut self, config: OwnerConfig) {
-        let position = config.position;
-        let name = match join(&config.relative, &self.apex) {
-            Ok(name) => name,
+        match join(&config.relative, &self.apex) {
+            Ok(name) => self.add_owner(name, config),
             Err(error) => {
                 let path = check::owner_path(&config.relative);
                 let message = format!("the owner's name under {}: {error}", self.apex);
-                self.diagnostics.push(Diagnostic::error(&self.header.file, message).at(position, path).hint(
-                    "shorten it: labels have up to 63 octets, whole names up to 255 (RFC 1035 §2.3.4)",
-                ));
-                return;
+                self.diagnostics.push(
+                    Diagnostic::error(&self.header.file, message).at(config.position, path).hint(
+                        "shorten it: labels have up to 63 octets, whole names up to 255 (RFC 1035 §2.3.4)",
+                    ),
+                );
             }
-        };
-        if let Some(first) = self.owners.get(&name).map(|placed| placed.position) {
-            let message = format!("the owner \"{}\" stands twice", check::relative(&name, &self.apex));
-            let hint = format!(
-                "it is first given at {}:{}; upper and lower case are the same name, and so are a character and its escape",
-                first.line, first.column
-            );
-            let path = check::owner_path(&config.relative);
-            self.diagnostics
-                .push(Diagnostic::error(&self.header.file, message).at(position, path).hint(hint));
-            return;
         }
-        self.add_owner(name, config);
+    }
+
+    /// Adds what another one, of the same zone, has collected from further behind in the file.
+    fn append(&mut self, mut later: Self) {
+        self.owners.append(&mut later.owners);
+        self.links.append(&mut later.links);
+        self.checked.append(&mut later.checked);
+        self.diagnostics.append(&mut later.diagnostics);
+        self.first_apex_ns = self.first_apex_ns.take().or(later.first_apex_ns);
+        self.smallest_auto_ttl = match (self.smallest_auto_ttl, later.smallest_auto_ttl) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
     }
 
     /// The zone with all warnings, or all errors (and warnings), in the order of the file.
@@ -83,13 +122,21 @@ impl<'h> Builder<'h> {
     /// # Errors
     /// Whatever keeps the zone from being served; see [`crate::zone::check`] for the rules.
     pub fn finish(mut self) -> Result<(DesiredZone, Vec<Diagnostic>), Vec<Diagnostic>> {
-        self.apex_ns();
+        let (mut owners, twins) = Owners::sorted(&self.apex, std::mem::take(&mut self.owners));
+        for (Placed { name, position, .. }, first) in twins {
+            let relative = check::below_root(&name, &self.apex);
+            let (message, hint) = stands_twice(&relative, first);
+            let twin =
+                Diagnostic::error(&self.header.file, message).at(position, check::owner_path(&relative));
+            self.diagnostics.push(twin.hint(hint));
+        }
+        self.apex_ns(&mut owners);
         let soa = self.soa();
-        place_owners(&mut self.owners, &self.apex);
+        place_owners(&mut owners, &self.apex);
         let scope = check::Scope {
             header: self.header,
             apex: &self.apex,
-            owners: &self.owners,
+            owners: &owners,
             links: &self.links,
             checked: &self.checked,
         };
@@ -98,7 +145,6 @@ impl<'h> Builder<'h> {
         diagnostics.sort_by_key(|d| d.position);
         match soa {
             Some(soa) if !diagnostics.iter().any(Diagnostic::is_error) => {
-                let owners = self.owners.into_iter().map(|(name, placed)| (name, placed.owner)).collect();
                 Ok((DesiredZone { apex: self.apex, soa, owners }, diagnostics))
             }
             _ => Err(diagnostics),
@@ -106,7 +152,7 @@ impl<'h> Builder<'h> {
     }
 
     /// The apex's NS RRset: `nameservers`, and what is written under `@`.
-    fn apex_ns(&mut self) {
+    fn apex_ns(&mut self, owners: &mut Owners) {
         let nameservers = self.header.nameservers.iter().enumerate();
         for (i, nameserver) in nameservers.filter(|(_, name)| name.is_at_or_below(&self.apex)) {
             self.links.push(Link {
@@ -120,19 +166,16 @@ impl<'h> Builder<'h> {
             });
         }
         let given = self.header.nameservers.iter().map(|name| name.wire().to_vec());
-        let owner = &mut self
-            .owners
-            .entry(self.apex.clone())
-            .or_insert_with(|| Placed {
-                position: self.header.position,
-                owner: DesiredOwner {
-                    place: Place::Apex,
-                    rrsets: Vec::new(),
-                    checked: None,
-                    order: Order::default(),
-                },
-            })
-            .owner;
+        let owner = owners.get_or_insert(&self.apex, || Placed {
+            name: self.apex.clone(),
+            position: self.header.position,
+            owner: DesiredOwner {
+                place: Place::Apex,
+                rrsets: Vec::new(),
+                checked: None,
+                order: Order::default(),
+            },
+        });
         match owner.rrsets.iter_mut().find(|rrset| rrset.rtype == RrType::NS) {
             Some(written) => {
                 written.rdata = RdataSet::new(written.rdata.iter().map(<[u8]>::to_vec).chain(given));
@@ -159,9 +202,9 @@ fn join(relative: &Name, apex: &Name) -> Result<Name, NameError> {
 }
 
 /// Sets each owner's place. Names below an owner directly follow it in canonical order, so that one pass will do.
-fn place_owners(owners: &mut BTreeMap<Name, Placed>, apex: &Name) {
+fn place_owners(owners: &mut Owners, apex: &Name) {
     let mut top: Option<Name> = None;
-    for (name, Placed { owner, .. }) in owners.iter_mut() {
+    for (name, owner) in owners.owners_mut() {
         if top.as_ref().is_some_and(|top| name.is_below(top)) {
             owner.place = Place::Occluded;
             continue;

@@ -11,8 +11,9 @@ use crate::model::rdata::{self, Additional, Parsed};
 use crate::model::rrset::{RdataSet, Rrset};
 use crate::model::rrtype::RrType;
 use crate::model::ttl::MAX_TTL;
-use crate::zone::check::{self, Held, Link, Mark, Placed};
+use crate::zone::check::{self, Held, Link, Mark};
 use crate::zone::desired::{Checked, DesiredOwner, Place, auto_ttl};
+use crate::zone::owners::Placed;
 
 /// Octets that an RRset may take in a message of 65,535 octets, beside the header and the longest question.
 const MAX_RRSET_OCTETS: usize = 65_535 - 12 - 259;
@@ -40,7 +41,7 @@ impl Builder<'_> {
         // A list that grew by pushing has room for four, and most owners hold one: 70 MiB with a million of them.
         rrsets.shrink_to_fit();
         let owner = DesiredOwner { place: Place::Authoritative, rrsets, checked, order: config.order };
-        self.owners.insert(name, Placed { owner, position: config.position });
+        self.owners.push(Placed { name, owner, position: config.position });
     }
 
     /// The owner's A and AAAA: plain RRsets, or [`Checked`] if any of them has a check.
@@ -162,7 +163,7 @@ impl Builder<'_> {
             let written = parsed.relative.iter().find(|relative| relative.offset == found.offset);
             let hints = rdata::has_address_hints(rtype, &parsed.wire);
             let has_more_rules = hints || matches!(rtype, RrType::NS | RrType::MX | RrType::SRV);
-            let is_settled = !has_more_rules && (target == *owner || self.owners.contains_key(&target));
+            let is_settled = !has_more_rules && target == *owner;
             if is_settled || !target.is_at_or_below(&self.apex) || !(found.role.link || written.is_some()) {
                 continue;
             }

@@ -19,6 +19,7 @@ use crate::model::rdata::to_text;
 use crate::model::rrtype::RrType;
 use crate::model::target::{Check, CheckKind, Endpoint, Target};
 use crate::zone::desired::{DesiredZone, Place};
+use crate::zone::owners::Placed;
 
 fn name(text: &str) -> Name {
     Name::parse_absolute(text).unwrap()
@@ -326,7 +327,7 @@ fn places() {
         "a TXT x\nsub NS ns.sub\nsub TXT x\nns.sub A 192.0.2.1\ndeep.ns.sub NS b.\ntree DNAME b.\nx.tree TXT x\nsubs TXT x",
     );
     let places: Vec<(String, Place)> =
-        zone.owners.iter().map(|(name, owner)| (name.to_string(), owner.place)).collect();
+        zone.owners.iter().map(|p| (p.name.to_string(), p.owner.place)).collect();
     let want = [
         ("example.test.", Place::Apex),
         ("a.example.test.", Place::Authoritative),
@@ -339,7 +340,7 @@ fn places() {
     ];
     assert_eq!(places, want.map(|(name, place)| (name.to_owned(), place)));
     let zone = good(&header(), "@ DNAME b.\nx TXT x");
-    assert_eq!(zone.owners[&name("x.example.test")].place, Place::Occluded);
+    assert_eq!(zone.owners.get(&name("x.example.test")).unwrap().place, Place::Occluded);
 }
 
 #[test]
@@ -349,7 +350,7 @@ fn times_to_live() {
         "plain A 192.0.2.1\nown A=7 192.0.2.1\nmixed A! 192.0.2.1\nmixed AAAA 2001:db8::1\nslow A!600 192.0.2.1\nfast A!30 192.0.2.1\nfast A!2 192.0.2.2\ngiven A!1=900 192.0.2.1\ntext TXT=60 x",
     );
     let ttls = |owner: &str| {
-        let owner = &zone.owners[&name(owner)];
+        let owner = zone.owners.get(&name(owner)).unwrap();
         match &owner.checked {
             Some(checked) => (checked.a_ttl, checked.aaaa_ttl),
             None => (owner.rrsets[0].ttl, 0),
@@ -384,7 +385,7 @@ fn short_checks_make_auto_one_second() {
     builder.owner(owner);
     let zone = builder.finish().unwrap().0;
     assert_eq!(zone.soa.minimum, 1);
-    assert_eq!(zone.owners[&name("a.example.test")].checked.as_ref().unwrap().a_ttl, 1);
+    assert_eq!(zone.owners.get(&name("a.example.test")).unwrap().checked.as_ref().unwrap().a_ttl, 1);
 }
 
 #[test]
@@ -413,7 +414,7 @@ fn soa_and_apex() {
     );
     // NS from the header and from the records are one RRset, with the records' TTL.
     let zone = good(&header(), "@ NS=99 ns2.example.net.\n@ NS ns.example.net.");
-    let ns = &zone.owners[&zone.apex].rrsets[0];
+    let ns = &zone.owners.get(&zone.apex).unwrap().rrsets[0];
     let texts: Vec<String> = ns.rdata.iter().map(|rdata| to_text(ns.rtype, rdata)).collect();
     assert_eq!((ns.ttl, texts), (99, vec!["ns.example.net.".to_owned(), "ns2.example.net.".to_owned()]));
     let zone = good(
@@ -431,7 +432,7 @@ fn an_alias_has_the_same_records_at_its_own_names() {
         .into_iter()
         .for_each(|owner| builder.owner(owner));
     let (zone, warnings) = builder.finish().unwrap();
-    let www = &zone.owners[&name("www.other.example")].rrsets[0];
+    let www = &zone.owners.get(&name("www.other.example")).unwrap().rrsets[0];
     assert_eq!(to_text(www.rtype, www.rdata.iter().next().unwrap()), "ns1.other.example.");
     assert_eq!(zone.soa.rname, name("hostmaster.other.example"));
     let primary = build(&header, "ns1 A 192.0.2.1\nwww CNAME ns1\nbad CNAME gone").unwrap().1;
@@ -478,7 +479,7 @@ proptest! {
         let has_error = outcome.as_ref().err().is_some_and(|found| found.iter().any(Diagnostic::is_error));
         prop_assert_eq!(outcome.is_err(), has_error);
         let Ok((zone, _)) = outcome else { return Ok(()) };
-        for (name, owner) in &zone.owners {
+        for Placed { name, owner, .. } in zone.owners.iter() {
             let holds = |name: &Name, rtype| zone.owners.get(name).is_some_and(|o| o.rrsets.iter().any(|r| r.rtype == rtype));
             let above: Vec<Name> = std::iter::successors(name.parent(), Name::parent).collect();
             let hidden = above.iter().any(|n| holds(n, RrType::DNAME) || (*n != zone.apex && holds(n, RrType::NS)));

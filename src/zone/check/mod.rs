@@ -12,7 +12,6 @@ mod scope;
 use std::fmt::Write;
 use std::path::Path;
 
-use super::desired::DesiredOwner;
 use crate::model::diagnostic::Position;
 use crate::model::name::{Name, write_name};
 use crate::model::rrtype::RrType;
@@ -25,13 +24,6 @@ pub(super) use scope::{Scope, check as whole_zone};
 pub(super) struct Mark {
     pub(super) position: Position,
     pub(super) path: Box<str>,
-}
-
-/// An owner with where it stands.
-#[derive(Clone, Debug)]
-pub(super) struct Placed {
-    pub(super) owner: DesiredOwner,
-    pub(super) position: Position,
 }
 
 /// One RRset of an owner, as far as the rules need it; checked addresses too.
@@ -80,12 +72,18 @@ pub(super) fn relative(name: &Name, apex: &Name) -> String {
     if !name.is_below(apex) {
         return name.to_string();
     }
-    let labels = &name.wire()[..name.wire().len() - apex.wire().len()];
     let mut text = String::new();
     // Writing to a String cannot fail.
-    let _ = write_name(&mut text, &[labels, &[0]].concat());
+    let _ = write_name(&mut text, below_root(name, apex).wire());
     text.pop();
     text
+}
+
+/// A name of the zone without the apex at its end, as a name below the root.
+pub(super) fn below_root(name: &Name, apex: &Name) -> Name {
+    let labels = &name.wire()[..name.wire().len().saturating_sub(apex.wire().len())];
+    // A name's first labels, ended by the root label, are a name again.
+    Name::from_wire(&[labels, &[0]].concat()).unwrap_or_else(|_| Name::root())
 }
 
 /// The JSON path of an owner, given its name relative to the zone as a name below the root.

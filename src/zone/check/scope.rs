@@ -1,21 +1,21 @@
 //! Rules that need the whole zone.
 
-use std::collections::{BTreeMap, HashSet};
-use std::ops::Bound;
+use std::collections::HashSet;
 
-use super::{Link, Mark, Placed, owner_path, relative};
+use super::{Link, Mark, below_root, owner_path, relative};
 use crate::config::ZoneHeader;
 use crate::model::diagnostic::{Diagnostic, Position};
 use crate::model::name::Name;
 use crate::model::rrtype::RrType;
 use crate::zone::desired::{DesiredOwner, Place};
+use crate::zone::owners::{Owners, Placed};
 
 /// A zone whose owners have their places.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::zone) struct Scope<'a> {
     pub(in crate::zone) header: &'a ZoneHeader,
     pub(in crate::zone) apex: &'a Name,
-    pub(in crate::zone) owners: &'a BTreeMap<Name, Placed>,
+    pub(in crate::zone) owners: &'a Owners,
     pub(in crate::zone) links: &'a [Link],
     pub(in crate::zone) checked: &'a [(Name, Mark)],
 }
@@ -58,17 +58,12 @@ fn has_addresses(owner: &DesiredOwner) -> bool {
 
 impl<'a> Scope<'a> {
     fn get(&self, name: &Name) -> Option<&'a DesiredOwner> {
-        self.owners.get(name).map(|placed| &placed.owner)
+        self.owners.get(name)
     }
 
     /// Whether there is an owner at the name or below it (RFC 4592 §2.2.2).
     fn exists(&self, name: &Name) -> bool {
-        self.owners.contains_key(name)
-            || self
-                .owners
-                .range::<Name, _>((Bound::Excluded(name), Bound::Unbounded))
-                .next()
-                .is_some_and(|(next, _)| next.is_below(name))
+        self.owners.exists(name)
     }
 
     /// The names above one, up to the apex.
@@ -188,14 +183,16 @@ impl<'a> Scope<'a> {
     fn check_hidden(&self, out: &mut Vec<Diagnostic>) {
         let servers: HashSet<&Name> =
             self.links.iter().filter(|link| link.rtype == RrType::NS).map(|link| &link.target).collect();
-        for (name, Placed { owner, position }) in self.owners {
+        for Placed { name, owner, position } in self.owners.iter() {
+            if matches!(owner.place, Place::Apex | Place::Authoritative) {
+                continue;
+            }
             let is_glue = servers.contains(name);
             let cover = match owner.place {
-                Place::Apex | Place::Authoritative => continue,
                 // What else stands at a cut was said when the owner was read.
                 Place::Cut if is_glue || !has_addresses(owner) => continue,
                 Place::Cut => Some((Cover::Delegation, name.clone())),
-                Place::Occluded => self.cover(name),
+                _ => self.cover(name),
             };
             let Some((cover, above)) = cover else { continue };
             let (what, why) = match cover {
@@ -238,10 +235,7 @@ impl<'a> Scope<'a> {
     }
 
     fn owner_mark(&self, name: &Name, position: Position) -> Mark {
-        let labels = &name.wire()[..name.wire().len() - self.apex.wire().len()];
-        // An owner's labels are those of its key; ended by the root label they are the key again.
-        let path = Name::from_wire(&[labels, &[0]].concat())
-            .map_or_else(|_| "records".to_owned(), |key| owner_path(&key));
+        let path = owner_path(&below_root(name, self.apex));
         Mark { position, path: path.into() }
     }
 
