@@ -32,7 +32,8 @@ struct Address {
 impl Crowding {
     /// Counts the checks of a zone that was read from `file`.
     pub fn add(&mut self, zone: &DesiredZone, file: &Path) {
-        for (name, owner) in &zone.owners {
+        for placed in zone.owners.iter() {
+            let (name, owner) = (&placed.name, &placed.owner);
             let endpoints = owner.checked.iter().flat_map(|checked| &checked.endpoints);
             for condition in endpoints.filter_map(|endpoint| endpoint.condition.as_ref()) {
                 condition.for_each_target(&mut |target| self.target(target, name, file));
@@ -90,7 +91,7 @@ impl Address {
 mod tests {
     use super::*;
     use crate::config::{Shared, ZoneReader};
-    use crate::zone::desired::Builder;
+    use crate::zone::build;
 
     /// The warnings about a zone with these records, at 50 probes a second for an address.
     #[track_caller]
@@ -99,12 +100,10 @@ mod tests {
             r#"{{"zone": "example.test", "nameservers": ["ns1.example.test"], "records": {{"ns1": ["192.0.2.53"], {records}}}}}"#
         );
         let reader = ZoneReader::from_text("a.json".to_owned(), text, &Shared::default()).unwrap();
-        let mut builder = Builder::new(reader.header(), &reader.header().apex);
-        let mut errors = Vec::new();
-        reader.owners(&mut |owner| builder.owner(owner), &mut errors);
-        assert_eq!(errors, []);
+        let (zone, found) = build::read(&reader, &reader.header().apex, 1);
+        assert_eq!(found, []);
         let mut crowding = Crowding::default();
-        crowding.add(&builder.finish().unwrap().0, Path::new("a.json"));
+        crowding.add(&zone.unwrap(), Path::new("a.json"));
         let found: Vec<String> = crowding.warnings(50).into_iter().map(|w| w.message).collect();
         assert_eq!(found, expected);
     }
