@@ -14,6 +14,8 @@ from pathlib import Path
 from zones import APEX
 
 START_S = 120
+# Where servers listen and are asked; the flood changes it.
+ADDRESS = "127.0.0.1"
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -25,10 +27,10 @@ def free_port() -> int:
     """A port that is free for UDP and TCP at this moment."""
     while True:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-            udp.bind(("127.0.0.1", 0))
+            udp.bind((ADDRESS, 0))
             port = udp.getsockname()[1]
             try:
-                tcp.bind(("127.0.0.1", port))
+                tcp.bind((ADDRESS, port))
             except OSError:
                 continue
             return port
@@ -153,7 +155,7 @@ def answers(port: int, name: str) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.settimeout(0.05)
         try:
-            udp.connect(("127.0.0.1", port))
+            udp.connect((ADDRESS, port))
             udp.send(query)
             reply = udp.recv(4096)
         except OSError:
@@ -173,7 +175,7 @@ def version(name: str, program: str) -> str:
 
 def hale(program: str, folder: Path, zone: Path, core: int | None = 0) -> Server:
     port = free_port()
-    command = [program, "serve", str(zone), "--listen", f"127.0.0.1:{port}", "--admin", "off", "--workers", "1",
+    command = [program, "serve", str(zone), "--listen", f"{ADDRESS}:{port}", "--admin", "off", "--workers", "1",
                "--state", str(folder / "state"), "--log-level", "warn"]
     # TCP queries have a runtime of their own; probes, the keeper and the admin listener are the other threads.
     return Server("hale", command, folder, port, dns=r"^hale-(udp|tcp)", core=core)
@@ -182,7 +184,7 @@ def hale(program: str, folder: Path, zone: Path, core: int | None = 0) -> Server
 def nsd(program: str, folder: Path, zone: Path, core: int | None = 0) -> Server:
     port = free_port()
     (folder / "nsd.conf").write_text(
-        f'server:\n ip-address: 127.0.0.1@{port}\n username: ""\n chroot: ""\n zonesdir: "{folder}"\n database: ""\n'
+        f'server:\n ip-address: {ADDRESS}@{port}\n username: ""\n chroot: ""\n zonesdir: "{folder}"\n database: ""\n'
         f' pidfile: ""\n xfrdfile: "{folder}/xfrd.state"\n zonelistfile: "{folder}/zone.list"\n xfrdir: "{folder}"\n'
         ' cookie-secret-file: ""\n server-count: 1\n rrl-ratelimit: 0\n rrl-whitelist-ratelimit: 0\n tcp-count: 100\n'
         f'remote-control:\n control-enable: no\nzone:\n name: "{APEX}"\n zonefile: "{zone}"\n'
@@ -193,7 +195,7 @@ def nsd(program: str, folder: Path, zone: Path, core: int | None = 0) -> Server:
 def knot(program: str, folder: Path, zone: Path, core: int | None = 0) -> Server:
     port = free_port()
     (folder / "knot.conf").write_text(
-        f'server:\n  rundir: "{folder}"\n  listen: 127.0.0.1@{port}\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n'
+        f'server:\n  rundir: "{folder}"\n  listen: {ADDRESS}@{port}\n  udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n'
         f'log:\n  - target: stderr\n    any: warning\ndatabase:\n  storage: "{folder}"\n'
         f'template:\n  - id: default\n    storage: "{folder}"\n    semantic-checks: off\n    zonefile-sync: -1\n    journal-content: none\n'
         f'zone:\n  - domain: {APEX}\n    file: "{zone}"\n'
@@ -206,7 +208,7 @@ def gdnsd(program: str, folder: Path, plugins: str, zone: Path, core: int | None
     (folder / "etc" / "zones").mkdir(parents=True)
     (folder / "etc" / "zones" / APEX).symlink_to(zone)
     (folder / "etc" / "config").write_text(
-        f"options => {{ listen => 127.0.0.1, dns_port => {port}, udp_threads => 1, tcp_threads => 1, run_dir => {folder}/run,"
+        f"options => {{ listen => {ADDRESS}, dns_port => {port}, udp_threads => 1, tcp_threads => 1, run_dir => {folder}/run,"
         f" state_dir => {folder}/state }}\n{plugins}"
     )
     return Server("gdnsd", [program, "-c", str(folder / "etc"), "start"], folder, port, dns="^gdnsd-io-", core=core)
@@ -215,7 +217,7 @@ def gdnsd(program: str, folder: Path, plugins: str, zone: Path, core: int | None
 def bind(program: str, folder: Path, zone: Path, core: int | None = 0) -> Server:
     port = free_port()
     (folder / "named.conf").write_text(
-        f'options {{ directory "{folder}"; listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; pid-file none;'
+        f'options {{ directory "{folder}"; listen-on port {port} {{ {ADDRESS}; }}; listen-on-v6 {{ none; }}; pid-file none;'
         f' session-keyfile none; recursion no; minimal-responses yes; dnssec-validation no; notify no; tcp-clients 100; }};\n'
         f'controls {{ }};\nzone "{APEX}" {{ type primary; file "{zone}"; check-names ignore; }};\n'
     )
@@ -226,7 +228,7 @@ def pdns(program: str, folder: Path, zone: Path, core: int | None = 0) -> Server
     port = free_port()
     (folder / "named.conf").write_text(f'zone "{APEX}" {{ type master; file "{zone}"; }};\n')
     (folder / "pdns.conf").write_text(
-        f"launch=bind\nbind-config={folder}/named.conf\nlocal-address=127.0.0.1\nlocal-port={port}\nsocket-dir={folder}\n"
+        f"launch=bind\nbind-config={folder}/named.conf\nlocal-address={ADDRESS}\nlocal-port={port}\nsocket-dir={folder}\n"
         "receiver-threads=1\ndistributor-threads=1\nreuseport=yes\nsecurity-poll-suffix=\n"
     )
     command = [program, f"--config-dir={folder}", "--daemon=no", "--guardian=no"]

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use serde_json::{Value as Json, json};
 
-use super::json::{Duration, Int, Kind, List, Read, Reader, Value};
+use super::json::{Boolean, Duration, Int, Kind, List, Read, Reader, Value};
 use super::schema::Definitions;
 use super::server::MAX_TIME_MS;
 
@@ -20,6 +20,8 @@ object! {
     pub(crate) struct LimitsKeys {
         /// Response rate limiting over UDP: an object, {} for its defaults, or "off"; off unless given.
         "rrl" rrl: RrlValue,
+        /// Whether a worker that is asked more than it can answer gives up some of a zone's NXDOMAIN responses for the sake of other zones; true unless given.
+        "fair_share" fair_share: Boolean,
         /// TCP connections.
         "tcp" tcp: TcpLimitKeys,
     }
@@ -75,6 +77,8 @@ type Rate = Int<1, 1_000_000>;
 pub struct LimitsConfig {
     /// Response rate limiting; `None` where it is off.
     pub rrl: Option<RateLimits>,
+    /// Whether zones share a worker that is asked too much.
+    pub fair_share: bool,
     /// TCP connections.
     pub tcp: TcpLimits,
 }
@@ -126,7 +130,8 @@ impl LimitsKeys {
             per_client: tcp.per_client.take().map_or(32, |given| given.value.0 as usize),
             idle_ms: tcp.idle.take().map_or(10_000, |given| given.value.0),
         };
-        LimitsConfig { rrl, tcp }
+        let fair_share = self.fair_share.take().is_none_or(|given| given.value.0);
+        LimitsConfig { rrl, fair_share, tcp }
     }
 }
 

@@ -8,11 +8,13 @@ use std::time::Duration;
 use crate::config::{LimitsConfig, RateLimits, TcpLimits};
 use crate::telemetry::counters::RefuseReason;
 
-/// Limits of the transports; all but `rrl` are of TCP connections.
+/// Limits of the transports; all but the first two are of TCP connections.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Rates of responses over UDP; `None` for no limit.
     pub rrl: Option<RateLimits>,
+    /// Whether a UDP worker that is asked too much answers less of a zone's random names for the sake of other zones.
+    pub fair_share: bool,
     /// Connections in all.
     pub connections: usize,
     /// Connections of one client: an IPv4 address, or an IPv6 /64, since that is what one subscriber has.
@@ -27,7 +29,7 @@ pub struct Limits {
 
 impl From<&LimitsConfig> for Limits {
     fn from(limits: &LimitsConfig) -> Self {
-        Self { rrl: limits.rrl.clone(), ..Self::from(limits.tcp) }
+        Self { rrl: limits.rrl.clone(), fair_share: limits.fair_share, ..Self::from(limits.tcp) }
     }
 }
 
@@ -35,6 +37,7 @@ impl From<TcpLimits> for Limits {
     fn from(tcp: TcpLimits) -> Self {
         Self {
             rrl: None,
+            fair_share: true,
             connections: tcp.connections,
             per_client: tcp.per_client,
             idle: Duration::from_millis(tcp.idle_ms),

@@ -151,7 +151,7 @@ impl<E: Engine> Answering<E> {
     /// Answers the complete messages in `bytes` until there are no more or the client takes no more, and says how many octets
     /// were dealt with. What could not be sent is kept with the connection.
     fn answer_all(&mut self, bytes: &[u8], stream: &TcpStream, talk: &mut Conversation) -> usize {
-        self.responder.begin();
+        self.responder.begin(false);
         let (mut used, mut filled) = (0, 0);
         while let Some(message) = next_message(&bytes[used..]) {
             if message.is_empty() {
