@@ -144,8 +144,7 @@ fn a_worker_that_limits_rates_allocates_nothing() {
         exempt: Vec::new(),
         table_size: 1024,
     };
-    let limits = TcpLimits { connections: 10, per_client: 10, idle_ms: 1000 };
-    let limits = Limits { rrl: Some(rates), ..Limits::from(limits) };
+    let limits = Limits { rrl: Some(rates), ..Limits::from(TcpLimits::default()) };
     let listen = ListenAddress { address: SocketAddr::from(([127, 0, 0, 1], 0)), optional: false };
     let bound = bind(&[listen], 1, limits, false).unwrap();
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();

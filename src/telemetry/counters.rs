@@ -102,6 +102,8 @@ labels! {
         SlowWrite = "slow_write",
         /// The idlest connection, closed to make room for a new one.
         MadeRoom = "made_room",
+        /// More would have to be kept for all connections than `limits.tcp.buffered_bytes`.
+        Memory = "memory",
         /// A framing error.
         Protocol = "protocol",
         /// The server stops.
