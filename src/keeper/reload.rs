@@ -335,7 +335,7 @@ impl Builder {
                 let earlier = match self.served.get(&apex) {
                     Some(image) => Earlier::Image(image),
                     None => Earlier::Saved {
-                        signatures: std::cell::RefCell::default(),
+                        signatures: std::sync::Mutex::default(),
                         serial: self.saved.get(&apex).copied().unwrap_or_default(),
                     },
                 };
