@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::limits::LimitsConfig;
-use super::zone_file::{Checks, Pools};
+use super::zone_file::Checks;
 use crate::model::diagnostic::Position;
 use crate::model::name::Name;
 use crate::model::policy::Policy;
@@ -51,7 +51,6 @@ pub struct Config {
 #[derive(Clone, Debug, Default)]
 pub struct Shared {
     pub(crate) checks: Arc<Checks>,
-    pub(crate) pools: Arc<Pools>,
 }
 
 /// One `listen` entry.

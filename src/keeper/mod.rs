@@ -11,7 +11,6 @@ mod comparison;
 mod compile;
 mod leftovers;
 mod overrides;
-mod pass;
 mod reload;
 mod serials;
 mod start;

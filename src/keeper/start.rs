@@ -1,8 +1,9 @@
 //! Starting: read every zone, let the first probes run, then select, sign, compile and publish all of them at once.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tracing::{error, warn};
@@ -115,7 +116,7 @@ fn compile_reading(
         };
         tools.workshop.note_signed(&apex, layout.signer.is_some());
         let earlier = Earlier::Saved {
-            signatures: Mutex::new(signatures),
+            signatures: RefCell::new(signatures),
             serial: saved.get(&apex).copied().unwrap_or_default(),
         };
         let entry = match compile(layout, &earlier, &tools.workshop, now_s) {

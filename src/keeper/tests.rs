@@ -2,7 +2,6 @@
 
 mod conditions;
 mod overrides;
-mod policies;
 mod reloads;
 
 use std::path::Path;

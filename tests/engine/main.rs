@@ -5,7 +5,6 @@ mod chains;
 mod denial;
 mod limits;
 mod message;
-mod policies;
 mod protocol;
 mod referrals;
 mod robust;
