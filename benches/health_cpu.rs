@@ -25,6 +25,7 @@ const CONFIG: HealthConfig = HealthConfig {
     brake_down_percent: 80,
     brake_min_targets: 10,
     probes_in_flight: 4096,
+    exec_in_flight: 64,
     probes_per_second_per_address: 50,
     verdict_max_age_ms: 600_000,
 };

@@ -14,6 +14,7 @@ use hale::model::report::{
     ChangeKind, Listener, OverrideChange, OverrideReport, OverrideRequest, Readiness, ReloadReport, Status,
     TargetCounts, TargetReport, ZoneChange, ZoneReport, ZoneState,
 };
+use hale::model::target::Verdict;
 
 /// Runs `hale` with the arguments in `line`, away from any configuration of this machine.
 fn hale(line: &str) -> Output {
@@ -246,6 +247,10 @@ impl Control for Fake {
 
     fn clear_override(&self, _: u64, _: &str) -> Result<Option<OverrideChange>, ChangeError> {
         Ok(None)
+    }
+
+    fn push_external(&self, _: &str, _: Verdict, _: Option<&str>) -> usize {
+        0
     }
 
     fn metrics(&self) -> String {

@@ -9,6 +9,7 @@ use crate::model::report::{
     OverrideChange, OverrideReport, OverrideRequest, Readiness, ReloadReport, Status, TargetReport,
     ZoneReport,
 };
+use crate::model::target::Verdict;
 
 /// The running server, as the admin listener sees it. Its methods are called on threads that may block, but for `readiness`.
 pub trait Control: Send + Sync + 'static {
@@ -51,6 +52,10 @@ pub trait Control: Send + Sync + 'static {
     /// # Errors
     /// See [`ChangeError`]; nothing has changed.
     fn clear_override(&self, id: u64, owner: &str) -> Result<Option<OverrideChange>, ChangeError>;
+
+    /// Publishes a verdict for the external checks with an id, with a few words if there are any; an unknown one takes back what was
+    /// pushed before. Returns how many targets it is for.
+    fn push_external(&self, id: &str, verdict: Verdict, reason: Option<&str>) -> usize;
 
     /// Every metric of the server, as [`MetricsWriter`](crate::telemetry::metrics::MetricsWriter) writes them.
     fn metrics(&self) -> String;

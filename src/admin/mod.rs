@@ -7,6 +7,7 @@
 mod access;
 mod control;
 mod export;
+mod external;
 mod listen;
 mod overrides;
 mod pages;

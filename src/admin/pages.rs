@@ -17,7 +17,7 @@ use super::access::{self, Door, Token, Wish};
 use super::control::{Control, ExportFormat};
 use super::peer::Peer;
 use super::problem::Refusal;
-use super::{export, overrides};
+use super::{export, external, overrides};
 use crate::model::name::Name;
 use crate::telemetry::metrics::CONTENT_TYPE;
 
@@ -36,7 +36,8 @@ pub(super) fn everything(control: Shared, door: Door, token: Option<Arc<Token>>)
         .route("/api/v1/zones/{zone}/export", get(export))
         .route("/api/v1/targets", get(targets))
         .route("/api/v1/reload", post(reload))
-        .merge(overrides::routes());
+        .merge(overrides::routes())
+        .merge(external::routes());
     let guard = middleware::from_fn(move |request: Request, next: Next| {
         let wish = Wish::of(request.method(), request.uri().path());
         let verdict = access::decide(door, wish, token.as_deref(), request.headers());

@@ -63,6 +63,7 @@ impl Control for Fake {
 
     fn targets(&self) -> Vec<TargetReport> {
         vec![TargetReport {
+            certificate_expires_at: None,
             target: "tcp 192.0.2.1:80".to_owned(),
             verdict: Verdict::Down,
             probed_at: None,
@@ -107,6 +108,11 @@ impl Control for Fake {
     fn clear_override(&self, id: u64, owner: &str) -> Result<Option<OverrideChange>, ChangeError> {
         let entry = an_override(id, owner.to_owned());
         Ok((id == 3).then_some(OverrideChange { entry, names: 1, kept: true }))
+    }
+
+    fn push_external(&self, id: &str, verdict: Verdict, reason: Option<&str>) -> usize {
+        assert_eq!((verdict, reason), (Verdict::Down, Some("disk full")));
+        usize::from(id == "web:1")
     }
 
     fn metrics(&self) -> String {
@@ -489,4 +495,31 @@ fn what_cannot_be_bound() {
     check(&config(&taken.to_string(), None), None, &format!("cannot listen on {taken}"));
     let long = PathBuf::from(format!("/tmp/{}", "x".repeat(120)));
     check(&AdminConfig::default(), Some(&long), "cannot listen on /tmp/xxx");
+}
+
+#[test]
+fn verdicts_are_pushed_for_external_checks() {
+    let server = Running::start("127.0.0.1", Some("s3cret"));
+    let post = |id: &str, authorization: &str, body: &str| {
+        let headers = format!("{authorization}Content-Length: {}\r\n", body.len());
+        exchange(server.tcp(), &format!("POST /api/v1/external/{id}"), &headers, body)
+    };
+    let body = r#"{"verdict": "down", "reason": "disk full"}"#;
+    let token = "Authorization: Bearer s3cret\r\n";
+    assert_eq!(post("web:1", "", body).status, 401);
+    let good = post("web:1", token, body);
+    assert_eq!((good.status, &good.json()["targets"]), (200, &1.into()));
+    let unknown = post("other", token, body);
+    assert_eq!((unknown.status, &unknown.json()["status"]), (404, &404.into()));
+    let long = format!(r#"{{"verdict": "down", "reason": "{}"}}"#, "x".repeat(301));
+    for bad in [
+        "",
+        "down",
+        r#"{"verdict": "sick"}"#,
+        r#"{"verdict": "up", "ttl": 5}"#,
+        &long,
+        r#"{"verdict": "up", "reason": "a\nb"}"#,
+    ] {
+        assert_eq!(post("web:1", token, bad).status, 400, "{bad}");
+    }
 }

@@ -16,6 +16,7 @@ use crate::model::report::{
     ChangeKind, Listener, OverriddenReport, OverrideChange, OverrideReport, OverrideRequest, Readiness,
     ReadinessPart, ReloadReport, Status, TargetCounts, TargetReport, ZoneChange, ZoneReport, ZoneState,
 };
+use crate::model::target::Verdict;
 use crate::snapshot::handle::Published;
 use crate::state::overrides::OverrideStore;
 use crate::telemetry::counters::Counters;
@@ -149,6 +150,10 @@ impl Control for Handles {
         self.clear(id, owner)
     }
 
+    fn push_external(&self, id: &str, verdict: Verdict, reason: Option<&str>) -> usize {
+        self.health.push_external(id, verdict, reason)
+    }
+
     fn metrics(&self) -> String {
         metrics::page(self)
     }
@@ -181,11 +186,12 @@ fn target_report(target: crate::health::TargetReport, overrides: Vec<u64>) -> Ta
     TargetReport {
         target: target.target.to_string(),
         verdict: target.verdict,
+        certificate_expires_at: target.certificate_expires_s,
         probed_at: last.as_ref().map(|result| result.at_unix_ms / 1000),
         problem: last.and_then(|result| match result.outcome {
             Outcome::Success => None,
             Outcome::HostUnreachable => Some("host unreachable".into()),
-            Outcome::Failure(why) | Outcome::LocalError(why) => Some(why.to_string()),
+            Outcome::Warning(why) | Outcome::Failure(why) | Outcome::LocalError(why) => Some(why.to_string()),
         }),
         overrides,
     }

@@ -27,7 +27,7 @@ pub(super) fn page(handles: &Handles) -> String {
     zones(&mut page, &handles.zone_statuses());
     keeper(&mut page, handles.keeper.figures());
     overrides(&mut page, &handles.overrides_in_force());
-    health(&mut page, &handles.health.figures());
+    health(&mut page, &handles.health.figures(), handles.health.earliest_certificate_expiry_s());
     page.finish()
 }
 
@@ -113,7 +113,7 @@ fn keeper(page: &mut MetricsWriter, figures: &KeeperFigures) {
     page.sample(&[("outcome", "bad")], figures.reloads_bad.load(Ordering::Relaxed));
 }
 
-fn health(page: &mut MetricsWriter, figures: &Figures) {
+fn health(page: &mut MetricsWriter, figures: &Figures, earliest_certificate_s: Option<i64>) {
     page.family("hale_targets", Gauge, "Probed targets by verdict.");
     for (verdict, count) in ["unknown", "up", "down"].into_iter().zip(figures.targets) {
         page.sample(&[("verdict", verdict)], count);
@@ -162,6 +162,14 @@ fn health(page: &mut MetricsWriter, figures: &Figures) {
     page.family("hale_target_flips_total", Counter, "Changes of a target's verdict.");
     page.sample(&[("to", "up")], figures.rises);
     page.sample(&[("to", "down")], figures.falls);
+    if let Some(expiry) = earliest_certificate_s {
+        page.family(
+            "hale_certificate_expiry_timestamp_seconds",
+            Gauge,
+            "Unix time at which the first certificate that a target shows expires.",
+        );
+        page.sample(&[], expiry);
+    }
     page.family("hale_health_brake_engaged", Gauge, "1 while the brake holds verdicts.");
     page.sample(&[], u8::from(figures.brake_holding));
     page.family(

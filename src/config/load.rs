@@ -469,6 +469,7 @@ fn health(mut keys: HealthKeys) -> HealthConfig {
         brake_down_percent: brake.down_percent.take().map_or(80, |given| given.value.0 as u8),
         brake_min_targets: brake.min_targets.take().map_or(10, |given| given.value.0 as usize),
         probes_in_flight: keys.probes_in_flight.take().map_or(4096, |given| given.value.0 as usize),
+        exec_in_flight: keys.exec_in_flight.take().map_or(64, |given| given.value.0 as usize),
         probes_per_second_per_address: keys
             .probes_per_second_per_address
             .take()

@@ -74,6 +74,8 @@ object! {
         "brake" brake: BrakeKeys,
         /// Probes under way at once; 4096 unless given.
         "probes_in_flight" probes_in_flight: Int<1, 1_000_000>,
+        /// Programs of exec checks under way at once; 64 unless given.
+        "exec_in_flight" exec_in_flight: Int<1, 100_000>,
         /// Probes started a second against one address; 50 unless given.
         "probes_per_second_per_address" probes_per_second_per_address: Int<1, 1_000_000>,
         /// Saved verdicts younger than this count at start; 10m unless given.

@@ -93,6 +93,8 @@ pub struct HealthConfig {
     pub brake_min_targets: usize,
     /// Probes under way at once.
     pub probes_in_flight: usize,
+    /// Programs of exec checks under way at once.
+    pub exec_in_flight: usize,
     /// Probes started a second against one address.
     pub probes_per_second_per_address: u32,
     /// Saved verdicts younger than this count at start, in milliseconds.

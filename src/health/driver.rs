@@ -87,7 +87,7 @@ pub(super) fn spawn(
         runtime: runtime.clone(),
         shared: shared.clone(),
         mailbox: mailbox.clone(),
-        prober: Arc::default(),
+        prober: shared.prober.clone(),
         bare: BareProbes::new(poll.registry().try_clone()?),
         tasks: Vec::new(),
         ended: Vec::new(),
@@ -128,7 +128,7 @@ impl Driver {
             if let Err(error) = poll.poll(&mut events, Some(wait))
                 && error.kind() != io::ErrorKind::Interrupted
             {
-                // Only a bug of ours could be the reason; the process ends then, since no verdict would change any more.
+                // Only a bug of ours could be the reason. `HealthHandle::is_running` tells that no verdict will change any more.
                 tracing::error!(%error, "health checks have ended: their sockets cannot be waited for");
                 break;
             }
@@ -296,11 +296,7 @@ async fn probe_once(prober: Arc<Prober>, start: Start, target: Arc<Target>, mail
     let ended = Ended { id: start.id, generation: start.generation, outcome: unfinished, duration_us: 0 };
     let mut report = Report { ended: Some(ended), mailbox };
     let started = Instant::now();
-    let limit = Duration::from_millis(target.check.timeout_ms.into());
-    let outcome = match tokio::time::timeout(limit, prober.run(&target)).await {
-        Ok(outcome) => outcome,
-        Err(_) => Outcome::Failure("timed out".into()),
-    };
+    let outcome = prober.run(&target).await;
     if let Some(ended) = &mut report.ended {
         ended.outcome = outcome;
         ended.duration_us = started.elapsed().as_micros() as u64;
@@ -316,6 +312,7 @@ pub(super) fn log(flips: &[Flip]) {
             Cause::BrakeEngaged => "brake engaged",
             Cause::BrakeReleased => "brake released",
             Cause::Replaced => "replaced",
+            Cause::Pushed => "pushed",
         };
         let reason = flip.reason.as_deref().filter(|_| flip.to == Verdict::Down).unwrap_or("");
         tracing::info!(

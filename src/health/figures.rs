@@ -84,7 +84,7 @@ impl OutcomeLabel {
     /// The label of an outcome; a host that cannot be reached has been made one of the three before.
     pub(super) fn of(outcome: &Outcome) -> Self {
         match outcome {
-            Outcome::Success => Self::Success,
+            Outcome::Success | Outcome::Warning(_) => Self::Success,
             Outcome::Failure(_) => Self::Failure,
             Outcome::HostUnreachable | Outcome::LocalError(_) => Self::LocalError,
         }

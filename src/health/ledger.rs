@@ -11,6 +11,7 @@ use crate::model::probe_rate::{AddressDemand, Scope};
 use crate::model::target::{Target, TargetId, Verdict};
 
 use super::brake::{Brake, BrakeLimits, BrakeState, Decision, Standing};
+use super::external::{self, External};
 use super::figures::{Figures, OutcomeLabel};
 use super::probe::{Outcome, ProbeKind, Reason};
 use super::schedule::{Limits, Planned, Schedule, Start};
@@ -29,6 +30,8 @@ pub enum Cause {
     BrakeReleased,
     /// The number was given to another target.
     Replaced,
+    /// It was pushed over the API, or the time of what was pushed is over.
+    Pushed,
 }
 
 /// A change of a published verdict.
@@ -106,6 +109,8 @@ impl Entry {
 
     fn standing(&self) -> Standing {
         match self.published {
+            // Who pushes a verdict means it, whether this host is cut off or not.
+            _ if external::check(&self.target).is_some() => Standing::Out,
             Verdict::Up if self.hysteresis.failures() > 0 || self.is_held() => Standing::Failing,
             Verdict::Up => Standing::Sound,
             _ => Standing::Out,
@@ -119,7 +124,7 @@ impl Entry {
     fn flip(&mut self, id: TargetId, to: Verdict, cause: Cause) -> Flip {
         let from = std::mem::replace(&mut self.published, to);
         let reason = self.last.as_ref().and_then(|last| match &last.outcome {
-            Outcome::Success => None,
+            Outcome::Success | Outcome::Warning(_) => None,
             Outcome::Failure(reason) | Outcome::LocalError(reason) => Some(reason.clone()),
             Outcome::HostUnreachable => Some("no route to host".into()),
         });
@@ -158,6 +163,7 @@ pub struct Ledger {
     schedule: Schedule,
     brake: Brake,
     witnesses: Witnesses,
+    external: External,
     figures: Figures,
     awaited: usize,
 }
@@ -170,6 +176,7 @@ impl Ledger {
             schedule: Schedule::new(limits),
             brake: Brake::new(brake),
             witnesses: Witnesses::default(),
+            external: External::default(),
             figures: Figures { in_flight_limit: limits.in_flight, ..Figures::default() },
             awaited: 0,
         }
@@ -208,7 +215,11 @@ impl Ledger {
                 entry.confirmed_at_ms = Some(now_ms as i64 - age_ms as i64);
                 entry.awaited = verdict == Verdict::Unknown;
             }
-            planned.push(self.insert(id, entry, flips));
+            if external::check(target).is_some() {
+                self.insert_external(now_ms, id, entry, flips);
+            } else {
+                planned.push(self.insert(id, entry, flips));
+            }
         }
         self.schedule.add(now_ms, &planned);
         self.figures.longest_interval_ms = self.longest(targets, |_| 0);
@@ -246,6 +257,9 @@ impl Ledger {
 
     fn remove(&mut self, id: TargetId) {
         let Some(entry) = self.entries.get_mut(id.0 as usize).and_then(Option::take) else { return };
+        if let Some(check) = external::check(&entry.target) {
+            self.external.remove(id, check);
+        }
         self.brake.stands(id, entry.standing(), Standing::Out);
         self.brake.forget(id);
         self.figures.targets[entry.published as usize] -= 1;
@@ -282,12 +296,13 @@ impl Ledger {
         }
         let outcome = self.settle(now_ms, id, outcome);
         let Some(entry) = self.entries.get_mut(id.0 as usize).and_then(Option::as_mut) else { return };
-        let kind = ProbeKind::of(&entry.target) as usize;
-        self.figures.probes[kind][OutcomeLabel::of(&outcome) as usize] += 1;
-        self.figures.duration[kind].observe(duration_us as f64 / 1e6);
+        if let Some(kind) = ProbeKind::of(&entry.target) {
+            self.figures.probes[kind as usize][OutcomeLabel::of(&outcome) as usize] += 1;
+            self.figures.duration[kind as usize].observe(duration_us as f64 / 1e6);
+        }
         self.awaited -= usize::from(std::mem::take(&mut entry.awaited));
         let evidence = match &outcome {
-            Outcome::Success => Evidence::Good,
+            Outcome::Success | Outcome::Warning(_) => Evidence::Good,
             Outcome::Failure(_) => Evidence::Bad,
             Outcome::HostUnreachable | Outcome::LocalError(_) => Evidence::None,
         };
@@ -363,9 +378,10 @@ impl Ledger {
         flips.push(flip);
     }
 
-    /// Lets time pass for the brake and for the figures; once a second is enough.
+    /// Lets time pass for the brake, for pushed verdicts and for the figures; once a second is enough.
     pub fn tick(&mut self, now_ms: u64, flips: &mut Vec<Flip>) {
         self.figures.lag_peak.rotate(now_ms);
+        self.expire_pushed(now_ms, flips);
         self.let_brake_go_in_time(now_ms, flips);
     }
 
@@ -459,6 +475,9 @@ impl Ledger {
         }
     }
 }
+
+#[path = "ledger_external.rs"]
+mod pushed;
 
 #[cfg(test)]
 #[path = "ledger_tests.rs"]

@@ -13,6 +13,7 @@
 pub mod brake;
 mod crowded;
 mod driver;
+mod external;
 pub mod figures;
 pub mod ledger;
 mod mailbox;
@@ -37,7 +38,7 @@ use crate::state::verdicts::{SavedVerdict, target_key};
 use brake::{BrakeLimits, BrakeState};
 use figures::Figures;
 use ledger::{Flip, Ledger, Remembered};
-use probe::Outcome;
+use probe::{Outcome, Prober};
 use schedule::Limits;
 
 /// The set of targets as the zones want it; numbers are unique in it, and so are targets.
@@ -67,13 +68,14 @@ impl Health {
         saved: Vec<SavedVerdict>,
     ) -> io::Result<HealthHandle> {
         let limits = Limits {
-            in_flight: in_flight_limit(config.probes_in_flight, descriptors()),
+            in_flight: config.probes_in_flight,
             per_address_per_second: config.probes_per_second_per_address,
         };
         let brake =
             BrakeLimits { down_percent: config.brake_down_percent, min_targets: config.brake_min_targets };
         let shared = Arc::new(Shared {
             ledger: Mutex::new(Ledger::new(limits, brake)),
+            prober: Arc::new(Prober::new(config.exec_in_flight)),
             board,
             started: Instant::now(),
             saved: Mutex::new(saved.into_iter().map(|s| (s.target.clone(), s)).collect()),
@@ -86,6 +88,7 @@ impl Health {
 /// What the driver and the handles share.
 struct Shared {
     ledger: Mutex<Ledger>,
+    prober: Arc<Prober>,
     board: Arc<VerdictBoard>,
     /// Zero of the ledger's clock.
     started: Instant,
@@ -113,7 +116,10 @@ impl Shared {
             return None;
         }
         let found = saved.remove(&target_key(target))?;
-        let age_ms = found.age_ms(now_unix_ms).filter(|&age_ms| age_ms <= self.verdict_max_age_ms)?;
+        // A pushed verdict says itself how long it holds.
+        let is_pushed = external::check(target).is_some();
+        let is_young = |age_ms: &u64| is_pushed || *age_ms <= self.verdict_max_age_ms;
+        let age_ms = found.age_ms(now_unix_ms).filter(is_young)?;
         Some(Remembered { verdict: found.verdict(), age_ms })
     }
 
@@ -161,6 +167,8 @@ pub struct TargetReport {
     pub next_in_ms: u64,
     /// Milliseconds from one probe to the next: the check's interval, or more where its address has too many checks.
     pub interval_ms: u32,
+    /// When the certificate that it showed last expires, in Unix seconds.
+    pub certificate_expires_s: Option<i64>,
 }
 
 /// One result.
@@ -203,35 +211,35 @@ impl HealthHandle {
             failures: entry.hysteresis.failures(),
             next_in_ms: ledger.next_in_ms(now_ms, id).unwrap_or(0),
             interval_ms: ledger.interval_ms(id).unwrap_or(entry.target.check.interval_ms),
+            certificate_expires_s: self.shared.prober.certificates().of(&entry.target),
         };
         ledger.entries().map(report).collect()
     }
 
     /// What to save for the next start: the published verdict of each target that has one, with the time of the last result.
     pub fn saved_verdicts(&self) -> Vec<SavedVerdict> {
+        let ledger = self.shared.ledger();
         let zero_unix_ms = unix_ms() as i64 - self.shared.now_ms() as i64;
-        let known = |(_, entry): (TargetId, &ledger::Entry)| {
+        let save = |(_, entry): (TargetId, &ledger::Entry)| {
             let at_unix_ms = u64::try_from(zero_unix_ms + entry.confirmed_at_ms?).ok()?;
             let up = match entry.published {
                 Verdict::Up => true,
                 Verdict::Down => false,
                 Verdict::Unknown => return None,
             };
-            Some((entry.target.clone(), up, at_unix_ms))
+            Some(SavedVerdict { target: target_key(&entry.target), up, at_unix_ms })
         };
-        // The keys are made without the lock: for many targets that takes longer than a probe may be late.
-        let known: Vec<_> = self.shared.ledger().entries().filter_map(known).collect();
-        let save = |(target, up, at_unix_ms): (Arc<Target>, bool, u64)| SavedVerdict {
-            target: target_key(&target),
-            up,
-            at_unix_ms,
-        };
-        known.into_iter().map(save).collect()
+        ledger.entries().filter_map(save).collect()
     }
 
     /// Counts and distributions.
     pub fn figures(&self) -> Figures {
         self.shared.ledger().figures()
+    }
+
+    /// When the first of all certificates that targets show expires, in Unix seconds; `None` where none shows any.
+    pub fn earliest_certificate_expiry_s(&self) -> Option<i64> {
+        self.shared.prober.certificates().earliest()
     }
 
     /// What the brake is doing; times are milliseconds since health was started.
@@ -253,10 +261,16 @@ impl HealthHandle {
         held
     }
 
-    /// Whether probes still run. If not, verdicts stay as they are whatever happens to the targets.
-    pub fn is_running(&self) -> bool {
-        // An error means that the driver went without a word.
-        self.stopped.has_changed().is_ok() && !*self.stopped.borrow()
+    /// Publishes a verdict that was pushed for the external checks of an id, with a few words if there are any; an unknown one takes back
+    /// what was pushed before. Returns how many targets it is for.
+    pub fn push_external(&self, id: &str, verdict: Verdict, why: Option<&str>) -> usize {
+        let mut flips = Vec::new();
+        let mut ledger = self.shared.ledger();
+        let targets = ledger.push(self.shared.now_ms(), id, verdict, why, &mut flips);
+        self.shared.publish(&ledger, &flips);
+        drop(ledger);
+        driver::log(&flips);
+        targets
     }
 
     /// Stops probing, aborts the probes in flight and waits for the driver to end.
@@ -266,25 +280,6 @@ impl HealthHandle {
         // An error means that the driver is gone, which is what we wait for.
         let _ = stopped.wait_for(|stopped| *stopped).await;
     }
-}
-
-/// How many probes may run at once, each of which takes a descriptor: half of what the process may have is for TCP clients, zone files and
-/// whatever else.
-fn in_flight_limit(configured: usize, descriptors: Option<u64>) -> usize {
-    let room = descriptors.map_or(usize::MAX, |all| usize::try_from(all / 2).unwrap_or(usize::MAX).max(1));
-    if configured > room {
-        tracing::warn!(
-            configured,
-            room,
-            "health.probes_in_flight is more than half of the open files that this process may have: the half counts (ulimit -n, LimitNOFILE=)"
-        );
-    }
-    configured.min(room)
-}
-
-/// How many descriptors this process may have, if that is limited.
-fn descriptors() -> Option<u64> {
-    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
 }
 
 /// Milliseconds of Unix time; 0 for a clock before 1970.

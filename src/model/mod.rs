@@ -3,6 +3,7 @@
 //! Nothing here does I/O or reads a clock, and nothing here imports another module of the crate.
 
 pub mod board;
+pub mod check;
 pub mod condition;
 pub mod diagnostic;
 pub mod hash;

@@ -25,8 +25,10 @@ impl Scope {
     /// The scope of a check.
     pub fn of(check: &Check) -> Self {
         match check.kind {
-            CheckKind::Tcp => Self::Address,
-            CheckKind::Http(_) => Self::Name,
+            CheckKind::Tcp | CheckKind::Talk(_) | CheckKind::Dns(_) | CheckKind::Icmp(_) => Self::Address,
+            CheckKind::Http(_) | CheckKind::Tls(_) | CheckKind::Grpc(_) | CheckKind::Exec(_) => Self::Name,
+            // Never probed.
+            CheckKind::External(_) => Self::Name,
         }
     }
 }

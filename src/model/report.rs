@@ -210,12 +210,15 @@ pub struct TargetReport {
     /// When it was last probed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probed_at: Option<u64>,
-    /// What the last probe met, if it failed.
+    /// What the last probe met, if it failed or warns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
     /// Numbers of the overrides that decide about endpoints which rest on it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<u64>,
+    /// When the certificate that it showed last expires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_expires_at: Option<i64>,
 }
 
 /// The answer to `POST /api/v1/reload`: what reading the zones again came to.

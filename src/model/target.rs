@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+pub use super::check::*;
 use super::condition::Condition;
 
 /// An address with the check that is run against it. Equal targets are one probe, however many names share them.
@@ -30,55 +31,12 @@ pub struct Check {
     pub fall: u32,
 }
 
-/// What one probe does.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum CheckKind {
-    /// A TCP connection is accepted.
-    Tcp,
-    /// An HTTP/1.1 exchange answers as wanted.
-    Http(Box<HttpCheck>),
-}
-
-/// The keys of `http` and `https` checks.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct HttpCheck {
-    /// Present for `https`.
-    pub tls: Option<TlsCheck>,
-    /// `Host` header, without the port where it is the scheme's default.
-    pub host: String,
-    /// Request target, starting with `/`.
-    pub path: String,
-    /// `GET`, `HEAD`, …
-    pub method: String,
-    /// Further request headers, in the order given.
-    pub headers: Vec<(String, String)>,
-    /// Status codes that count as success, as inclusive ranges.
-    pub status: Vec<(u16, u16)>,
-    /// Text the body must contain; bodies are read up to 64 KiB.
-    pub body_contains: Option<String>,
-    /// Text the body must not contain.
-    pub body_not: Option<String>,
-    /// How many redirects to the same host are followed.
-    pub follow: u8,
-}
-
-/// The TLS part of an `https` check.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TlsCheck {
-    /// Server name sent and verified.
-    pub sni: String,
-    /// Whether the certificate chain and name are verified.
-    pub verify: bool,
-    /// Roots to verify against instead of the system's, in PEM.
-    pub ca_file: Option<std::path::PathBuf>,
-}
-
 /// The dense number of a target on the verdict board. It keeps its number as long as it stands in any zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TargetId(pub u32);
 
 /// What health says of a target, after hysteresis.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum Verdict {
@@ -114,12 +72,19 @@ impl fmt::Display for Verdict {
 /// A short form for logs and errors, such as `tcp 192.0.2.10:443` or `https 192.0.2.10:443 www.example.test/healthz`.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, address) = (self.check.kind.label(), self.address);
         match &self.check.kind {
-            CheckKind::Tcp => write!(f, "tcp {}", self.address),
-            CheckKind::Http(http) => {
-                let scheme = if http.tls.is_some() { "https" } else { "http" };
-                write!(f, "{scheme} {} {}{}", self.address, http.host, http.path)
+            CheckKind::Tcp | CheckKind::Talk(_) => write!(f, "{kind} {address}"),
+            CheckKind::Http(http) => write!(f, "{kind} {address} {}{}", http.host, http.path),
+            CheckKind::Tls(tls) => write!(f, "{kind} {address} {}", tls.sni),
+            CheckKind::Grpc(grpc) => write!(f, "{kind} {address} {}/{}", grpc.host, grpc.service),
+            CheckKind::Dns(dns) => write!(f, "{kind} {address} {} {}", dns.name, dns.rtype),
+            CheckKind::Icmp(_) => write!(f, "{kind} {}", address.ip()),
+            CheckKind::Exec(exec) if address.port() == 0 => {
+                write!(f, "{kind} {} {}", address.ip(), exec.argv[0])
             }
+            CheckKind::Exec(exec) => write!(f, "{kind} {address} {}", exec.argv[0]),
+            CheckKind::External(external) => write!(f, "{kind} {}", external.id),
         }
     }
 }

@@ -36,11 +36,11 @@ impl SavedVerdict {
 /// stays true when they are changed.
 pub fn target_key(target: &Target) -> String {
     match &target.check.kind {
-        CheckKind::Tcp => target.to_string(),
-        // The rest of an HTTP check is told apart by a hash of its Debug form. Should that form change with a version of Hale, the verdict
+        CheckKind::Tcp | CheckKind::Icmp(_) => target.to_string(),
+        // The rest of other checks is told apart by a hash of its Debug form. Should that form change with a version of Hale, the verdict
         // is not recognised and the target is simply probed first.
-        CheckKind::Http(http) => {
-            let hash = digest(&SHA256, format!("{http:?}").as_bytes());
+        kind => {
+            let hash = digest(&SHA256, format!("{kind:?}").as_bytes());
             let short: String = hash.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
             format!("{target} {short}")
         }
@@ -88,6 +88,7 @@ mod tests {
             body_contains: None,
             body_not: None,
             follow: 0,
+            reuse: false,
         };
         let key = |address: &str, kind: CheckKind, interval_ms| {
             let check = Arc::new(Check { kind, interval_ms, timeout_ms: 100, rise: 1, fall: 1 });

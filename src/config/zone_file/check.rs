@@ -5,9 +5,11 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use super::http::{HttpKeys, HttpsKeys};
+use super::kinds::{DnsKeys, Exec, ExternalKeys, Icmp, TcpCheckKeys};
 use super::template::{ProbeTemplate, Wanted};
+use super::tls::{GrpcKeys, TlsKeys};
 use crate::config::json::{
-    Abort, At, Duration, Element, Int, Key, Kind, Object, OneOrMany, Port, Read, Reader, Slot, Value, show_ms,
+    At, Duration, Element, Int, Kind, Object, OneOrMany, Port, Read, Reader, Slot, Value, show_ms,
 };
 use crate::config::schema::Definitions;
 use crate::model::diagnostic::Position;
@@ -25,12 +27,24 @@ const DEFAULT_FALL: u64 = 3;
 object! {
     /// A health check: one kind, and how often it runs.
     pub(crate) struct CheckKeys {
-        /// A TCP connection is accepted; a port, or an object.
+        /// A TCP connection is accepted, and what comes over it is as wanted; a port, or an object.
         "tcp" tcp: PortOr<TcpCheckKeys>,
         /// An HTTP/1.1 exchange answers as wanted; a port, or an object.
         "http" http: PortOr<HttpKeys>,
         /// An HTTP/1.1 exchange over TLS answers as wanted; a port, or an object.
         "https" https: PortOr<HttpsKeys>,
+        /// A TLS handshake succeeds; a port, or an object.
+        "tls" tls: PortOr<TlsKeys>,
+        /// The gRPC health protocol says SERVING; a port, or an object.
+        "grpc" grpc: PortOr<GrpcKeys>,
+        /// A DNS query is answered as wanted.
+        "dns" dns: DnsKeys,
+        /// An ICMP echo request is answered; true.
+        "icmp" icmp: Icmp,
+        /// A program ends with exit code 0; a list of it and its arguments, or an object.
+        "exec" exec: Exec,
+        /// Nothing is probed: the verdict is pushed over the API.
+        "external" external: ExternalKeys,
         /// Each of these checks, by name or in place, is up.
         "all" all: OneOrMany<CheckRef>,
         /// One of these checks, by name or in place, is up.
@@ -48,17 +62,6 @@ object! {
         /// Failures in a row that turn up into down; 3 unless given.
         "fall" fall: Int<1, 1000>,
     }
-    later: ["tls", "grpc", "dns", "icmp", "exec", "external"],
-    other: CheckKeys::see_later, CheckKeys::same_schema,
-    extra: { has_later_kind: bool }
-}
-
-object! {
-    /// A TCP connection is accepted.
-    pub(crate) struct TcpCheckKeys {
-        /// Port to connect to, unless an endpoint's `probe` gives one.
-        "port" port: Port,
-    }
     later: []
 }
 
@@ -69,12 +72,6 @@ pub(crate) struct PortOr<T>(pub(crate) T);
 pub(crate) trait HasPort: Object + Value {
     /// The key's slot.
     fn port(&mut self) -> &mut Slot<Port>;
-}
-
-impl HasPort for TcpCheckKeys {
-    fn port(&mut self) -> &mut Slot<Port> {
-        &mut self.port
-    }
 }
 
 impl<T: HasPort> Value for PortOr<T> {
@@ -153,19 +150,17 @@ impl Value for Written {
 }
 
 impl CheckKeys {
-    /// Remembers that a kind of a later version was given, so that no error follows from it.
-    fn see_later(&mut self, _: &mut Reader<'_>, key: &Key<'_>) -> Result<bool, Abort> {
-        self.has_later_kind |= Self::LATER.contains(&&*key.name);
-        Ok(false)
-    }
-
-    fn same_schema(_: &mut Json, _: &mut Definitions) {}
-
     fn resolve(self, reader: &mut Reader<'_>, at: Position) -> Option<Written> {
         let kinds = [
             ("tcp", self.tcp.is_absent()),
             ("http", self.http.is_absent()),
             ("https", self.https.is_absent()),
+            ("tls", self.tls.is_absent()),
+            ("grpc", self.grpc.is_absent()),
+            ("dns", self.dns.is_absent()),
+            ("icmp", self.icmp.is_absent()),
+            ("exec", self.exec.is_absent()),
+            ("external", self.external.is_absent()),
             ("all", self.all.is_absent()),
             ("any", self.any.is_absent()),
             // Half of it is said below.
@@ -174,7 +169,6 @@ impl CheckKeys {
         let given: Vec<&str> =
             kinds.iter().filter(|(_, is_absent)| !is_absent).map(|(kind, _)| *kind).collect();
         match given[..] {
-            [] if self.has_later_kind => None,
             [] => {
                 let list = kinds.map(|(kind, _)| kind).join(", ");
                 let hint = format!("add one of {list}, such as \"tcp\": 443");
@@ -182,6 +176,7 @@ impl CheckKeys {
                 None
             }
             ["all" | "any" | "at_least"] => self.combination(reader),
+            ["external"] => self.external(reader),
             [_] => self.probe(reader),
             [first, second, ..] => {
                 let hint =
@@ -194,22 +189,56 @@ impl CheckKeys {
 
     fn probe(mut self, reader: &mut Reader<'_>) -> Option<Written> {
         let timing = self.timing(reader);
-        let (port, kind) = if let Some(mut tcp) = self.tcp.take() {
-            (tcp.value.0.port.take().map(|port| port.value.0), CheckKind::Tcp)
-        } else {
-            let parts = match (self.http.take(), self.https.take()) {
-                (Some(http), _) => http.value.0.resolve(reader, "http"),
-                (_, Some(https)) => https.value.0.resolve(reader, "https"),
-                _ => None,
-            }?;
-            (Some(parts.port), CheckKind::Http(Box::new(parts.check)))
-        };
-        let (interval_ms, timeout_ms, rise, fall) = timing?;
+        let kind = self.kind(reader);
+        let ((port, kind), (interval_ms, timeout_ms, rise, fall)) = (kind?, timing?);
         let check = Arc::new(Check { kind, interval_ms, timeout_ms, rise, fall });
         Some(Written::Probe(Arc::new(ProbeTemplate { port, check })))
     }
 
-    fn combination(mut self, reader: &mut Reader<'_>) -> Option<Written> {
+    /// The kind that is given, with its port.
+    fn kind(&mut self, reader: &mut Reader<'_>) -> Option<(Option<u16>, CheckKind)> {
+        if let Some(tcp) = self.tcp.take() {
+            return tcp.value.0.resolve(reader);
+        }
+        if let Some(http) = self.http.take() {
+            let parts = http.value.0.resolve(reader, "http")?;
+            return Some((Some(parts.port), CheckKind::Http(Box::new(parts.check))));
+        }
+        if let Some(https) = self.https.take() {
+            let parts = https.value.0.resolve(reader, "https")?;
+            return Some((Some(parts.port), CheckKind::Http(Box::new(parts.check))));
+        }
+        if let Some(tls) = self.tls.take() {
+            let (port, check) = tls.value.0.resolve(reader)?;
+            return Some((Some(port), CheckKind::Tls(Box::new(check))));
+        }
+        if let Some(grpc) = self.grpc.take() {
+            let (port, check) = grpc.value.0.resolve(reader)?;
+            return Some((port, CheckKind::Grpc(Box::new(check))));
+        }
+        if let Some(dns) = self.dns.take() {
+            let (port, check) = dns.value.resolve(reader)?;
+            return Some((Some(port), CheckKind::Dns(Box::new(check))));
+        }
+        if let Some(icmp) = self.icmp.take() {
+            return Some((None, CheckKind::Icmp(icmp.value.0)));
+        }
+        let (port, check) = self.exec.take()?.value.resolve(reader)?;
+        Some((port, CheckKind::Exec(Box::new(check))))
+    }
+
+    fn external(mut self, reader: &mut Reader<'_>) -> Option<Written> {
+        self.refuse_timing(reader, "an external check", "nothing is probed: a verdict holds for \"ttl\"");
+        let check = self.external.take()?.value.resolve(reader)?;
+        let kind = CheckKind::External(Box::new(check));
+        // Only for the TTL "auto": what is pushed is the verdict at once.
+        let (interval_ms, timeout_ms) = (DEFAULT_INTERVAL_MS as u32, DEFAULT_TIMEOUT_MS as u32);
+        let check = Arc::new(Check { kind, interval_ms, timeout_ms, rise: 1, fall: 1 });
+        Some(Written::Probe(Arc::new(ProbeTemplate { port: None, check })))
+    }
+
+    /// Reports timing keys where they mean nothing.
+    fn refuse_timing(&self, reader: &mut Reader<'_>, what: &str, hint: &str) {
         let timing = [
             ("interval", self.interval.key_position()),
             ("timeout", self.timeout.key_position()),
@@ -218,10 +247,14 @@ impl CheckKeys {
         ];
         for (key, at) in timing {
             if let Some(at) = at {
-                let message = format!("\"{key}\" has no effect on a combination");
-                reader.error_in(key, at, message, "a combination is not probed itself: give it to its parts");
+                reader.error_in(key, at, format!("\"{key}\" has no effect on {what}"), hint);
             }
         }
+    }
+
+    fn combination(mut self, reader: &mut Reader<'_>) -> Option<Written> {
+        let hint = "a combination is not probed itself: give it to its parts";
+        self.refuse_timing(reader, "a combination", hint);
         if let Some(all) = self.all.take() {
             return Some(Written::Combined { wanted: Wanted::All, key: "all", parts: all.value.0 });
         }

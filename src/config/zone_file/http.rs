@@ -3,6 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::check::HasPort;
+use super::tls::{Expiry, TlsSlots};
 use crate::config::json::{
     At, Boolean, FilePath, Int, Kind, Map, OneOrMany, Port, Read, Reader, Secret, Slot, Text, Value,
 };
@@ -38,6 +39,8 @@ macro_rules! http_object {
                 "body_not" body_not: Text,
                 /// Redirects to the same host that are followed: a number up to 10, true for 5; none unless given.
                 "follow" follow: Follow,
+                /// Keep the connection for the next probe; false unless given.
+                "reuse" reuse: Boolean,
                 $($(#[doc = $key_doc])* $key $field: $type,)*
             }
             later: []
@@ -57,7 +60,7 @@ macro_rules! http_object {
                 let port = self.port.take().map(|port| port.value.0);
                 let request = Request {
                     host: self.host, path: self.path, method: self.method, headers: self.headers, status: self.status,
-                    body_contains: self.body_contains, body_not: self.body_not, follow: self.follow,
+                    body_contains: self.body_contains, body_not: self.body_not, follow: self.follow, reuse: self.reuse,
                 };
                 let mut check = request.resolve(reader, kind)?;
                 check.tls = tls?;
@@ -86,26 +89,23 @@ http_object! {
         "verify" verify: Boolean,
         /// Roots to verify against instead of the system's, in PEM.
         "ca_file" ca_file: FilePath,
+        /// A certificate that expires within this time is reported with the target; "21d" for three weeks.
+        "warn_expires_within" warn: Expiry,
+        /// A certificate that expires within this time fails the check.
+        "fail_expires_within" fail: Expiry,
     } Self::resolve_tls
 }
 
 impl HttpsKeys {
     fn resolve_tls(&mut self, reader: &mut Reader<'_>, kind: &str) -> Option<Option<TlsCheck>> {
-        let verify = self.verify.get().is_none_or(|given| given.value.0);
-        if let (Some(given), false) = (self.ca_file.get(), verify) {
-            let message = "\"ca_file\" is of no use with \"verify\": false".to_owned();
-            report_in(reader, &[kind, "ca_file"], given.position, message, "leave one of them out");
-        }
-        let sni = text_in(
-            reader,
-            kind,
-            "sni",
-            self.sni.take(),
-            is_host,
-            "a host name, such as \"www.example.test\"",
-        )?;
-        let ca_file = self.ca_file.take().map(|given| given.value.0);
-        Some(Some(TlsCheck { sni: sni.unwrap_or_default(), verify, ca_file }))
+        let slots = TlsSlots {
+            sni: std::mem::take(&mut self.sni),
+            verify: std::mem::take(&mut self.verify),
+            ca_file: std::mem::take(&mut self.ca_file),
+            warn: std::mem::take(&mut self.warn),
+            fail: std::mem::take(&mut self.fail),
+        };
+        Some(Some(slots.resolve(reader, kind)?))
     }
 }
 
@@ -127,6 +127,7 @@ struct Request {
     body_contains: Slot<Text>,
     body_not: Slot<Text>,
     follow: Slot<Follow>,
+    reuse: Slot<Boolean>,
 }
 
 impl Request {
@@ -182,12 +183,13 @@ impl Request {
             body_contains: contains?,
             body_not: not?,
             follow: self.follow.take().map_or(0, |given| given.value.0),
+            reuse: self.reuse.take().is_some_and(|given| given.value.0),
         })
     }
 }
 
 /// A text that must pass `test`: `None` if it does not, `Some(None)` if it is not given.
-fn text_in(
+pub(super) fn text_in(
     reader: &mut Reader<'_>,
     kind: &str,
     key: &str,
@@ -203,7 +205,7 @@ fn text_in(
     None
 }
 
-fn report_in(reader: &mut Reader<'_>, keys: &[&str], at: Position, message: String, hint: &str) {
+pub(super) fn report_in(reader: &mut Reader<'_>, keys: &[&str], at: Position, message: String, hint: &str) {
     let path = reader.path_below(keys);
     reader.error_at(path, at, message, hint);
 }
@@ -239,12 +241,12 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
-fn is_host(text: &str) -> bool {
+pub(super) fn is_host(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'[' | b']');
     !text.is_empty() && text.bytes().all(allowed)
 }
 
-fn host_without_port(host: &str) -> &str {
+pub(super) fn host_without_port(host: &str) -> &str {
     if let Some(rest) = host.strip_prefix('[') {
         return rest.split(']').next().unwrap_or(rest);
     }

@@ -10,11 +10,13 @@ pub(crate) mod check;
 mod dnssec;
 mod header;
 mod http;
+mod kinds;
 mod owner;
 mod rrset;
 mod template;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

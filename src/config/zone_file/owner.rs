@@ -1,7 +1,7 @@
 //! One key of `records`: its keys, and how they become an [`OwnerConfig`].
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
@@ -353,20 +353,6 @@ impl Resolver<'_, '_, '_> {
         (own, is_alone): (bool, bool),
         out: &mut Endpoints,
     ) -> Option<Target> {
-        let probe = entry.probe.as_ref().map(|probe| probe.value);
-        let given = probe.and_then(|probe| probe.port);
-        // The checks of a combination have ports that differ: one that is given for the entry replaces none of them.
-        let port = if is_alone { given.or(template.port) } else { template.port.or(given) };
-        let Some(port) = port else {
-            self.entry_error(
-                entry,
-                "",
-                entry.position,
-                "the check has no port",
-                "write \"tcp\": 443, or give the entry a \"probe\" such as \":443\"",
-            );
-            return None;
-        };
         let check = match out.instances.iter().find(|(of, _)| Arc::ptr_eq(of, template)) {
             Some((_, check)) => check.clone(),
             None => {
@@ -374,7 +360,7 @@ impl Resolver<'_, '_, '_> {
                 if let Err(key) = check {
                     // Once an owner is enough: its addresses share the check.
                     let message =
-                        format!("the check needs a \"{key}\": the owner's name cannot be asked for");
+                        format!("the check needs its own \"{key}\": the owner's name cannot be asked for");
                     let hint = format!("give the check \"{key}\": \"www.example.test\"");
                     self.entry_error(entry, "", entry.position, &message, &hint);
                 }
@@ -385,8 +371,18 @@ impl Resolver<'_, '_, '_> {
                 check
             }
         };
-        let address = probe.and_then(|probe| probe.address).unwrap_or(address);
-        Some(Target { address: SocketAddr::new(address, port), check: check? })
+        let probe = entry.probe.as_ref().map(|probe| probe.value);
+        let target = template.target(check?, address, probe, is_alone);
+        if target.is_none() {
+            self.entry_error(
+                entry,
+                "",
+                entry.position,
+                "the check has no port",
+                "write \"tcp\": 443, or give the entry a \"probe\" such as \":443\"",
+            );
+        }
+        target
     }
 
     /// The check for this owner; its name in the primary zone stands for it in alias zones too, so that they share the probe.

@@ -2,17 +2,25 @@
 //! tables, which resolve the names by which checks refer to each other.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use super::address::Probe;
 use super::check::{CheckRef, Written};
 use crate::config::json::{At, Element, Map, Reader, nearest};
+use crate::model::check::{CheckKind, ExternalCheck, TlsCheck};
 use crate::model::condition::Condition;
 use crate::model::diagnostic::Position;
 use crate::model::name::Name;
-use crate::model::target::{Check, CheckKind, Target};
+use crate::model::target::{Check, Target};
 
 /// Checks that one combination may come to, those of its parts' parts included: each endpoint keeps that many targets.
 const MAX_CHECKS: usize = 64;
+
+/// Stands for the checked name in the id of an external check.
+const NAME: &str = "{name}";
+/// Stands for the published address there.
+const ADDRESS: &str = "{address}";
 
 /// What one probe does, but for what comes from the checked name.
 #[derive(Clone, Debug)]
@@ -40,22 +48,71 @@ impl ProbeTemplate {
     /// # Errors
     /// The key that must be given, since the owner's name can be no host: a wildcard, or a name with odd octets.
     pub(crate) fn for_owner(&self, owner: &Name) -> Result<Arc<Check>, &'static str> {
-        let CheckKind::Http(http) = &self.check.kind else { return Ok(Arc::clone(&self.check)) };
-        if !http.host.is_empty() {
-            return Ok(Arc::clone(&self.check));
+        let mut kind = self.check.kind.clone();
+        match &mut kind {
+            CheckKind::Http(http) if http.host.is_empty() => {
+                let host = host_of(owner).ok_or("host")?;
+                http.host = self.authority(&host, if http.tls.is_some() { 443 } else { 80 });
+                set_sni(&mut http.tls, host);
+            }
+            CheckKind::Grpc(grpc) if grpc.host.is_empty() => {
+                let host = host_of(owner).ok_or("host")?;
+                grpc.host = self.authority(&host, if grpc.tls.is_some() { 443 } else { 80 });
+                set_sni(&mut grpc.tls, host);
+            }
+            CheckKind::Tls(tls) if tls.sni.is_empty() => tls.sni = host_of(owner).ok_or("sni")?,
+            CheckKind::Exec(exec) => exec.name = owner.to_string().trim_end_matches('.').to_owned(),
+            CheckKind::External(external) if external.id.contains(NAME) => {
+                external.id = external.id.replace(NAME, host_of(owner).ok_or("id")?.as_str());
+            }
+            _ => return Ok(Arc::clone(&self.check)),
         }
-        let host = host_of(owner).ok_or("host")?;
-        let mut http = http.clone();
-        let default_port = if http.tls.is_some() { 443 } else { 80 };
-        // The port that clients use belongs into Host, not the one that a `probe` override connects to.
-        http.host = match self.port {
+        Ok(Arc::new(Check { kind, ..Check::clone(&self.check) }))
+    }
+
+    /// The host with the port that clients use, not the one that a `probe` override connects to.
+    fn authority(&self, host: &str, default_port: u16) -> String {
+        match self.port {
             Some(port) if port != default_port => format!("{host}:{port}"),
-            _ => host.clone(),
-        };
-        if let Some(tls) = http.tls.as_mut().filter(|tls| tls.sni.is_empty()) {
-            tls.sni = host;
+            _ => host.to_owned(),
         }
-        Ok(Arc::new(Check { kind: CheckKind::Http(http), ..Check::clone(&self.check) }))
+    }
+
+    /// The target of an endpoint: `check`, made for its owner, against `address`, or where its `probe` says. `is_alone`: it is not part
+    /// of a combination, whose checks have ports that differ, so that one given for the endpoint replaces none of them.
+    ///
+    /// Nothing if no port is known.
+    pub(crate) fn target(
+        &self,
+        mut check: Arc<Check>,
+        address: IpAddr,
+        probe: Option<Probe>,
+        is_alone: bool,
+    ) -> Option<Target> {
+        let given = probe.and_then(|probe| probe.port);
+        let port = if is_alone { given.or(self.port) } else { self.port.or(given) };
+        let to = probe.and_then(|probe| probe.address).unwrap_or(address);
+        let address = match &check.kind {
+            CheckKind::Icmp(_) => SocketAddr::new(to, 0),
+            CheckKind::Exec(_) => SocketAddr::new(to, port.unwrap_or(0)),
+            CheckKind::External(external) => {
+                if external.id.contains(ADDRESS) {
+                    let id = external.id.replace(ADDRESS, &address.to_string());
+                    let kind = CheckKind::External(Box::new(ExternalCheck { id, ..(**external).clone() }));
+                    check = Arc::new(Check { kind, ..Check::clone(&check) });
+                }
+                // The id alone says what it is about: whoever has the same one shares the verdict.
+                SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0)
+            }
+            _ => SocketAddr::new(to, port?),
+        };
+        Some(Target { address, check })
+    }
+}
+
+fn set_sni(tls: &mut Option<TlsCheck>, host: String) {
+    if let Some(tls) = tls.as_mut().filter(|tls| tls.sni.is_empty()) {
+        tls.sni = host;
     }
 }
 

@@ -377,3 +377,69 @@ fn checks_combine_and_come_from_the_nearest_place() {
         assert_eq!(check(given), want, "{given}");
     }
 }
+
+#[test]
+fn every_kind_becomes_a_target() {
+    let target = |owner_name: &str, check: &str| {
+        let records = format!(
+            r#""{owner_name}": {{"A": {{"address": "192.0.2.1", "probe": "127.0.0.1"}}, "check": {check}}}"#
+        );
+        owner(&records, "").endpoints[0].target().unwrap().clone()
+    };
+    for (check, want) in [
+        (r#"{"tcp": {"port": 25, "expect": "220 "}}"#, "tcp 127.0.0.1:25"),
+        (r#"{"tls": {}}"#, "tls 127.0.0.1:443 w.example.test"),
+        (r#"{"tls": {"port": 993, "sni": "imap.test"}}"#, "tls 127.0.0.1:993 imap.test"),
+        (r#"{"grpc": 50051}"#, "grpc 127.0.0.1:50051 w.example.test:50051/"),
+        (
+            r#"{"grpc": {"port": 443, "tls": true, "service": "a.B"}}"#,
+            "grpc 127.0.0.1:443 w.example.test/a.B",
+        ),
+        (r#"{"dns": {"name": "example.test", "type": "SOA"}}"#, "dns 127.0.0.1:53 example.test. SOA"),
+        (r#"{"icmp": true}"#, "icmp 127.0.0.1"),
+        (r#"{"exec": ["/bin/check", "-x"]}"#, "exec 127.0.0.1 /bin/check"),
+        (r#"{"exec": {"argv": "check", "port": 5432}}"#, "exec 127.0.0.1:5432 check"),
+        (
+            r#"{"external": {"id": "web-{name}-{address}", "ttl": "1m"}}"#,
+            "external web-w.example.test-192.0.2.1",
+        ),
+    ] {
+        assert_eq!(target("w", check).to_string(), want, "{check}");
+    }
+    let check = |check: &str| target("w", check).check.kind.clone();
+    let CheckKind::Tls(tls) =
+        check(r#"{"tls": {"warn_expires_within": "21d", "fail_expires_within": 3600}}"#)
+    else {
+        panic!()
+    };
+    assert_eq!((tls.warn_expires_within_s, tls.fail_expires_within_s), (Some(1_814_400), Some(3600)));
+    let CheckKind::Grpc(grpc) =
+        check(r#"{"grpc": {"port": 1, "tls": true, "host": "api.test:1", "reuse": true}}"#)
+    else {
+        panic!()
+    };
+    let tls = grpc.tls.unwrap();
+    assert_eq!((&*grpc.host, &*tls.sni, tls.verify, grpc.reuse), ("api.test:1", "api.test", true, true));
+    let dns = r#"{"dns": {"name": "a.test", "type": "MX", "answer": "10 MAIL.a.test.", "tcp": true, "recursion": false}}"#;
+    let CheckKind::Dns(dns) = check(dns) else { panic!() };
+    assert_eq!((dns.tcp, dns.recursion, dns.rcode), (true, false, 0));
+    assert_eq!(dns.answer, [b"\0\x0a\x04mail\x01a\x04test\0"]);
+    let CheckKind::Icmp(icmp) = check(r#"{"icmp": {"size": 1000}}"#) else { panic!() };
+    assert_eq!(icmp.size, 1000);
+    let exec = r#"{"exec": {"argv": ["./bin/check", "./data"], "env": {"SECRET": {"env": "TOKEN"}}}}"#;
+    let CheckKind::Exec(exec) = check(exec) else { panic!() };
+    assert_eq!(
+        (&exec.argv[..], &*exec.name),
+        (&["zones/./bin/check".to_owned(), "./data".to_owned()][..], "w.example.test")
+    );
+    assert_eq!(exec.env, [("SECRET".to_owned(), "Bearer x".to_owned())]);
+    let wildcard = target("*", r#"{"exec": ["check"]}"#);
+    assert!(matches!(&wildcard.check.kind, CheckKind::Exec(exec) if exec.name == "*.example.test"));
+    let external = r#"{"external": {"id": "x", "ttl": "90s", "expired": "up"}}"#;
+    let CheckKind::External(external) = check(external) else { panic!() };
+    assert_eq!((external.ttl_ms, external.expired), (90_000, crate::model::target::Verdict::Up));
+    // Whoever has the same id shares the verdict, whatever the address.
+    let text = r#"{"zone": "a.test", "nameservers": "ns.test", "records": {"x": {"A": ["192.0.2.1", "192.0.2.2"], "check": {"external": {"id": "x", "ttl": 60}}}}}"#;
+    let found = owners(&reader(text));
+    assert_eq!(found[0].endpoints[0].condition, found[0].endpoints[1].condition);
+}

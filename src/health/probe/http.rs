@@ -1,7 +1,7 @@
 //! The HTTP and HTTPS checks: one HTTP/1.1 exchange answers as wanted.
 //!
 //! The connection goes to the target's address, whatever the host is called; it is fresh for each probe, so that a probe sees what a new
-//! client would see (a full accept queue, a renewed certificate).
+//! client would see (a full accept queue, a renewed certificate), unless the check wants it kept.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -15,18 +15,27 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
 
+use super::kept::{Kept, Pool};
 use super::redirect::Place;
-use super::tls::TlsConfigs;
-use super::{Outcome, after_sending, tcp};
-use crate::model::target::{HttpCheck, TlsCheck};
+use super::tls::{HTTP1, Secured, Tls, stream_failure};
+use super::{Outcome, tcp};
+use crate::model::check::{HttpCheck, TlsCheck};
+use crate::model::target::Target;
 
 /// Bodies are read up to so many bytes; what lies behind is not looked at.
 const BODY_LIMIT: usize = 64 * 1024;
 /// The response's head must fit in this.
 const HEAD_LIMIT: usize = 64 * 1024;
+
+/// A sender of requests without a body.
+type Sender = http1::SendRequest<Empty<Bytes>>;
+
+/// Runs `http` and `https` checks, and keeps the connections of those that ask for it.
+#[derive(Debug, Default)]
+pub(super) struct Http {
+    kept: Pool<Sender>,
+}
 
 /// What one response means.
 enum Step {
@@ -34,28 +43,91 @@ enum Step {
     Redirect(Place),
 }
 
-/// Runs the check. At most `follow` redirects to the same host are followed; what lies behind another host is not our target.
-pub(super) async fn probe(tls: &TlsConfigs, address: SocketAddr, check: &HttpCheck) -> Outcome {
-    let Some(first) = Place::new(check.tls.is_some(), &check.host, &check.path) else {
-        return Outcome::LocalError(format!("\"{}\" is not a host", check.host).into());
-    };
-    let mut place = first.clone();
-    let mut method: Cow<'_, str> = check.method.as_str().into();
-    for follow in (0..=check.follow).rev() {
-        // As the URL says it, except that the probed port stands for the port of the check's own URL.
-        let same = (place.tls, place.port) == (first.tls, first.port);
-        let to = if same { address } else { SocketAddr::new(address.ip(), place.port) };
-        let exchange = Exchange { check, place: &place, method: &method, follow: follow > 0 };
-        match exchange.run(tls, to).await {
-            Ok(Step::Redirect(next)) => place = next,
-            Ok(Step::Done(outcome)) | Err(outcome) => return outcome,
+impl Http {
+    /// Runs the check. At most `follow` redirects to the same host are followed; what lies behind another host is not our target.
+    pub(super) async fn probe(&self, tls: &Tls, target: &Target, check: &HttpCheck) -> Outcome {
+        let Some(first) = Place::new(check.tls.is_some(), &check.host, &check.path) else {
+            return Outcome::LocalError(format!("\"{}\" is not a host", check.host).into());
+        };
+        let mut place = first.clone();
+        let mut method: Cow<'_, str> = check.method.as_str().into();
+        for follow in (0..=check.follow).rev() {
+            // As the URL says it, except that the probed port stands for the port of the check's own URL.
+            let same = (place.tls, place.port) == (first.tls, first.port);
+            let to = if same { target.address } else { SocketAddr::new(target.address.ip(), place.port) };
+            let exchange = Exchange { check, place: &place, method: &method, follow: follow > 0 };
+            let step = match check.reuse && same {
+                true => self.over_kept(tls, target, &exchange).await,
+                false => exchange.over_fresh(tls, target, to).await,
+            };
+            match step {
+                Ok(Step::Redirect(next)) => place = next,
+                Ok(Step::Done(outcome)) | Err(outcome) => return outcome,
+            }
+            if method != "HEAD" {
+                // Only GET and HEAD are sent again by themselves (RFC 9110 §15.4).
+                method = "GET".into();
+            }
         }
-        if method != "HEAD" {
-            // Only GET and HEAD are sent again by themselves (RFC 9110 §15.4).
-            method = "GET".into();
-        }
+        Outcome::Failure("too many redirects".into())
     }
-    Outcome::Failure("too many redirects".into())
+
+    /// Runs an exchange over the connection that the last probe left; over a new one if there is none, or if the backend has closed it,
+    /// which it may do at any time.
+    async fn over_kept(&self, tls: &Tls, target: &Target, exchange: &Exchange<'_>) -> Result<Step, Outcome> {
+        if let Some(mut kept) = self.kept.take(target)
+            && kept.sender.ready().await.is_ok()
+        {
+            let request = exchange.request().map_err(|e| Outcome::LocalError(e.into()))?;
+            if let Ok(response) = kept.sender.send_request(request).await {
+                return self.judge_and_keep(tls, target, exchange, kept, response).await;
+            }
+        }
+        let request = exchange.request().map_err(|e| Outcome::LocalError(e.into()))?;
+        let mut kept = match exchange.tls_check() {
+            None => spawn(tcp::connect(target.address).await?, None).await?,
+            Some(check) => {
+                let Secured { stream, not_after_s } = tls.connect(target.address, &check, HTTP1).await?;
+                spawn(stream, not_after_s).await?
+            }
+        };
+        let response = kept.sender.send_request(request).await.map_err(|e| http_failure(&e))?;
+        self.judge_and_keep(tls, target, exchange, kept, response).await
+    }
+
+    async fn judge_and_keep(
+        &self,
+        tls: &Tls,
+        target: &Target,
+        exchange: &Exchange<'_>,
+        kept: Kept<Sender>,
+        mut response: Response<Incoming>,
+    ) -> Result<Step, Outcome> {
+        let step = exchange.judge(&mut response).await?;
+        let step = exchange.reserve(tls, target, step, kept.not_after_s);
+        // The next response comes behind this one's body. A long one costs more than a new connection.
+        let mut room = BODY_LIMIT;
+        while let Some(frame) = response.body_mut().frame().await {
+            let Ok(frame) = frame else { return Ok(step) };
+            match room.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+                Some(left) => room = left,
+                None => return Ok(step),
+            }
+        }
+        self.kept.put(target, kept);
+        Ok(step)
+    }
+}
+
+async fn spawn<S>(stream: S, not_after_s: Option<i64>) -> Result<Kept<Sender>, Outcome>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let handshake = http1::Builder::new().max_buf_size(HEAD_LIMIT).handshake(TokioIo::new(stream)).await;
+    let (sender, connection) = handshake.map_err(|e| http_failure(&e))?;
+    // Its error is told to the exchange; while it is idle, the next probe will see that it is gone.
+    let connection = async { drop(connection.await) };
+    Ok(Kept::spawn(sender, not_after_s, connection))
 }
 
 struct Exchange<'a> {
@@ -66,28 +138,38 @@ struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    async fn run(&self, tls: &TlsConfigs, to: SocketAddr) -> Result<Step, Outcome> {
+    async fn over_fresh(&self, tls: &Tls, target: &Target, to: SocketAddr) -> Result<Step, Outcome> {
         let request = self.request().map_err(|e| Outcome::LocalError(e.into()))?;
-        if !self.place.tls {
-            return self.over(tcp::connect(to).await?, request).await;
+        let Some(check) = self.tls_check() else { return self.over(tcp::connect(to).await?, request).await };
+        let Secured { stream, not_after_s } = tls.connect(to, &check, HTTP1).await?;
+        let step = self.over(stream, request).await?;
+        Ok(self.reserve(tls, target, step, not_after_s))
+    }
+
+    /// The TLS settings of the place.
+    fn tls_check(&self) -> Option<Cow<'_, TlsCheck>> {
+        match (&self.check.tls, self.place.tls) {
+            (_, false) => None,
+            (Some(check), true) => Some(Cow::Borrowed(check)),
+            // A redirect from http to https has no settings of its own: the host's name, verified.
+            (None, true) => Some(Cow::Owned(TlsCheck {
+                sni: self.place.host.clone(),
+                verify: true,
+                ca_file: None,
+                warn_expires_within_s: None,
+                fail_expires_within_s: None,
+            })),
         }
-        // A redirect from http to https has no settings of its own: the host's name, verified.
-        let fallback;
-        let check = match &self.check.tls {
-            Some(check) => check,
-            None => {
-                fallback = TlsCheck { sni: self.place.host.clone(), verify: true, ca_file: None };
-                &fallback
+    }
+
+    /// What the end of the certificate makes of a success.
+    fn reserve(&self, tls: &Tls, target: &Target, step: Step, not_after_s: Option<i64>) -> Step {
+        match (&self.check.tls, step) {
+            (Some(check), Step::Done(Outcome::Success)) => {
+                Step::Done(tls.note(target, check, not_after_s).unwrap_or(Outcome::Success))
             }
-        };
-        let config = tls.get(check).map_err(Outcome::LocalError)?;
-        let sni = check.sni.trim_end_matches('.').trim_start_matches('[').trim_end_matches(']');
-        let name = ServerName::try_from(sni.to_owned())
-            .map_err(|_| Outcome::LocalError(format!("\"{}\" is not a server name", check.sni).into()))?;
-        let stream = tcp::connect(to).await?;
-        let stream =
-            TlsConnector::from(config).connect(name, stream).await.map_err(|e| stream_failure(&e))?;
-        self.over(stream, request).await
+            (_, step) => step,
+        }
     }
 
     fn request(&self) -> Result<Request<Empty<Bytes>>, String> {
@@ -95,7 +177,9 @@ impl Exchange<'_> {
         let user_agent = concat!("hale/", env!("CARGO_PKG_VERSION"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static(user_agent));
         headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        if !self.check.reuse {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         let mut own = HeaderMap::new();
         for (name, value) in &self.check.headers {
             let parsed_name: HeaderName =
@@ -127,8 +211,8 @@ impl Exchange<'_> {
         let handshake = http1::Builder::new().max_buf_size(HEAD_LIMIT).handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(|e| http_failure(&e))?;
         let exchange = async {
-            let response = sender.send_request(request).await.map_err(|e| http_failure(&e))?;
-            self.judge(response).await
+            let mut response = sender.send_request(request).await.map_err(|e| http_failure(&e))?;
+            self.judge(&mut response).await
         };
         tokio::pin!(exchange, connection);
         // The connection only moves while it is polled. It may end before the response has been looked at, and its error, if any, is
@@ -141,7 +225,7 @@ impl Exchange<'_> {
         exchange.await
     }
 
-    async fn judge(&self, response: Response<Incoming>) -> Result<Step, Outcome> {
+    async fn judge(&self, response: &mut Response<Incoming>) -> Result<Step, Outcome> {
         let status = response.status();
         if self.follow
             && is_redirect(status)
@@ -157,10 +241,10 @@ impl Exchange<'_> {
         if !self.check.status.iter().any(|&(from, to)| (from..=to).contains(&code)) {
             return Ok(Step::Done(Outcome::Failure(format!("status {code}").into())));
         }
-        self.judge_body(response.into_body()).await.map(Step::Done)
+        self.judge_body(response.body_mut()).await.map(Step::Done)
     }
 
-    async fn judge_body(&self, mut body: Incoming) -> Result<Outcome, Outcome> {
+    async fn judge_body(&self, body: &mut Incoming) -> Result<Outcome, Outcome> {
         let (wanted, unwanted) = (&self.check.body_contains, &self.check.body_not);
         if wanted.is_none() && unwanted.is_none() {
             return Ok(Outcome::Success);
@@ -192,17 +276,6 @@ fn is_redirect(status: StatusCode) -> bool {
 
 fn contains(body: &[u8], text: &str) -> bool {
     text.is_empty() || body.windows(text.len()).any(|window| window == text.as_bytes())
-}
-
-/// An error of the stream: one of the socket, or what TLS found wrong.
-fn stream_failure(error: &io::Error) -> Outcome {
-    match error.get_ref() {
-        Some(inner) if inner.is::<tokio_rustls::rustls::Error>() => {
-            Outcome::Failure(format!("TLS: {inner}").into())
-        }
-        Some(inner) => Outcome::Failure(inner.to_string().into()),
-        None => after_sending(error),
-    }
 }
 
 /// An error of the exchange: one of the stream below, or what HTTP found wrong.

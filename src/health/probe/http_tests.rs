@@ -12,7 +12,12 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 use super::*;
+use crate::model::target::{Check, CheckKind};
 use crate::state::tests::Folder;
+
+fn target(address: SocketAddr, kind: CheckKind) -> Target {
+    Target { address, check: Arc::new(Check { kind, interval_ms: 1000, timeout_ms: 500, rise: 1, fall: 1 }) }
+}
 
 type Requests = Arc<Mutex<Vec<String>>>;
 
@@ -76,12 +81,17 @@ fn plain(host: &str, path: &str) -> HttpCheck {
         body_contains: None,
         body_not: None,
         follow: 0,
+        reuse: false,
     }
 }
 
 async fn run(address: SocketAddr, check: &HttpCheck) -> Outcome {
-    let tls = TlsConfigs::default();
-    let probe = probe(&tls, address, check);
+    run_with(&Http::default(), &Tls::default(), address, check).await
+}
+
+async fn run_with(http: &Http, tls: &Tls, address: SocketAddr, check: &HttpCheck) -> Outcome {
+    let target = target(address, CheckKind::Http(Box::new(check.clone())));
+    let probe = http.probe(tls, &target, check);
     tokio::time::timeout(Duration::from_secs(10), probe).await.unwrap()
 }
 
@@ -296,7 +306,16 @@ fn acceptor(
 }
 
 fn https(sni: &str, verify: bool, ca_file: Option<PathBuf>) -> HttpCheck {
-    HttpCheck { tls: Some(TlsCheck { sni: sni.into(), verify, ca_file }), ..plain("www.example.test", "/") }
+    HttpCheck {
+        tls: Some(TlsCheck {
+            sni: sni.into(),
+            verify,
+            ca_file,
+            warn_expires_within_s: None,
+            fail_expires_within_s: None,
+        }),
+        ..plain("www.example.test", "/")
+    }
 }
 
 #[tokio::test]
@@ -340,17 +359,17 @@ async fn certificates_are_verified() {
 #[tokio::test]
 async fn a_ca_file_that_changes_is_read_again() {
     let mut authority = Authority::new();
-    let tls = TlsConfigs::default();
+    let (http, tls) = (Http::default(), Tls::default());
     let check = https("www.example.test", true, Some(authority.ca_file()));
     let (before, _) =
         server(Some(authority.acceptor("www.example.test", false)), |_| response("200 OK", "", "")).await;
-    expect(&probe(&tls, before, &check).await, "", "first authority");
+    expect(&run_with(&http, &tls, before, &check).await, "", "first authority");
     authority.renew();
     let (after, _) =
         server(Some(authority.acceptor("www.example.test", false)), |_| response("200 OK", "", "")).await;
-    expect(&probe(&tls, after, &check).await, "", "second authority");
+    expect(&run_with(&http, &tls, after, &check).await, "", "second authority");
     expect(
-        &probe(&tls, before, &check).await,
+        &run_with(&http, &tls, before, &check).await,
         "TLS: invalid peer certificate",
         "first server, second authority",
     );
@@ -372,4 +391,116 @@ async fn a_redirect_to_https_goes_to_the_same_address_and_is_verified() {
         "{outcome:?}"
     );
     assert_eq!(requests.lock().unwrap().len(), 0);
+}
+
+/// Answers every request of every connection, closes after `most` of them, and counts connections.
+async fn keeping_server(
+    tls: Option<TlsAcceptor>,
+    most: usize,
+    body: &'static str,
+) -> (SocketAddr, Arc<Mutex<usize>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let connections = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&connections);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            *counted.lock().unwrap() += 1;
+            match &tls {
+                None => drop(tokio::spawn(answer_many(stream, most, body))),
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        tokio::spawn(answer_many(stream, most, body));
+                    }
+                }
+            }
+        }
+    });
+    (address, connections)
+}
+
+async fn answer_many<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, most: usize, body: &'static str) {
+    for _ in 0..most {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let Ok(byte) = stream.read_u8().await else { return };
+            request.push(byte);
+        }
+        let _ = stream.write_all(&response("200 OK", "", body)).await;
+        let _ = stream.flush().await;
+    }
+    let _ = stream.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_only_if_it_shall_be() {
+    let authority = Authority::new();
+    let long: &'static str = Box::leak("x".repeat(BODY_LIMIT + 1).into_boxed_str());
+    // Whether it is kept, requests that the server answers on one connection, its body, and connections for six probes.
+    for (reuse, most, body, want) in [
+        (false, 9, "fine", 6),
+        (true, 9, "fine", 1),
+        (true, 3, "fine", 2),
+        (true, 1, "fine", 6),
+        (true, 9, long, 6),
+    ] {
+        for secure in [false, true] {
+            let tls = secure.then(|| authority.acceptor("www.example.test", false));
+            let (address, connections) = keeping_server(tls, most, body).await;
+            let check = match secure {
+                true => https("www.example.test", true, Some(authority.ca_file())),
+                false => plain("www.example.test", "/"),
+            };
+            let check = HttpCheck { reuse, ..check };
+            let (http, tls) = (Http::default(), Tls::default());
+            for _ in 0..6 {
+                expect(&run_with(&http, &tls, address, &check).await, "", "kept");
+            }
+            assert_eq!(*connections.lock().unwrap(), want, "reuse {reuse}, {most} on one, TLS {secure}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_is_a_tls_check_and_its_certificate_is_noted() {
+    let authority = Authority::new();
+    let (good, _) = server(Some(authority.acceptor("www.example.test", false)), |_| Vec::new()).await;
+    let (expired, _) = server(Some(authority.acceptor("www.example.test", true)), |_| Vec::new()).await;
+    let (silent, _) = server(None, |_| Vec::new()).await;
+    let run = async |address: SocketAddr, check: TlsCheck| {
+        let target = target(address, CheckKind::Tls(Box::new(check.clone())));
+        let tls = Tls::default();
+        let outcome =
+            tokio::time::timeout(Duration::from_secs(10), tls.probe(&target, &check)).await.unwrap();
+        (outcome, tls.certificates.of(&target), tls.certificates.earliest())
+    };
+    let check = |sni: &str, verify: bool| TlsCheck {
+        sni: sni.into(),
+        verify,
+        ca_file: verify.then(|| authority.ca_file()),
+        warn_expires_within_s: None,
+        fail_expires_within_s: None,
+    };
+    let (outcome, ends, earliest) = run(good, check("www.example.test", true)).await;
+    assert_eq!(outcome, Outcome::Success);
+    assert!(ends.is_some_and(|s| s > 1_795_132_800) && ends == earliest, "{ends:?}");
+    let (outcome, ends, _) = run(good, check("other.example.test", true)).await;
+    expect(&outcome, "not valid for name", "another name");
+    assert_eq!(ends, None);
+    expect(&run(expired, check("www.example.test", true)).await.0, "expired", "expired");
+    let (outcome, ends, _) = run(expired, check("www.example.test", false)).await;
+    assert_eq!((outcome, ends.is_some()), (Outcome::Success, true), "not verified");
+    let strict = TlsCheck { fail_expires_within_s: Some(0), ..check("www.example.test", false) };
+    expect(&run(expired, strict).await.0, "the certificate expired", "not verified, but not expired either");
+    let warned = TlsCheck { warn_expires_within_s: Some(i64::MAX as u64), ..check("www.example.test", true) };
+    let (outcome, ..) = run(good, warned.clone()).await;
+    assert!(matches!(&outcome, Outcome::Warning(text) if text.contains("expires in")), "{outcome:?}");
+    let (outcome, ..) = run(silent, check("www.example.test", false)).await;
+    assert!(matches!(outcome, Outcome::Failure(_)), "no TLS: {outcome:?}");
+
+    // The same of https.
+    let (web, _) =
+        server(Some(authority.acceptor("www.example.test", false)), |_| response("200 OK", "", "")).await;
+    let outcome = self::run(web, &HttpCheck { tls: Some(warned), ..plain("www.example.test", "/") }).await;
+    assert!(matches!(&outcome, Outcome::Warning(text) if text.contains("expires in")), "{outcome:?}");
 }

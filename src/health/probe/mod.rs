@@ -1,13 +1,25 @@
 //! Probes: one check run against one address. All I/O of health checking is in here, one file a kind.
 
+mod aging;
 pub mod bare;
+mod certificate;
+mod dns;
+mod exec;
+mod grpc;
 mod http;
+mod icmp;
+mod kept;
 mod redirect;
+mod talk;
 mod tcp;
 mod tls;
 
 use std::borrow::Cow;
 use std::io;
+use std::time::Duration;
+
+pub use certificate::Certificates;
+use tokio::time::timeout;
 
 use crate::model::target::{Check, CheckKind, Target, TargetId};
 
@@ -19,6 +31,8 @@ pub type Reason = Cow<'static, str>;
 pub enum Outcome {
     /// The target answered as the check wants it.
     Success,
+    /// It did, and there is something that somebody should see to before it no longer does.
+    Warning(Reason),
     /// The target did not: refused, reset, too late, wrong answer.
     Failure(Reason),
     /// The network answered that the host cannot be reached: our neighbour discovery got no reply (`EHOSTUNREACH` after the SYN was
@@ -44,34 +58,48 @@ pub struct Ended {
 
 /// Whether a check is a connection and nothing more: [`bare`] runs those, and [`Prober::run`] all others.
 pub fn is_bare(check: &Check) -> bool {
-    match check.kind {
-        CheckKind::Tcp => true,
-        CheckKind::Http(_) => false,
-    }
+    matches!(check.kind, CheckKind::Tcp)
 }
 
 /// Kinds of probes, for metric labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProbeKind {
-    /// A connection.
+    /// A connection, and what is said over it.
     Tcp,
     /// A plain HTTP exchange.
     Http,
     /// An HTTP exchange over TLS.
     Https,
+    /// A TLS handshake.
+    Tls,
+    /// A call of the gRPC health service.
+    Grpc,
+    /// A DNS query.
+    Dns,
+    /// An ICMP echo request.
+    Icmp,
+    /// A program.
+    Exec,
 }
 
 impl ProbeKind {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 3] = [Self::Tcp, Self::Http, Self::Https];
+    pub const ALL: [Self; 8] =
+        [Self::Tcp, Self::Http, Self::Https, Self::Tls, Self::Grpc, Self::Dns, Self::Icmp, Self::Exec];
 
-    /// The kind of a target's check.
-    pub fn of(target: &Target) -> Self {
-        match &target.check.kind {
-            CheckKind::Tcp => Self::Tcp,
+    /// The kind of a target's check; `None` for one that is not probed.
+    pub fn of(target: &Target) -> Option<Self> {
+        Some(match &target.check.kind {
+            CheckKind::Tcp | CheckKind::Talk(_) => Self::Tcp,
             CheckKind::Http(http) if http.tls.is_none() => Self::Http,
             CheckKind::Http(_) => Self::Https,
-        }
+            CheckKind::Tls(_) => Self::Tls,
+            CheckKind::Grpc(_) => Self::Grpc,
+            CheckKind::Dns(_) => Self::Dns,
+            CheckKind::Icmp(_) => Self::Icmp,
+            CheckKind::Exec(_) => Self::Exec,
+            CheckKind::External(_) => return None,
+        })
     }
 
     /// The metric label.
@@ -80,27 +108,67 @@ impl ProbeKind {
             Self::Tcp => "tcp",
             Self::Http => "http",
             Self::Https => "https",
+            Self::Tls => "tls",
+            Self::Grpc => "grpc",
+            Self::Dns => "dns",
+            Self::Icmp => "icmp",
+            Self::Exec => "exec",
         }
     }
 }
 
 /// Runs probes, and keeps what they share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Prober {
-    tls: tls::TlsConfigs,
+    tls: tls::Tls,
+    http: http::Http,
+    grpc: grpc::Grpc,
+    programs: exec::Limit,
 }
 
 impl Prober {
-    /// Runs the target's check once, without a time limit: the driver sets one.
-    pub async fn run(&self, target: &Target) -> Outcome {
-        match &target.check.kind {
-            CheckKind::Tcp => match tcp::connect(target.address).await {
-                Ok(_) => Outcome::Success,
-                Err(outcome) => outcome,
-            },
-            // Boxed, so that other probes do not each carry the room that an HTTP exchange needs.
-            CheckKind::Http(check) => Box::pin(http::probe(&self.tls, target.address, check)).await,
+    /// At most `exec_in_flight` programs of `exec` checks run at once.
+    pub fn new(exec_in_flight: usize) -> Self {
+        Self {
+            tls: tls::Tls::default(),
+            http: http::Http::default(),
+            grpc: grpc::Grpc::default(),
+            programs: exec::Limit::new(exec_in_flight),
         }
+    }
+
+    /// Runs the target's check once, within the check's own timeout. The future may be dropped at any time.
+    pub async fn run(&self, target: &Target) -> Outcome {
+        let limit = Duration::from_millis(target.check.timeout_ms.into());
+        if let CheckKind::Exec(check) = &target.check.kind {
+            // Its time begins when the program does.
+            return Box::pin(exec::probe(&self.programs, target.address, check, limit)).await;
+        }
+        timeout(limit, self.exchange(target)).await.unwrap_or_else(|_| Outcome::Failure("timed out".into()))
+    }
+
+    async fn exchange(&self, target: &Target) -> Outcome {
+        let address = target.address;
+        // Boxed, so that the many TCP probes do not each carry the room that an HTTP exchange needs.
+        match &target.check.kind {
+            CheckKind::Tcp => {
+                tcp::connect(address).await.map_or_else(|outcome| outcome, |_| Outcome::Success)
+            }
+            CheckKind::Talk(check) => Box::pin(talk::probe(address, check)).await,
+            CheckKind::Http(check) => Box::pin(self.http.probe(&self.tls, target, check)).await,
+            CheckKind::Tls(check) => Box::pin(self.tls.probe(target, check)).await,
+            CheckKind::Grpc(check) => Box::pin(self.grpc.probe(&self.tls, target, check)).await,
+            CheckKind::Dns(check) => Box::pin(dns::probe(address, check)).await,
+            CheckKind::Icmp(check) => Box::pin(icmp::probe(address, check)).await,
+            CheckKind::Exec(_) | CheckKind::External(_) => {
+                Outcome::LocalError("nothing is probed here".into())
+            }
+        }
+    }
+
+    /// What was seen of certificates.
+    pub fn certificates(&self) -> &Certificates {
+        &self.tls.certificates
     }
 }
 

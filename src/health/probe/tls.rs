@@ -1,11 +1,15 @@
-//! TLS of HTTPS checks: which certificates a probe accepts.
+//! TLS: which certificates a probe accepts, and the `tls` check, which is a handshake and nothing more.
 
 use std::collections::HashMap;
 use std::fs::Metadata;
+use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::crypto::{
@@ -17,14 +21,102 @@ use tokio_rustls::rustls::{
     ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore, SignatureScheme, WantsVerifier,
 };
 
-use super::Reason;
-use crate::model::target::TlsCheck;
+use tokio_rustls::client::TlsStream;
+
+use super::certificate::{Certificates, judge, not_after_s, now_s};
+use super::{Outcome, Reason, after_sending, tcp};
+use crate::model::check::TlsCheck;
+use crate::model::target::Target;
+
+/// What a client says it wants to speak (ALPN, RFC 7301).
+pub(super) type Alpn = &'static [u8];
+
+/// For HTTP checks.
+pub(super) const HTTP1: Alpn = b"http/1.1";
+/// For gRPC.
+pub(super) const HTTP2: Alpn = b"h2";
+/// For a handshake alone: what comes after it is not asked for.
+const ANYTHING: Alpn = b"";
+
+/// What TLS checks of all kinds share.
+#[derive(Debug, Default)]
+pub(super) struct Tls {
+    configs: TlsConfigs,
+    /// What was seen of certificates.
+    pub(super) certificates: Certificates,
+}
+
+/// A stream on which the handshake is done.
+pub(super) struct Secured {
+    pub(super) stream: TlsStream<TcpStream>,
+    /// When the server's certificate ends, in Unix seconds.
+    pub(super) not_after_s: Option<i64>,
+}
+
+impl Tls {
+    /// Runs a `tls` check: a handshake.
+    pub(super) async fn probe(&self, target: &Target, check: &TlsCheck) -> Outcome {
+        match self.connect(target.address, check, ANYTHING).await {
+            Ok(secured) => self.note(target, check, secured.not_after_s).unwrap_or(Outcome::Success),
+            Err(outcome) => outcome,
+        }
+    }
+
+    /// Connects and does the handshake.
+    pub(super) async fn connect(
+        &self,
+        to: SocketAddr,
+        check: &TlsCheck,
+        alpn: Alpn,
+    ) -> Result<Secured, Outcome> {
+        let mut config = self.configs.get(check).map_err(Outcome::LocalError)?;
+        if alpn != HTTP1 {
+            // Copies a dozen references; what is behind them is shared.
+            let mut other = ClientConfig::clone(&config);
+            other.alpn_protocols = if alpn.is_empty() { Vec::new() } else { vec![alpn.to_vec()] };
+            config = Arc::new(other);
+        }
+        let sni = check.sni.trim_end_matches('.').trim_start_matches('[').trim_end_matches(']');
+        let name = ServerName::try_from(sni.to_owned())
+            .map_err(|_| Outcome::LocalError(format!("\"{}\" is not a server name", check.sni).into()))?;
+        let stream = tcp::connect(to).await?;
+        let stream =
+            TlsConnector::from(config).connect(name, stream).await.map_err(|e| stream_failure(&e))?;
+        let chain = stream.get_ref().1.peer_certificates();
+        let not_after_s = chain.and_then(|chain| not_after_s(chain.first()?));
+        Ok(Secured { stream, not_after_s })
+    }
+
+    /// Notes when a target's certificate ends, and says what that means for a check that has succeeded otherwise.
+    pub(super) fn note(
+        &self,
+        target: &Target,
+        check: &TlsCheck,
+        not_after_s: Option<i64>,
+    ) -> Option<Outcome> {
+        if let Some(not_after_s) = not_after_s {
+            self.certificates.note(target, not_after_s);
+        }
+        judge(check, not_after_s, now_s())
+    }
+}
+
+/// An error of the stream: one of the socket, or what TLS found wrong.
+pub(super) fn stream_failure(error: &io::Error) -> Outcome {
+    match error.get_ref() {
+        Some(inner) if inner.is::<tokio_rustls::rustls::Error>() => {
+            Outcome::Failure(format!("TLS: {inner}").into())
+        }
+        Some(inner) => Outcome::Failure(inner.to_string().into()),
+        None => after_sending(error),
+    }
+}
 
 /// Client configurations, made when first needed and shared by all probes.
 ///
 /// Reading the system's roots takes some milliseconds, once; a `ca_file` is read again when its time, size or inode has changed.
 #[derive(Debug, Default)]
-pub(super) struct TlsConfigs(Mutex<Kept>);
+struct TlsConfigs(Mutex<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -45,7 +137,7 @@ impl Stamp {
 
 impl TlsConfigs {
     /// The configuration for a check; an error is our own host's (no roots, a CA file that cannot be read), not the target's.
-    pub(super) fn get(&self, check: &TlsCheck) -> Result<Arc<ClientConfig>, Reason> {
+    fn get(&self, check: &TlsCheck) -> Result<Arc<ClientConfig>, Reason> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &check.ca_file {
             _ if !check.verify => match &kept.unverified {
@@ -111,7 +203,7 @@ fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, Reason> {
 fn finish(mut config: ClientConfig) -> Arc<ClientConfig> {
     // A resumed session shows no certificate, and one that has expired since would pass.
     config.resumption = Resumption::disabled();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![HTTP1.to_vec()];
     Arc::new(config)
 }
 
