@@ -2,21 +2,21 @@
 
 import os
 import re
-import selectors
-import socket
 import statistics
 import subprocess
-import threading
+import sys
+import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from servers import Server
+from backends import LOAD_CORE
+from servers import ADDRESS, Server, find
 
-LOAD_CORE = 1
 OUTSTANDING = 100
 CLIENTS = 4
-# SO_BINDTODEVICE, which Python has no name for.
-BIND_TO_DEVICE = 25
+# User time is sampled at this period of a thread's CPU time, in nanoseconds.
+SAMPLE_NS = 100_000
 
 
 @dataclass
@@ -27,7 +27,6 @@ class Sample:
     total: float
     rate: float
     lost: float
-    other: float
     size: float
     absent: float
 
@@ -38,66 +37,84 @@ class Workload:
     title: str
     queries: Path
     arguments: tuple[str, ...] = ()
+    # Rows that sit this one out.
+    without: tuple[str, ...] = ()
+    # A TCP connection for each query.
+    connections: bool = False
 
 
-class Backends:
-    """What the health checks connect to: accepts on all of 127/8 at one port, reachable by loopback only, and closes."""
+class Generator:
+    """dnsperf, and perf for the user time where it works here."""
 
-    def __init__(self):
-        self.listener = socket.socket()
-        self.listener.setsockopt(socket.SOL_SOCKET, BIND_TO_DEVICE, b"lo\0")
-        self.listener.bind(("0.0.0.0", 0))
-        self.listener.listen(4096)
-        self.listener.setblocking(False)
-        self.port = self.listener.getsockname()[1]
-        self.accepted = 0
-        self.over = threading.Event()
-        self.thread = threading.Thread(target=self._accept, daemon=True)
-        self.thread.start()
+    def __init__(self, program: str):
+        self.program = program
+        self.perf = find("perf")
+        if self.perf and not self._samples():
+            self.perf = None
 
-    def _accept(self):
-        selector = selectors.DefaultSelector()
-        selector.register(self.listener, selectors.EVENT_READ)
-        while not self.over.is_set():
-            if not selector.select(0.5):
-                continue
-            try:
-                while True:
-                    self.listener.accept()[0].close()
-                    self.accepted += 1
-            except OSError:
-                pass
+    def _samples(self) -> bool:
+        """Whether perf can sample a thread's user time; not so without privileges or in some containers."""
+        with tempfile.TemporaryDirectory() as folder:
+            record = [*self._record(f"{folder}/data", [os.getpid()]), "sleep", "0.01"]
+            return subprocess.run(record, capture_output=True, check=False, timeout=20).returncode == 0
 
-    def close(self):
-        self.over.set()
-        self.thread.join()
-        self.listener.close()
+    def _record(self, file: str, threads: list[int]) -> list[str]:
+        return [self.perf, "record", "-q", "-N", "-B", "-e", "cpu-clock:u", "-c", str(SAMPLE_NS), "-t",
+                ",".join(map(str, threads)), "-o", file, "--"]
+
+    def run(self, server: Server, workload: Workload, seconds: float | None, extra: tuple[str, ...] = (), around: list[str] | None = None) -> str:
+        """What dnsperf prints after so many seconds, or after each query once."""
+        # A server under callgrind may take its time.
+        end = ["-n", "1", "-t", "30"] if seconds is None else ["-l", str(seconds), "-t", "1"]
+        command = [*(around or []), self.program, "-s", ADDRESS, "-p", str(server.port), "-d", str(workload.queries), *end,
+                   "-c", str(CLIENTS), "-T", "1", "-q", str(OUTSTANDING), *workload.arguments, *extra]
+        if workload.connections:
+            each = str(Path(__file__).with_name("tcp_each.py"))
+            command = [*(around or []), sys.executable, each, ADDRESS, str(server.port), str(workload.queries), str(seconds)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=(seconds or 240) + 60, check=False,
+            preexec_fn=lambda: os.sched_setaffinity(0, {LOAD_CORE}),
+        )
+        if done.returncode:
+            raise RuntimeError(f"{workload.key} of {server.name}: {(done.stderr or done.stdout)[-600:]}")
+        return done.stdout
+
+    def sample(self, server: Server, workload: Workload, seconds: float) -> Sample:
+        with tempfile.TemporaryDirectory() as folder:
+            around = self._record(f"{folder}/data", lasting(server)) if self.perf else None
+            before = server.cpu()
+            output = self.run(server, workload, seconds, around=around)
+            spent = server.cpu()[0] - before[0]
+            user_s = self._listed_s(f"{folder}/data") if self.perf else spent.user
+        sent, completed = number(output, "Queries sent"), number(output, "Queries completed")
+        if not completed:
+            raise RuntimeError(f"{server.name} answered nothing in {workload.key}: {output[-600:]}")
+        micros = 1e6 / completed
+        return Sample(
+            user=user_s * micros, total=(spent.user + spent.system) * micros, rate=number(output, "Queries per second"),
+            lost=1 - completed / sent, size=number(output, r"Average packet size:.*response"), absent=absent(output),
+        )
+
+    def user_s(self, threads: list[int], seconds: float) -> float | None:
+        """What these threads spend in user mode within so long a time, in seconds; `None` where perf cannot tell."""
+        with tempfile.TemporaryDirectory() as folder:
+            around = self._record(f"{folder}/data", threads) if self.perf else []
+            subprocess.run([*around, "sleep", str(seconds)], check=True, timeout=seconds + 60, capture_output=True,
+                           preexec_fn=lambda: os.sched_setaffinity(0, {LOAD_CORE}))
+            return self._listed_s(f"{folder}/data") if self.perf else None
+
+    def _listed_s(self, file: str) -> float:
+        """One sample stands for one period of a thread's CPU time."""
+        listed = subprocess.run([self.perf, "script", "-i", file, "-F", "tid"], capture_output=True, text=True, check=True, timeout=60)
+        return len(listed.stdout.splitlines()) * SAMPLE_NS / 1e9
 
 
-def run_dnsperf(program: str, server: Server, workload: Workload, seconds: float, extra: tuple[str, ...] = ()) -> str:
-    command = [program, "-s", "127.0.0.1", "-p", str(server.port), "-d", str(workload.queries), "-l", str(seconds),
-               "-c", str(CLIENTS), "-T", "1", "-q", str(OUTSTANDING), "-t", "1", *workload.arguments, *extra]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=seconds + 30, check=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, {LOAD_CORE}),
-    )
-    return done.stdout
-
-
-def sample(program: str, server: Server, workload: Workload, seconds: float) -> Sample:
-    before = server.cpu()
-    output = run_dnsperf(program, server, workload, seconds)
-    after = server.cpu()
-    sent, completed = number(output, "Queries sent"), number(output, "Queries completed")
-    if not completed:
-        raise RuntimeError(f"{server.name} answered nothing in {workload.key}: {output[-600:]}")
-    dns, other = after[0] - before[0], after[1] - before[1]
-    micros = 1e6 / completed
-    return Sample(
-        user=dns.user * micros, total=(dns.user + dns.system) * micros, rate=number(output, "Queries per second"),
-        lost=1 - completed / sent, other=(other.user + other.system) * micros,
-        size=number(output, r"Average packet size:.*response"), absent=absent(output),
-    )
+def lasting(server: Server) -> list[int]:
+    """Its DNS threads, without those that are gone after a moment (PowerDNS's checks)."""
+    first = server.dns_threads()
+    time.sleep(0.2)
+    still = set(server.dns_threads())
+    return [thread for thread in first if thread in still]
 
 
 def number(output: str, label: str) -> float:
@@ -115,34 +132,36 @@ def absent(output: str) -> float:
     return float(codes.get("NXDOMAIN", 0)) / 100
 
 
-def rounds(program: str, servers: list[Server], workloads: list[Workload], seconds: float, count: int, say) -> dict:
+def rounds(generator: Generator, servers: list[Server], workloads: list[Workload], seconds: float, count: int, say) -> dict:
     """`{workload: {server: [Sample of each round]}}`. Within a round all servers have the same workload one after the other,
     in an order that moves by one with each round, so that what else the machine does falls on all alike."""
-    results = {workload.key: {server.name: [] for server in servers} for workload in workloads}
+    asked = {w.key: [s for s in servers if s.name not in w.without] for w in workloads}
+    results = {key: {server.name: [] for server in some} for key, some in asked.items()}
     for server in servers:
-        run_dnsperf(program, server, workloads[0], 1)
+        generator.run(server, workloads[0], 1)
     for index in range(count):
-        order = servers[index % len(servers):] + servers[: index % len(servers)]
         for workload in workloads:
-            for server in order:
-                got = sample(program, server, workload, seconds)
+            some = asked[workload.key]
+            for server in some[index % len(some):] + some[: index % len(some)]:
+                got = generator.sample(server, workload, seconds)
                 results[workload.key][server.name].append(got)
-                say(f"{index + 1}/{count} {workload.key:14} {server.name:6} user {got.user:5.2f} total {got.total:6.2f} µs "
+                say(f"{index + 1}/{count} {workload.key:14} {server.name:11} user {got.user:5.2f} total {got.total:6.2f} µs "
                     f"{got.rate:8.0f}/s lost {got.lost:.2%} load {os.getloadavg()[0]:.1f}")
     return results
 
 
-def latency(program: str, servers: list[Server], workload: Workload, rate: int, seconds: float, count: int, say) -> dict:
+def latency(generator: Generator, servers: list[Server], workload: Workload, rate: int, seconds: float, count: int, say) -> dict:
     """`{server: [(p50, p99) in µs]}` at a fixed rate."""
-    results = {server.name: [] for server in servers}
+    some = [server for server in servers if server.name not in workload.without]
+    results = {server.name: [] for server in some}
     for index in range(count):
-        for server in servers[index % len(servers):] + servers[: index % len(servers)]:
-            output = run_dnsperf(program, server, workload, seconds, ("-v", "-Q", str(rate)))
+        for server in some[index % len(some):] + some[: index % len(some)]:
+            output = generator.run(server, workload, seconds, ("-v", "-Q", str(rate)))
             times = sorted(float(line.rsplit(" ", 1)[1]) * 1e6 for line in output.splitlines() if line.startswith("> "))
             if not times:
                 raise RuntimeError(f"no latencies of {server.name}: {output[:300]}")
             results[server.name].append((times[len(times) // 2], times[len(times) * 99 // 100]))
-            say(f"{index + 1}/{count} latency {server.name:6} p50 {times[len(times) // 2]:.0f} p99 {results[server.name][-1][1]:.0f} µs")
+            say(f"{index + 1}/{count} latency {server.name:11} p50 {times[len(times) // 2]:.0f} p99 {results[server.name][-1][1]:.0f} µs")
     return results
 
 

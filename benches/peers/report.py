@@ -1,11 +1,9 @@
-"""Tables and the plot of docs/performance.md."""
+"""Tables of docs/performance.md."""
 
 import statistics
 from pathlib import Path
 
 from measure import ratio
-
-COLOURS = {"hale": "#0b6e4f", "gdnsd": "#9a6fb0", "nsd": "#4c78a8", "knot": "#f0a030", "bind": "#888888", "pdns": "#c0504d"}
 
 
 def median(values) -> float:
@@ -28,8 +26,12 @@ def table(title: str, samples: dict) -> str:
         ]
         for key in ("user", "total"):
             cells.append("" if name == "hale" else spread([getattr(s, key) for s in hale], [getattr(s, key) for s in got]))
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append(row(cells))
     return "\n".join(lines)
+
+
+def row(cells) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
 def spread(own, peer) -> str:
@@ -42,53 +44,56 @@ def latency_table(title: str, results: dict) -> str:
     own = [p99 for _, p99 in results["hale"]]
     for name, got in results.items():
         cell = "" if name == "hale" else spread(own, [p99 for _, p99 in got])
-        lines.append(f"| {name} | {median(a for a, _ in got):.0f} | {median(b for _, b in got):.0f} | {cell} |")
+        lines.append(row([name, f"{median(a for a, _ in got):.0f}", f"{median(b for _, b in got):.0f}", cell]))
     return "\n".join(lines)
 
 
-def many_table(servers, samples: dict) -> str:
+def instruction_table(titles: dict, counts: dict) -> str:
+    """`counts`: server → workload → instructions a query; in brackets Hale's by it."""
+    lines = [row(["server", *titles.values()]), "|---" * (len(titles) + 1) + "|"]
+    for name, got in counts.items():
+        cells = [name]
+        for key in titles:
+            if key not in got:
+                cells.append("")
+                continue
+            own = counts["hale"].get(key)
+            cells.append(f"{got[key]:,.0f}" + ("" if name == "hale" or not own else f" (**{own / got[key]:.2f}**)"))
+        lines.append(row(cells))
+    return "\n".join(lines)
+
+
+def health_table(rows) -> str:
+    lines = [row(["server", "targets", "every s", "checks/s", "of those due", "user µs", "CPU µs", "Hale's CPU ÷ its"]), "|---" * 8 + "|"]
+    hale = {count: total for name, count, _, _, _, _, total in rows if name == "hale"}
+    for name, count, interval, rate, share, user, total in rows:
+        cell = "" if name == "hale" else f"**{hale[count] / total:.2f}**"
+        lines.append(row([name, f"{count:,}", str(interval), f"{rate:,.0f}", f"{share:.1%}", f"{user:.1f}", f"{total:.1f}", cell]))
+    return "\n".join(lines)
+
+
+def many_table(rows, samples: dict) -> str:
+    """`rows`: name, seconds of loading, memory, whether its queries were measured."""
     lines = ["| server | load s | RSS MiB after load | peak MiB | user µs | CPU µs | Hale's CPU ÷ its |", "|---|---|---|---|---|---|---|"]
-    for server, memory in servers:
-        got, hale = samples[server.name], samples["hale"]
-        cell = "" if server.name == "hale" else spread([s.total for s in hale], [s.total for s in got])
-        lines.append(
-            f"| {server.name} | {server.load_s:.1f} | {memory[0]:.0f} | {memory[1]:.0f} | {median(s.user for s in got):.2f} |"
-            f" {median(s.total for s in got):.2f} | {cell} |"
-        )
+    hale = samples["hale"]
+    for name, load_s, memory in rows:
+        cells = [name, f"{load_s:.1f}", f"{memory[0]:.0f}", f"{memory[1]:.0f}"]
+        got = samples.get(name)
+        if got:
+            cells += [f"{median(s.user for s in got):.2f}", f"{median(s.total for s in got):.2f}",
+                      "" if name == "hale" else spread([s.total for s in hale], [s.total for s in got])]
+        else:
+            cells += ["", "", ""]
+        lines.append(row(cells))
     return "\n".join(lines)
 
 
-def plot(path: Path, groups: list[tuple[str, dict]]):
-    """Bars of CPU a query, a group for each workload: user time dark, system time light, the rounds' range as a whisker."""
-    bar, gap, left, top, height = 26, 34, 56, 44, 260
-    most = max(s.total for _, samples in groups for got in samples.values() for s in got) * 1.08
-    y = lambda value: top + height * (1 - value / most)  # noqa: E731
-    body, x = [], left + 16
-    for title, samples in groups:
-        begin = x
-        for name, got in samples.items():
-            colour, user, total = COLOURS.get(name, "#555"), median(s.user for s in got), median(s.total for s in got)
-            low, high, middle = min(s.total for s in got), max(s.total for s in got), x + bar / 2 - 2
-            body += [
-                f'<rect x="{x}" y="{y(total):.1f}" width="{bar - 4}" height="{y(0) - y(total):.1f}" fill="{colour}" fill-opacity=".45"/>',
-                f'<rect x="{x}" y="{y(user):.1f}" width="{bar - 4}" height="{y(0) - y(user):.1f}" fill="{colour}"/>',
-                f'<path d="M{middle} {y(low):.1f}V{y(high):.1f}" stroke="#222"/>',
-                f'<text x="{middle}" y="{y(0) + 12:.1f}" text-anchor="end" transform="rotate(-45 {middle} {y(0) + 12:.1f})">{name}</text>',
-            ]
-            x += bar
-        body.append(f'<text x="{(begin + x) / 2:.0f}" y="{top + height + 62}" text-anchor="middle" font-weight="bold">{title}</text>')
-        x += gap
-    step = next(s for s in (1, 2, 5, 10, 20, 50, 100) if most / s <= 8 or s == 100)
-    axis = [
-        f'<path d="M{left} {y(v):.1f}H{x - gap + 8}" stroke="#ddd"/><text x="{left - 6}" y="{y(v) + 4:.1f}" text-anchor="end">{v}</text>'
-        for v in range(0, int(most) + 1, step)
-    ]
-    path.write_text(
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {x} {top + height + 80}" font-family="sans-serif" font-size="11">\n'
-        f'<rect width="100%" height="100%" fill="#fff"/>\n<text x="{left}" y="20" font-size="14" font-weight="bold">CPU of the DNS threads a query,'
-        ' µs: user (dark) and system (light); median of the rounds, line: least to most</text>\n'
-        + "\n".join(axis + body) + "\n</svg>\n"
-    )
+def cpu_groups(results: dict, titles: dict) -> list:
+    """For [`plot.bars`]: user time below, system time above it, the rounds' range as a line."""
+    def one(name, got):
+        user, total = median(s.user for s in got), median(s.total for s in got)
+        return name, [min(user, total), max(total - user, 0)], (min(s.total for s in got), max(s.total for s in got))
+    return [(title, [one(name, got) for name, got in results[key].items()]) for key, title in titles.items()]
 
 
 def replace_between(path: Path, marker: str, content: str):

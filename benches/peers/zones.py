@@ -11,37 +11,62 @@ from pathlib import Path
 APEX = "bench.test"
 NAMES = 1000
 PER_NAME = 3
-INTERVAL_S = 10
+INTERVAL_S = 5
+FLIPS = 100
 TTL = 20
 SEED = 1035
 FIRST = int(ipaddress.IPv4Address("127.10.0.1"))
 SOA = "ns1.bench.test. hostmaster.bench.test. 1 3600 900 604800 300"
 
 
-def v4(name, index):
+def v4(name, index, per_name=PER_NAME):
     """The address of one backend: all of them different, so that each is a check of its own."""
-    return str(ipaddress.IPv4Address(FIRST + name * PER_NAME + index))
+    return str(ipaddress.IPv4Address(FIRST + name * per_name + index))
 
 
 def v6(name):
     return f"2001:db8::{name + 1:x}"
 
 
-def hale(folder: Path, check_port: int, signed: bool) -> Path:
-    """Every name with a TCP check. The IPv6 address is probed at the name's first IPv4 backend, since 127/8 has no IPv6 kin."""
+def backends() -> list[str]:
+    return [v4(name, index) for name in range(NAMES) for index in range(PER_NAME)]
+
+
+def flapping() -> list[str]:
+    """The first backend of each name. The two others stay, so that no name is ever without."""
+    return [v4(name, 0) for name in range(NAMES)]
+
+
+def hale(folder: Path, check_port: int, signed: bool, interval_s: int = INTERVAL_S) -> Path:
+    """Every name with a TCP check. The IPv6 address is probed at the name's second IPv4 backend, since 127/8 has no IPv6 kin."""
     records = {"ns1": ["192.0.2.53"]}
     for name in range(NAMES):
-        owner = {
-            "A": [v4(name, index) for index in range(PER_NAME)],
-            "check": {"tcp": check_port, "interval": f"{INTERVAL_S}s", "timeout": "2s"},
-        }
+        owner = {"A": [v4(name, index) for index in range(PER_NAME)], "check": tcp_check(check_port, interval_s)}
         if name % 2 == 0:
-            owner["AAAA"] = [{"address": v6(name), "probe": v4(name, 0)}]
+            owner["AAAA"] = [{"address": v6(name), "probe": v4(name, 1)}]
         records[f"h{name}"] = owner
     zone = {"zone": APEX, "nameservers": [f"ns1.{APEX}"], "records": records}
     if signed:
         zone["dnssec"] = {"keys": "auto"}
-    return written(folder / f"hale-{'signed' if signed else 'plain'}.json", json.dumps(zone, indent=1))
+    return written(folder / f"hale-{'signed' if signed else 'plain'}-{interval_s}.json", json.dumps(zone, indent=1))
+
+
+def tcp_check(port: int, interval_s: int) -> dict:
+    """One probe decides, so that a flip follows a backend within the interval."""
+    return {"tcp": port, "interval": f"{interval_s}s", "timeout": "2s", "rise": 1, "fall": 1}
+
+
+def targets_hale(folder: Path, check_port: int, count: int, interval_s: int) -> Path:
+    """`count` names with one checked address each."""
+    records = {f"h{name}": {"A": [v4(name, 0, 1)], "check": tcp_check(check_port, interval_s)} for name in range(count)}
+    zone = {"zone": APEX, "nameservers": [f"ns1.{APEX}"], "records": {"ns1": ["192.0.2.53"], **records}}
+    return written(folder / f"targets-{count}.json", json.dumps(zone))
+
+
+def targets_gdnsd(folder: Path, check_port: int, count: int, interval_s: int) -> tuple[str, Path]:
+    resources = [f"  h{name} => {{ addrs_v4 => {{ service_types => check, b0 => {v4(name, 0, 1)} }} }}" for name in range(count)]
+    lines = [f"@ SOA {SOA}", "@ NS ns1", "ns1 A 192.0.2.53"] + [f"h{name} {TTL} DYNA multifo!h{name}" for name in range(count)]
+    return gdnsd_written(folder, check_port, interval_s, resources, lines)
 
 
 def text(folder: Path) -> Path:
@@ -53,7 +78,18 @@ def text(folder: Path) -> Path:
     return written(folder / "plain.zone", "\n".join(lines) + "\n")
 
 
-def gdnsd(folder: Path, check_port: int) -> tuple[str, Path]:
+def lua(folder: Path, check_port: int) -> Path:
+    """PowerDNS's way: a script for each address RRset, which answers with the addresses whose port is open."""
+    lines = [f"$ORIGIN {APEX}.", f"$TTL {TTL}", f"@ SOA {SOA}", "@ NS ns1", "ns1 A 192.0.2.53"]
+    for name in range(NAMES):
+        addresses = ", ".join(f"'{v4(name, index)}'" for index in range(PER_NAME))
+        lines.append(f'h{name} LUA A "ifportup({check_port}, {{{addresses}}}, {{selector=\'all\'}})"')
+        if name % 2 == 0:
+            lines.append(f"h{name} AAAA {v6(name)}")
+    return written(folder / "lua.zone", "\n".join(lines) + "\n")
+
+
+def gdnsd(folder: Path, check_port: int, interval_s: int = INTERVAL_S) -> tuple[str, Path]:
     """gdnsd's plugin configuration and zone: the same checks, by multifo and tcp_connect; IPv6 without a check of its own."""
     resources = []
     lines = [f"@ SOA {SOA}", "@ NS ns1", "ns1 A 192.0.2.53"]
@@ -64,20 +100,25 @@ def gdnsd(folder: Path, check_port: int) -> tuple[str, Path]:
             families += f", addrs_v6 => {{ service_types => up, b0 => {v6(name)} }}"
         resources.append(f"  h{name} => {{ {families} }}")
         lines.append(f"h{name} {TTL} DYNA multifo!h{name}")
+    return gdnsd_written(folder, check_port, interval_s, resources, lines)
+
+
+def gdnsd_written(folder: Path, check_port: int, interval_s: int, resources, lines) -> tuple[str, Path]:
     config = (
-        f"service_types => {{ check => {{ plugin => tcp_connect, port => {check_port}, interval => {INTERVAL_S}, timeout => 2,"
-        f" up_thresh => 2, ok_thresh => 1, down_thresh => 2 }} }}\n"
+        f"service_types => {{ check => {{ plugin => tcp_connect, port => {check_port}, interval => {interval_s}, timeout => 2,"
+        f" up_thresh => 1, ok_thresh => 1, down_thresh => 1 }} }}\n"
         "plugins => { multifo => {\n" + "\n".join(resources) + "\n} }\n"
     )
     folder.mkdir(exist_ok=True)
     return config, written(folder / APEX, f"$TTL {TTL}\n" + "\n".join(lines) + "\n")
 
 
-def many_json(folder: Path, count: int) -> Path:
+def many_json(folder: Path, count: int, signed: bool = False) -> Path:
     """`count` names with one address each and no check."""
-    path = folder / "many.json"
+    path = folder / f"many-{'signed' if signed else 'plain'}-{count}.json"
+    keys = '"dnssec": {"keys": "auto"}, ' if signed else ""
     with path.open("w") as file:
-        file.write(f'{{"zone": "{APEX}", "nameservers": ["ns1.{APEX}"], "records": {{\n"ns1": ["192.0.2.53"]')
+        file.write(f'{{"zone": "{APEX}", "nameservers": ["ns1.{APEX}"], {keys}"records": {{\n"ns1": ["192.0.2.53"]')
         for name in range(count):
             file.write(f',\n"h{name}": {{"A": ["{many_v4(name)}"]}}')
         file.write("\n}}\n")

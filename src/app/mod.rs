@@ -97,6 +97,9 @@ pub fn run(
         Ending::WithoutKeeper => {
             Err(running("keeper", "it has panicked; the log above tells where".to_owned()))
         }
+        Ending::WithoutHealth => {
+            Err(running("health checks", "they have ended; the log above tells why".to_owned()))
+        }
     }
 }
 
@@ -108,6 +111,8 @@ enum Ending {
     /// The keeper is gone. Queries could still be answered, but from a picture that gets ever older, and nobody would know: a
     /// process that ends is started again, and from its state directory it is back within the first round of probes.
     WithoutKeeper,
+    /// The thread of health checks is gone: verdicts would stay as they are for ever.
+    WithoutHealth,
 }
 
 /// Everything that is there before the first query is answered.
@@ -424,6 +429,9 @@ impl Upkeep {
                     self.published.free_retired();
                     if !keeper.is_running() {
                         return Ending::WithoutKeeper;
+                    }
+                    if !handles.health.is_running() {
+                        return Ending::WithoutHealth;
                     }
                 }
                 _ = watchdog.tick() => self.notifier.alive(),

@@ -12,6 +12,7 @@ use crate::dnssec::keys::ZoneKeys;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::name::Name;
 use crate::zone::build;
+use crate::zone::crowded::Crowding;
 
 /// What was found in all files.
 #[derive(Default)]
@@ -21,6 +22,8 @@ struct Findings {
     apexes: HashMap<Name, PathBuf>,
     /// Owner names with records.
     names: usize,
+    /// What the checks of all zones want of each address.
+    crowding: Crowding,
 }
 
 /// Reads what `hale serve` with the same arguments would read, and prints what is wrong with it.
@@ -36,6 +39,7 @@ pub(super) fn run(args: &ServeArgs) -> Outcome {
     if findings.diagnostics.iter().any(Diagnostic::is_error) {
         return Err(Failure::Configuration(findings.diagnostics));
     }
+    findings.diagnostics.extend(findings.crowding.warnings(config.health.probes_per_second_per_address));
     report(&findings.diagnostics);
     let (zones, names) =
         (plural(findings.apexes.len() as u64, "zone"), plural(findings.names as u64, "name"));
@@ -59,7 +63,10 @@ impl Findings {
         for apex in std::iter::once(&header.apex).chain(&header.alias_zones) {
             let mut found = self.twin(reader, apex);
             let (zone, mut more) = build::read(reader, apex, threads);
-            self.names += zone.map_or(0, |zone| zone.owners.len());
+            if let Some(zone) = zone {
+                self.names += zone.owners.len();
+                self.crowding.add(&zone, &header.file);
+            }
             found.append(&mut more);
             found.append(&mut keys(header, apex, config));
             // What is wrong with the file was said for the primary; an alias adds only what is wrong there alone.

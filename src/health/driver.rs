@@ -128,7 +128,7 @@ impl Driver {
             if let Err(error) = poll.poll(&mut events, Some(wait))
                 && error.kind() != io::ErrorKind::Interrupted
             {
-                // Only a bug of ours could be the reason. `HealthHandle::is_running` tells that no verdict will change any more.
+                // Only a bug of ours could be the reason; the process ends then, since no verdict would change any more.
                 tracing::error!(%error, "health checks have ended: their sockets cannot be waited for");
                 break;
             }

@@ -68,7 +68,7 @@ impl Health {
         saved: Vec<SavedVerdict>,
     ) -> io::Result<HealthHandle> {
         let limits = Limits {
-            in_flight: config.probes_in_flight,
+            in_flight: in_flight_limit(config.probes_in_flight, descriptors()),
             per_address_per_second: config.probes_per_second_per_address,
         };
         let brake =
@@ -218,18 +218,24 @@ impl HealthHandle {
 
     /// What to save for the next start: the published verdict of each target that has one, with the time of the last result.
     pub fn saved_verdicts(&self) -> Vec<SavedVerdict> {
-        let ledger = self.shared.ledger();
         let zero_unix_ms = unix_ms() as i64 - self.shared.now_ms() as i64;
-        let save = |(_, entry): (TargetId, &ledger::Entry)| {
+        let known = |(_, entry): (TargetId, &ledger::Entry)| {
             let at_unix_ms = u64::try_from(zero_unix_ms + entry.confirmed_at_ms?).ok()?;
             let up = match entry.published {
                 Verdict::Up => true,
                 Verdict::Down => false,
                 Verdict::Unknown => return None,
             };
-            Some(SavedVerdict { target: target_key(&entry.target), up, at_unix_ms })
+            Some((entry.target.clone(), up, at_unix_ms))
         };
-        ledger.entries().filter_map(save).collect()
+        // The keys are made without the lock: for many targets that takes longer than a probe may be late.
+        let known: Vec<_> = self.shared.ledger().entries().filter_map(known).collect();
+        let save = |(target, up, at_unix_ms): (Arc<Target>, bool, u64)| SavedVerdict {
+            target: target_key(&target),
+            up,
+            at_unix_ms,
+        };
+        known.into_iter().map(save).collect()
     }
 
     /// Counts and distributions.
@@ -261,6 +267,12 @@ impl HealthHandle {
         held
     }
 
+    /// Whether probes still run. If not, verdicts stay as they are whatever happens to the targets.
+    pub fn is_running(&self) -> bool {
+        // An error means that the driver went without a word.
+        self.stopped.has_changed().is_ok() && !*self.stopped.borrow()
+    }
+
     /// Publishes a verdict that was pushed for the external checks of an id, with a few words if there are any; an unknown one takes back
     /// what was pushed before. Returns how many targets it is for.
     pub fn push_external(&self, id: &str, verdict: Verdict, why: Option<&str>) -> usize {
@@ -280,6 +292,25 @@ impl HealthHandle {
         // An error means that the driver is gone, which is what we wait for.
         let _ = stopped.wait_for(|stopped| *stopped).await;
     }
+}
+
+/// How many probes may run at once, each of which takes a descriptor: half of what the process may have is for TCP clients, zone files and
+/// whatever else.
+fn in_flight_limit(configured: usize, descriptors: Option<u64>) -> usize {
+    let room = descriptors.map_or(usize::MAX, |all| usize::try_from(all / 2).unwrap_or(usize::MAX).max(1));
+    if configured > room {
+        tracing::warn!(
+            configured,
+            room,
+            "health.probes_in_flight is more than half of the open files that this process may have: the half counts (ulimit -n, LimitNOFILE=)"
+        );
+    }
+    configured.min(room)
+}
+
+/// How many descriptors this process may have, if that is limited.
+fn descriptors() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
 }
 
 /// Milliseconds of Unix time; 0 for a clock before 1970.

@@ -137,7 +137,9 @@ async fn the_first_result_is_the_first_verdict_and_then_rise_and_fall() {
     let figures = bench.health.figures();
     assert_eq!(figures.targets, [0, 1, 2]);
     assert!(figures.rises >= 2 && figures.falls >= 3 && figures.probes[0][0] >= 3, "{figures:?}");
+    assert!(bench.health.is_running());
     bench.health.shutdown().await;
+    assert!(!bench.health.is_running());
     let after = bench.health.figures().probes;
     tokio::time::sleep(Duration::from_millis(150)).await;
     assert_eq!(bench.health.figures().probes, after, "no probe after shutdown");
@@ -244,4 +246,68 @@ async fn verdicts_are_saved_now_and_then_and_at_the_end() {
     // The time is that of the last result, told from two clocks: they part by a millisecond now and then.
     assert!(saved.at_unix_ms.abs_diff(now.at_unix_ms) < 1000, "{saved:?} {now:?}");
     assert_eq!(saved.target, now.target);
+}
+
+#[test]
+fn probes_leave_half_of_the_descriptors_to_others() {
+    for (configured, descriptors, expected) in [
+        (4096, None, 4096),
+        (4096, Some(20_000), 4096),
+        (4096, Some(1024), 512),
+        (1, Some(2), 1),
+        (5, Some(1), 1),
+    ] {
+        assert_eq!(in_flight_limit(configured, descriptors), expected, "{configured} of {descriptors:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_bare_check_does_not_wake_the_backend() {
+    let (listener, address) = listener().await;
+    let bench = Bench::new(&[target(address, 100, 100, 1, 1)], Vec::new());
+    while bench.health.figures().probes[0][0] < 5 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let accepted = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
+    // Elsewhere the handshake is completed.
+    assert_eq!(accepted.is_err(), cfg!(target_os = "linux"), "{accepted:?}");
+}
+
+#[tokio::test]
+async fn a_probe_in_flight_is_broken_off_with_its_target() {
+    let (_hole, _fillers, address) = black_hole();
+    let bench = Bench::new(&[target(address, 10_000, 9000, 1, 1)], Vec::new());
+    let in_flight = async |wanted: usize| {
+        while bench.health.figures().in_flight != wanted {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let limit = Duration::from_secs(5);
+    tokio::time::timeout(limit, in_flight(1)).await.unwrap();
+    bench.sets.send(Arc::new(Vec::new())).unwrap();
+    tokio::time::timeout(limit, in_flight(0)).await.unwrap();
+    // The same number again: what the old probe left behind is not taken for the new one's.
+    let (_open, address) = listener().await;
+    bench.sets.send(set(&[target(address, 100, 100, 1, 1)])).unwrap();
+    bench.until(0, Verdict::Up).await;
+}
+
+#[tokio::test]
+async fn health_ends_when_the_sender_of_targets_or_the_last_handle_goes() {
+    let (_open, address) = listener().await;
+    let Bench { sets, board: _, health } = Bench::new(&[target(address, 100, 100, 1, 1)], Vec::new());
+    drop(sets);
+    let mut stopped = health.stopped.clone();
+    tokio::time::timeout(Duration::from_secs(5), stopped.wait_for(|stopped| *stopped))
+        .await
+        .unwrap()
+        .unwrap();
+
+    let Bench { sets: _sets, board: _, health } = Bench::new(&[target(address, 100, 100, 1, 1)], Vec::new());
+    let mut stopped = health.stopped.clone();
+    drop(health);
+    tokio::time::timeout(Duration::from_secs(5), stopped.wait_for(|stopped| *stopped))
+        .await
+        .unwrap()
+        .unwrap();
 }

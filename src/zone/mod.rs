@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod check;
+pub mod crowded;
 pub mod desired;
 pub mod owners;
 pub mod select;
