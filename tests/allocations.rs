@@ -19,9 +19,11 @@ use std::time::{Duration, Instant};
 
 use hale::answer::{Kind, Outcome, Query, Scratch, Settings, Transport, answer};
 use hale::config::{ListenAddress, RateLimits, TcpLimits};
+use hale::model::pick::{Candidate, Pick};
 use hale::model::rrset::RdataSet;
 use hale::snapshot::handle::Published;
-use hale::snapshot::{ZoneDraft, ZoneImage};
+use hale::snapshot::image::Choice;
+use hale::snapshot::{Snapshot, ZoneDraft, ZoneImage};
 use hale::telemetry::counters::{Counters, DropReason, Protocol};
 use hale::transport::{Engine, Limits, SnapshotEngine, bind};
 
@@ -74,17 +76,38 @@ const ZONE: &str = "
     ns.del   A 192.0.2.5
     !pending wait A
     wait     AAAA 2001:db8::4
+    pol      A 192.0.2.6
+    topol    CNAME pol
 ";
+
+/// The same with an owner of which queries pick one of several answers, by all kinds of picks.
+fn with_policy(snapshot: &Snapshot) -> Snapshot {
+    let image = snapshot.zone(&zone::name("test")).unwrap().image.unwrap();
+    let mut owner = image.owner(&zone::name("pol.test")).unwrap();
+    let mut others = vec![owner.rrsets[0].clone(), owner.rrsets[0].clone()];
+    others[0].rrset.rdata = RdataSet::new([[192, 0, 2, 7]]);
+    others[1].rrset.rdata = RdataSet::new([[192, 0, 2, 8]]);
+    let candidate = |(place, weight)| Candidate { seed: u64::from(place), weight, pick: Pick::Set(place) };
+    let hashed = |weights: [u32; 3]| Pick::Hashed((0..3).zip(weights).map(candidate).collect());
+    let pick = Pick::Weighted(vec![(3, hashed([1, 2, 3])), (1, hashed([1, 1, 1])), (1, Pick::Set(2))]);
+    owner.choices.push(Choice { rtype: owner.rrsets[0].rrset.rtype, others, pick });
+    let mut draft = ZoneDraft::from_image(image);
+    draft.put(&owner).unwrap();
+    snapshot.with_zone(draft.finish().unwrap().into())
+}
 
 #[test]
 fn no_answer_allocates() {
     let mut kinds = HashSet::new();
     for is_signed in [false, true] {
-        let snapshot = zone::snapshot(&[("test", ZONE), ("broken.example", "broken")], is_signed);
+        let snapshot =
+            with_policy(&zone::snapshot(&[("test", ZONE), ("broken.example", "broken")], is_signed));
         let mut scratch = Scratch::new(message::settings());
         let mut messages: Vec<Vec<u8>> = Vec::new();
-        for name in ["test", "www", "none", "a.b.none", "q.w", "alias", "q.dn", "mx", "ent", "a.del", "wait"]
-        {
+        for name in [
+            "test", "www", "none", "a.b.none", "q.w", "alias", "q.dn", "mx", "ent", "a.del", "wait", "pol",
+            "topol",
+        ] {
             let name = if name == "test" { "test".to_owned() } else { format!("{name}.test") };
             for rtype in ["A", "MX", "NS", "DS", "ANY", "RRSIG", "TXT"] {
                 for options in ["", "edns", "do", "do size=512"] {
@@ -144,8 +167,7 @@ fn a_worker_that_limits_rates_allocates_nothing() {
         exempt: Vec::new(),
         table_size: 1024,
     };
-    let limits = TcpLimits { connections: 10, per_client: 10, idle_ms: 1000 };
-    let limits = Limits { rrl: Some(rates), ..Limits::from(limits) };
+    let limits = Limits { rrl: Some(rates), ..Limits::from(TcpLimits::default()) };
     let listen = ListenAddress { address: SocketAddr::from(([127, 0, 0, 1], 0)), optional: false };
     let bound = bind(&[listen], 1, limits, false).unwrap();
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -101,7 +101,7 @@ impl House {
         let (keeper, thread) = starting.serve().unwrap();
         let start = Start { read, serve: began.elapsed(), serve_cpu: process_cpu() - cpu };
         let listen = [ListenAddress { address: ([127, 0, 0, 1], 0).into(), optional: false }];
-        let limits = Limits::from(TcpLimits { connections: 10, per_client: 10, idle_ms: 1000 });
+        let limits = Limits::from(TcpLimits::default());
         let bound = bind(&listen, 1, limits, false).unwrap();
         let address = bound.addresses()[0];
         let running = bound

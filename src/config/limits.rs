@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use serde_json::{Value as Json, json};
 
-use super::json::{Duration, Int, Kind, List, Read, Reader, Value};
+use super::json::{Boolean, Duration, Int, Kind, List, Read, Reader, Value};
 use super::schema::Definitions;
 use super::server::MAX_TIME_MS;
 
@@ -20,6 +20,8 @@ object! {
     pub(crate) struct LimitsKeys {
         /// Response rate limiting over UDP: an object, {} for its defaults, or "off"; off unless given.
         "rrl" rrl: RrlValue,
+        /// Whether a worker that is asked more than it can answer gives up some of a zone's NXDOMAIN responses for the sake of other zones; true unless given.
+        "fair_share" fair_share: Boolean,
         /// TCP connections.
         "tcp" tcp: TcpLimitKeys,
     }
@@ -63,6 +65,12 @@ object! {
         "per_client" per_client: Int<1, 1_000_000>,
         /// How long a connection may be idle; 10s unless given.
         "idle" idle: Duration<100, MAX_TIME_MS>,
+        /// How long a message may take from its first octet to its last; 10s unless given.
+        "read_timeout" read_timeout: Duration<100, MAX_TIME_MS>,
+        /// How long a client may leave responses unread; 10s unless given.
+        "write_timeout" write_timeout: Duration<100, MAX_TIME_MS>,
+        /// Octets that all connections together may make the server keep, as beginnings of messages and as responses that are not taken; 64 MiB unless given.
+        "buffered_bytes" buffered_bytes: Int<1_048_576, 1_099_511_627_776>,
     }
     later: []
 }
@@ -75,6 +83,8 @@ type Rate = Int<1, 1_000_000>;
 pub struct LimitsConfig {
     /// Response rate limiting; `None` where it is off.
     pub rrl: Option<RateLimits>,
+    /// Whether zones share a worker that is asked too much.
+    pub fair_share: bool,
     /// TCP connections.
     pub tcp: TcpLimits,
 }
@@ -113,6 +123,25 @@ pub struct TcpLimits {
     pub per_client: usize,
     /// Milliseconds a connection may be idle.
     pub idle_ms: u64,
+    /// Milliseconds a message may take from its first octet to its last.
+    pub read_ms: u64,
+    /// Milliseconds a client may leave responses unread.
+    pub write_ms: u64,
+    /// Octets that all connections together may make the server keep.
+    pub buffered_octets: usize,
+}
+
+impl Default for TcpLimits {
+    fn default() -> Self {
+        Self {
+            connections: 1000,
+            per_client: 32,
+            idle_ms: 10_000,
+            read_ms: 10_000,
+            write_ms: 10_000,
+            buffered_octets: 64 << 20,
+        }
+    }
 }
 
 impl LimitsKeys {
@@ -121,12 +150,20 @@ impl LimitsKeys {
         let rrl = self.rrl.take().and_then(|rrl| rrl.value.0).map(|keys| rate_limits(*keys));
         // Each number is within the limits of its key's type, which fit the fields.
         let mut tcp = self.tcp.take().map(|tcp| tcp.value).unwrap_or_default();
+        let default = TcpLimits::default();
         let tcp = TcpLimits {
-            connections: tcp.connections.take().map_or(1000, |given| given.value.0 as usize),
-            per_client: tcp.per_client.take().map_or(32, |given| given.value.0 as usize),
-            idle_ms: tcp.idle.take().map_or(10_000, |given| given.value.0),
+            connections: tcp.connections.take().map_or(default.connections, |given| given.value.0 as usize),
+            per_client: tcp.per_client.take().map_or(default.per_client, |given| given.value.0 as usize),
+            idle_ms: tcp.idle.take().map_or(default.idle_ms, |given| given.value.0),
+            read_ms: tcp.read_timeout.take().map_or(default.read_ms, |given| given.value.0),
+            write_ms: tcp.write_timeout.take().map_or(default.write_ms, |given| given.value.0),
+            buffered_octets: tcp
+                .buffered_bytes
+                .take()
+                .map_or(default.buffered_octets, |given| given.value.0.try_into().unwrap_or(usize::MAX)),
         };
-        LimitsConfig { rrl, tcp }
+        let fair_share = self.fair_share.take().is_none_or(|given| given.value.0);
+        LimitsConfig { rrl, fair_share, tcp }
     }
 }
 

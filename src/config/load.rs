@@ -11,7 +11,7 @@ use super::healthy_dns;
 use super::json::{Element, FilePath, Reader, Slot, Source, Value, Word};
 use super::server::{HealthKeys, LogLevel, SOCKET_HINT, ServerKeys};
 use super::types::{AdminConfig, Config, HealthConfig, ListenAddress, LogFormat, Shared};
-use super::zone_file::{Checks, not_utf8};
+use super::zone_file::{Checks, Pools, not_utf8};
 use crate::model::diagnostic::{Diagnostic, Position};
 
 /// Read where neither flag, variable nor working directory gives a configuration.
@@ -246,6 +246,9 @@ fn read_server_keys(file: &Path, base: &Path, settings: &mut Settings<'_>) -> Op
         check_server_keys(&mut reader, keys);
         if let Some(checks) = keys.checks.take() {
             shared.checks = Arc::new(Checks::resolve(&mut reader, &checks.value, None));
+        }
+        if let Some(pools) = keys.pools.take() {
+            shared.pools = Arc::new(Pools::new(&mut reader, pools.value, None));
         }
     }
     settings.diagnostics.extend(reader.into_diagnostics());

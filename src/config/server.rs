@@ -10,7 +10,7 @@ use super::json::{
 use super::limits::LimitsKeys;
 use super::schema::Definitions;
 use super::types::LogFormat;
-use super::zone_file::Written;
+use super::zone_file::{PoolKeys, Written};
 
 /// A day: longer is no sensible age or idle time.
 pub(crate) const MAX_TIME_MS: u64 = 86_400_000;
@@ -34,6 +34,8 @@ object! {
         "limits" limits: LimitsKeys,
         /// Checks by name, for "check" keys of all zones to refer to; a zone's own check of the same name goes before.
         "checks" checks: Map<Written>,
+        /// Pools by name, for "pools" keys of all zones to refer to; a zone's own pool of the same name goes before.
+        "pools" pools: Map<PoolKeys>,
         /// Name server identifier (RFC 5001).
         "nsid" nsid: Nsid,
         /// Secret of DNS cookies (RFC 9018), 32 hexadecimal digits; the same on all servers of an anycast address.
@@ -49,7 +51,7 @@ object! {
         /// Form of the log: text for people, json for machines. Flag --log-format.
         "log_format" log_format: LogFormat,
     }
-    later: ["sources", "conflict", "tsig", "transfer", "update", "mirror", "watch", "pools", "ready_timeout"]
+    later: ["sources", "conflict", "tsig", "transfer", "update", "mirror", "watch", "ready_timeout"]
 }
 
 object! {

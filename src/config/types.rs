@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::limits::LimitsConfig;
-use super::zone_file::Checks;
+use super::zone_file::{Checks, Pools};
 use crate::model::diagnostic::Position;
 use crate::model::name::Name;
 use crate::model::policy::Policy;
@@ -51,6 +51,7 @@ pub struct Config {
 #[derive(Clone, Debug, Default)]
 pub struct Shared {
     pub(crate) checks: Arc<Checks>,
+    pub(crate) pools: Arc<Pools>,
 }
 
 /// One `listen` entry.

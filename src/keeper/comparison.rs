@@ -66,8 +66,21 @@ impl<'a> Comparison<'a> {
                     }
                 }
             },
-            Earlier::Saved { .. } => self.digest.add(records),
+            Earlier::Saved { serial, .. } => {
+                if serial.digest.is_some() {
+                    self.digest.add(records);
+                }
+            }
         }
+    }
+
+    /// Takes over what another one has compared of the same zone.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.digest.merge(&other.digest);
+        self.kept += other.kept;
+        self.counts.added += other.counts.added;
+        self.counts.changed += other.counts.changed;
+        self.same_notes &= other.same_notes;
     }
 
     /// The verdict after the last owner, and the owners that differ from an image.
@@ -123,6 +136,11 @@ impl ZoneDigest {
             let word = word.iter().fold(0u64, |value, b| value << 8 | u64::from(*b));
             *sum = sum.wrapping_add(word);
         }
+    }
+
+    /// Adds what another one was given.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(sum, word)| *sum = sum.wrapping_add(word));
     }
 
     /// The digest of everything added.

@@ -11,6 +11,7 @@ mod comparison;
 mod compile;
 mod leftovers;
 mod overrides;
+mod pass;
 mod reload;
 mod serials;
 mod start;

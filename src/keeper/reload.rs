@@ -131,6 +131,7 @@ impl Keeper {
     ) {
         let apex = zone.apex().clone();
         let old = self.zones.remove(&apex);
+        let mut changed = changed.to_vec();
         let mut change = Change::Added;
         if let Some(Entry::Serving(mut old)) = old {
             let same = Arc::ptr_eq(&old.image, &zone.image);
@@ -139,7 +140,7 @@ impl Keeper {
             } else {
                 Change::Changed
             };
-            zone.succeed(&mut old);
+            changed.extend(zone.succeed(&mut old));
             left.replaced(*old, !same);
         }
         summary.note(&apex, change, zone.difference);
@@ -151,14 +152,14 @@ impl Keeper {
         let (mut jobs, _) =
             zone.override_with(&self.tools.workshop.overrides, &self.tools.workshop.board, now_s);
         let overridden: HashSet<Name> = jobs.iter().map(|job| job.name.clone()).collect();
-        let flipped = zone.reselect(changed, &self.tools.workshop.board, now_s);
+        let flipped = zone.reselect(&changed, &self.tools.workshop.board, now_s);
         jobs.extend(flipped.into_iter().filter(|job| !overridden.contains(&job.name)));
         match zone.commit_after_install(jobs, now_s, self.tools.workshop.threads) {
             Ok(committed) => KeeperFigures::add(&self.handle.figures.signatures, committed.signed as u64),
             Err(e) => {
                 // The image as it was built is sound; only the newest verdicts are missing, and are tried again.
                 error!(zone = %apex, error = %e, "verdicts since the reload began are not served yet");
-                self.failed_targets.extend_from_slice(changed);
+                self.failed_targets.extend_from_slice(&changed);
                 zone.overrides = before;
             }
         }
@@ -334,7 +335,7 @@ impl Builder {
                 let earlier = match self.served.get(&apex) {
                     Some(image) => Earlier::Image(image),
                     None => Earlier::Saved {
-                        signatures: std::cell::RefCell::default(),
+                        signatures: std::sync::Mutex::default(),
                         serial: self.saved.get(&apex).copied().unwrap_or_default(),
                     },
                 };

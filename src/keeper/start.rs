@@ -1,9 +1,8 @@
 //! Starting: read every zone, let the first probes run, then select, sign, compile and publish all of them at once.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use tracing::{error, warn};
@@ -116,7 +115,7 @@ fn compile_reading(
         };
         tools.workshop.note_signed(&apex, layout.signer.is_some());
         let earlier = Earlier::Saved {
-            signatures: RefCell::new(signatures),
+            signatures: Mutex::new(signatures),
             serial: saved.get(&apex).copied().unwrap_or_default(),
         };
         let entry = match compile(layout, &earlier, &tools.workshop, now_s) {

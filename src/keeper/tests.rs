@@ -2,6 +2,7 @@
 
 mod conditions;
 mod overrides;
+mod policies;
 mod reloads;
 
 use std::path::Path;

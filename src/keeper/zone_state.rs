@@ -320,17 +320,20 @@ impl ZoneState {
         Ok(Committed { owners, signed: assembled.iter().map(|a| a.signed).sum() })
     }
 
-    /// Takes over from the version that was served while this one was built.
-    pub(super) fn succeed(&mut self, old: &mut Self) {
+    /// Takes over from the version that was served while this one was built. Returns targets whose owners are to be selected again, since
+    /// the builder did not know what the old version has chosen.
+    pub(super) fn succeed(&mut self, old: &mut Self) -> Vec<TargetId> {
         self.cache = std::mem::take(&mut old.cache);
         self.floor = old.floor;
         if Arc::ptr_eq(&self.image, &old.image) {
             self.changed_s = old.changed_s;
         }
+        let mut again = Vec::new();
         for (name, owner) in &mut self.checked {
             if let Some(before) = old.checked.get_mut(name) {
-                if owner.checked.policy == before.checked.policy {
+                if owner.chosen != before.chosen && owner.checked.policy == before.checked.policy {
                     owner.chosen = std::mem::take(&mut before.chosen);
+                    again.extend(owner.targets());
                 }
                 // The old version has seen every verdict up to now; addresses that are no longer configured are not served.
                 let mut seen = before.last_good.take().unwrap_or_default();
@@ -340,6 +343,7 @@ impl ZoneState {
                 }
             }
         }
+        again
     }
 
     /// As [`ZoneState::commit`], for a zone that has just been built: its serial must come after whatever was served meanwhile.

@@ -74,7 +74,7 @@ impl Pick {
 #[inline]
 pub fn draw(random: u64, depth: u32, total: u32) -> u32 {
     let word = mix(random ^ u64::from(depth).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    ((word >> 32) * u64::from(total) >> 32) as u32
+    (((word >> 32) * u64::from(total)) >> 32) as u32
 }
 
 /// What `hashed` knows of a client: its network. Not keyed, so that all servers of a zone agree on it, before and after a restart.

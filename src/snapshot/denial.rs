@@ -11,6 +11,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use super::bulk::DenialRun;
 use super::record::le16;
 
 /// Keys a block has when it is built; it is split at twice that.
@@ -130,6 +131,26 @@ impl DenialIndex {
 
     fn last(&self) -> Option<&[u8]> {
         self.blocks.last().and_then(|b| Some(b.key(b.len().checked_sub(1)?)))
+    }
+
+    /// A set of runs of keys that follow one another in order.
+    pub(super) fn of_runs(runs: &[DenialRun]) -> Self {
+        let keys = runs.iter().flat_map(|run| {
+            let starts = std::iter::once(0).chain(run.ends.iter().copied());
+            starts.zip(&run.ends).map(|(start, end)| &run.keys[start as usize..*end as usize])
+        });
+        let (mut blocks, mut block) = (Vec::new(), Vec::with_capacity(KEYS_PER_BLOCK));
+        for key in keys {
+            block.push(key);
+            if block.len() == KEYS_PER_BLOCK {
+                blocks.push(Block::new(&block));
+                block.clear();
+            }
+        }
+        if !block.is_empty() {
+            blocks.push(Block::new(&block));
+        }
+        Self { blocks: blocks.into() }
     }
 
     /// The set after `changes`, of which the last one for a key counts. Blocks without changes are shared.

@@ -12,7 +12,7 @@ use super::compile::{self, ImageError};
 use super::denial::{DenialChanges, DenialIndex};
 use super::image::OwnerRecords;
 use super::keyed::KeyedName;
-use super::radix::OpenRadix;
+use super::radix::{OpenRadix, Radix};
 use super::record::{Node, flag};
 use super::zone::ZoneImage;
 
@@ -31,7 +31,7 @@ pub(super) struct Totals {
 }
 
 impl Totals {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             names_at_depth: [0; MAX_LABELS + 1],
             names: 0,
@@ -43,8 +43,19 @@ impl Totals {
         }
     }
 
+    /// Adds what another part of the same zone holds.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.names_at_depth.iter_mut().zip(other.names_at_depth).for_each(|(sum, more)| *sum += more);
+        self.names += other.names;
+        self.owners += other.owners;
+        self.rrsets += other.rrsets;
+        self.cuts += other.cuts;
+        self.dnames += other.dnames;
+        self.shard_bytes += other.shard_bytes;
+    }
+
     /// Counts what an owner holds, in or out.
-    fn count(&mut self, node: Node<'_>, is_in: bool) {
+    pub(super) fn count(&mut self, node: Node<'_>, is_in: bool) {
         let shift = |total: &mut usize, by: usize| {
             *total = if is_in { *total + by } else { total.saturating_sub(by) };
         };
@@ -54,7 +65,7 @@ impl Totals {
         shift(&mut self.dnames, usize::from(node.has_dname()));
     }
 
-    fn name_added(&mut self, depth: usize) {
+    pub(super) fn name_added(&mut self, depth: usize) {
         self.names += 1;
         self.names_at_depth[depth] += 1;
     }
@@ -247,28 +258,43 @@ impl ZoneDraft {
     /// # Errors
     /// No single SOA record at the apex.
     pub fn finish(mut self) -> Result<ZoneImage, ImageError> {
-        let no_soa = || ImageError::NoSoa { apex: self.apex.clone() };
-        let apex = self.shards.find(self.key.name(&self.apex), &[]).ok_or_else(no_soa)?;
-        let soa = apex.rrset(RrType::SOA).ok_or_else(no_soa)?;
-        let figures = compile::soa_figures(&soa).ok_or_else(no_soa)?;
-        let is_signed = soa.signature_count > 0;
-        // Negative answers carry the SOA with the smaller of its TTL and its MINIMUM field (RFC 2308 §3).
-        let mut negative = compile::decode_rrset(&soa, &self.apex);
-        negative.rrset.ttl = negative.rrset.ttl.min(figures.minimum);
-        let mut negative_block = Vec::new();
-        compile::encode_block(&self.apex, &negative, &self.apex, &mut negative_block)?;
         let denial = self.denial.changed(&self.denial_changes);
         let (radix, difference) = self.shards.seal();
         self.totals.shard_bytes = self.totals.shard_bytes.saturating_add_signed(difference);
-        Ok(ZoneImage::new(super::zone::Parts {
-            key: self.key,
-            apex: self.apex,
-            radix,
-            totals: self.totals,
-            denial,
-            serial: Serial(figures.serial),
-            is_signed,
-            negative_soa: negative_block.into_boxed_slice(),
-        }))
+        image_of(self.key, self.apex, radix, self.totals, denial)
     }
+}
+
+/// The image of a zone whose records are sealed.
+///
+/// # Errors
+/// No single SOA record at the apex.
+pub(super) fn image_of(
+    key: HashKey,
+    apex: Name,
+    radix: Radix,
+    totals: Totals,
+    denial: DenialIndex,
+) -> Result<ZoneImage, ImageError> {
+    let no_soa = || ImageError::NoSoa { apex: apex.clone() };
+    let node = radix.find(key.name(&apex), &[], &[]).ok_or_else(no_soa)?;
+    let soa = node.rrset(RrType::SOA).ok_or_else(no_soa)?;
+    let figures = compile::soa_figures(&soa).ok_or_else(no_soa)?;
+    let is_signed = soa.signature_count > 0;
+    // Negative answers carry the SOA with the smaller of its TTL and its MINIMUM field (RFC 2308 §3).
+    let mut negative = compile::decode_rrset(&soa, &apex);
+    negative.rrset.ttl = negative.rrset.ttl.min(figures.minimum);
+    let mut negative_block = Vec::new();
+    compile::encode_block(&apex, &negative, &apex, &mut negative_block)?;
+    let (serial, negative_soa) = (Serial(figures.serial), negative_block.into_boxed_slice());
+    Ok(ZoneImage::new(super::zone::Parts {
+        key,
+        apex,
+        radix,
+        totals,
+        denial,
+        serial,
+        is_signed,
+        negative_soa,
+    }))
 }

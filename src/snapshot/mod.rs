@@ -5,6 +5,7 @@
 //! everything else is shared with the image before. Empty non-terminals are records too, so whether names exist is monotone
 //! from the apex downwards.
 
+mod bulk;
 mod choice;
 mod compile;
 mod denial;
@@ -21,6 +22,7 @@ mod table;
 mod tests;
 mod zone;
 
+pub use bulk::{ZonePortion, join};
 pub use compile::{ImageError, MAX_RRSET_OCTETS};
 pub use draft::ZoneDraft;
 pub use table::Snapshot;

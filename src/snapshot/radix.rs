@@ -11,6 +11,9 @@ use super::shard::{self, OpenShard, Shard};
 /// Records a shard has on average when the number of shards doubles.
 const RECORDS_TO_SPLIT: usize = 192;
 
+/// More would not fit the numbers of shards.
+const MAX_BITS: u32 = 31;
+
 /// The shards of one zone, a power of two of them, chosen by the highest bits of an owner's hash.
 #[derive(Clone, Debug)]
 pub(super) struct Radix {
@@ -18,12 +21,22 @@ pub(super) struct Radix {
     top: Arc<[Arc<[Shard]>]>,
 }
 
-fn shard_of(hash: u64, bits: u32) -> u32 {
+/// How many bits of the hash choose among the shards of a zone of so many records.
+pub(super) fn bits_for(records: usize) -> u32 {
+    (0..MAX_BITS).find(|bits| records <= RECORDS_TO_SPLIT << bits).unwrap_or(MAX_BITS)
+}
+
+pub(super) fn shard_of(hash: u64, bits: u32) -> u32 {
     // In two steps, since a shift by 64 is undefined where there is one shard.
     (hash >> 1 >> (63 - bits)) as u32
 }
 
 impl Radix {
+    /// Of all shards, by number; there must be two to the power of `bits`.
+    pub(super) fn of_shards(bits: u32, shards: &[Shard]) -> Self {
+        Self { bits, top: shards.chunks(1 << Self::leaf_bits(bits)).map(Arc::from).collect() }
+    }
+
     fn leaf_bits(bits: u32) -> u32 {
         bits / 2
     }
@@ -90,7 +103,7 @@ impl OpenRadix {
     ///
     /// Costs a copy of the whole zone, but only each time that it has doubled.
     pub(super) fn grow_for(&mut self, records: usize) {
-        if records <= RECORDS_TO_SPLIT << self.bits || self.bits == 31 {
+        if bits_for(records) <= self.bits {
             return;
         }
         let mut doubled = HashMap::with_capacity(2 << self.bits);

@@ -112,6 +112,14 @@ impl OpenShard {
         open
     }
 
+    /// Forgets everything but its memory.
+    pub(super) fn clear(&mut self) {
+        self.records.clear();
+        self.hashes.clear();
+        self.offsets.clear();
+        self.sealed_bytes = 0;
+    }
+
     pub(super) fn len(&self) -> usize {
         self.hashes.len()
     }

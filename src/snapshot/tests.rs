@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::image::{Note, OwnerRecords, ServedRrset};
 use super::lookup::{Found, KeyedName};
-use super::{ImageError, MAX_RRSET_OCTETS, Snapshot, ZoneDraft, ZoneImage};
+use super::{ImageError, MAX_RRSET_OCTETS, Snapshot, ZoneDraft, ZoneImage, ZonePortion, join};
 use crate::model::hash::HashKey;
 use crate::model::name::Name;
 use crate::model::rrset::{RdataSet, Rrset};
@@ -47,6 +47,25 @@ fn is_there(image: &ZoneImage, wanted: &Name) -> bool {
     let mut keyed = KeyedName::default();
     keyed.set(key(), wanted);
     matches!(image.lookup(&keyed), Found::Exact(_))
+}
+
+/// The zone made as a whole, its owners in runs of `size` that two portions take in turn.
+fn in_bulk(apex: &Name, want: &BTreeMap<Name, OwnerRecords>, size: usize) -> ZoneImage {
+    let mut portions = vec![ZonePortion::new(apex.clone(), key()), ZonePortion::new(apex.clone(), key())];
+    let owners: Vec<&OwnerRecords> = want.values().collect();
+    let mut before = None;
+    for (number, run) in owners.chunks(size).enumerate() {
+        let portion = &mut portions[number % 2];
+        portion.start_run(number, before);
+        run.iter().for_each(|owner| portion.put(owner).unwrap());
+        before = run.last().map(|owner| &owner.name);
+    }
+    join(apex, key(), portions, 2).unwrap()
+}
+
+/// Every record there is, empty non-terminals among them, with its neighbours.
+fn records(image: &ZoneImage) -> BTreeSet<Vec<u8>> {
+    image.radix().nodes().map(|node| node.bytes().to_vec()).collect()
 }
 
 /// Compares an image with the owners it should hold.
@@ -133,6 +152,15 @@ fn follows_a_plain_map_through_random_changes() {
         let next = draft.finish().unwrap();
         assert_eq!(next.serial(), Serial(round));
         check(&next, &want);
+        for size in [1, 2, 7, 1000] {
+            let whole = in_bulk(&apex, &want, size);
+            check(&whole, &want);
+            assert!(records(&whole) == records(&next), "round {round}, runs of {size}");
+            assert_eq!(
+                (whole.size().rrsets, whole.has_barriers()),
+                (next.size().rrsets, next.has_barriers())
+            );
+        }
         image = Some(Arc::new(next));
     }
     let mut draft = ZoneDraft::from_image(&image.unwrap());

@@ -64,6 +64,8 @@ labels! {
         BadSource = "bad_source",
         /// Its response was beyond a rate limit (`limits.rrl`).
         RateLimited = "rate_limited",
+        /// Given up by a worker that is asked too much, for the sake of other zones (`limits.fair_share`).
+        FairShare = "fair_share",
     }
 }
 
@@ -100,6 +102,8 @@ labels! {
         SlowWrite = "slow_write",
         /// The idlest connection, closed to make room for a new one.
         MadeRoom = "made_room",
+        /// More would have to be kept for all connections than `limits.tcp.buffered_bytes`.
+        Memory = "memory",
         /// A framing error.
         Protocol = "protocol",
         /// The server stops.
@@ -187,7 +191,9 @@ const RECEIVE_ERRORS: usize = SEND_ERRORS + SendError::LABELS.len();
 const RATE_LIMITED: usize = RECEIVE_ERRORS + 1;
 const RATES_FORGOTTEN: usize = RATE_LIMITED + Limited::LABELS.len() * AnswerKind::LABELS.len();
 const ZONES: usize = RATES_FORGOTTEN + 1;
-const CELLS: usize = ZONES + (ZONES_COUNTED + 1) * ZONE_RCODES.len();
+const SHED: usize = ZONES + (ZONES_COUNTED + 1) * ZONE_RCODES.len();
+/// One cell a zone, one for all further zones, one for queries of no zone.
+const CELLS: usize = SHED + ZONES_COUNTED + 2;
 
 /// One worker's cells, aligned to two cache lines since processors prefetch them in pairs.
 #[repr(align(128))]
@@ -303,6 +309,11 @@ impl Writer {
         self.add(RATES_FORGOTTEN, n);
     }
 
+    /// Counts a response given up for the sake of other zones; that it was dropped is counted apart from this.
+    pub fn shed(&mut self, zone: Option<u32>) {
+        self.add(SHED + zone.map_or(ZONES_COUNTED + 1, |zone| (zone as usize).min(ZONES_COUNTED)), 1);
+    }
+
     /// Counts one receive call that brought `datagrams` (at least 1).
     #[inline]
     pub fn batch(&mut self, datagrams: usize) {
@@ -370,6 +381,11 @@ impl Totals {
     /// Responses beyond a rate limit.
     pub fn rate_limited(&self, kind: AnswerKind, what: Limited) -> u64 {
         self.0[RATE_LIMITED + what as usize * AnswerKind::LABELS.len() + kind as usize]
+    }
+
+    /// Responses about a zone, or about none, given up for the sake of other zones.
+    pub fn shed(&self, zone: Option<u32>) -> u64 {
+        self.0[SHED + zone.map_or(ZONES_COUNTED + 1, |zone| (zone as usize).min(ZONES_COUNTED))]
     }
 
     /// Rates forgotten for others.
@@ -483,6 +499,19 @@ impl Totals {
             for (rcode, n) in ZONE_RCODES.iter().zip(row) {
                 page.sample(&[("zone", &name), ("rcode", rcode)], n);
             }
+        }
+        page.family(
+            "hale_zone_shed_responses_total",
+            MetricKind::Counter,
+            "Responses given up at overload for the sake of other zones, by zone; zones without any are left out.",
+        );
+        for (i, n) in self.0[SHED..].iter().enumerate().filter(|(_, n)| **n > 0) {
+            let name = match i.checked_sub(ZONES_COUNTED) {
+                None => zone_name(i as u32).unwrap_or_else(|| "?".to_owned()),
+                Some(0) => "other".to_owned(),
+                Some(_) => "none".to_owned(),
+            };
+            page.sample(&[("zone", &name)], n);
         }
     }
 }

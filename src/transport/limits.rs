@@ -2,17 +2,20 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::config::{LimitsConfig, RateLimits, TcpLimits};
 use crate::telemetry::counters::RefuseReason;
 
-/// Limits of the transports; all but `rrl` are of TCP connections.
+/// Limits of the transports; all but the first two are of TCP connections.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Rates of responses over UDP; `None` for no limit.
     pub rrl: Option<RateLimits>,
+    /// Whether a UDP worker that is asked too much answers less of a zone's random names for the sake of other zones.
+    pub fair_share: bool,
     /// Connections in all.
     pub connections: usize,
     /// Connections of one client: an IPv4 address, or an IPv6 /64, since that is what one subscriber has.
@@ -23,11 +26,13 @@ pub struct Limits {
     pub message: Duration,
     /// How long the client may leave responses unread before the connection is given up.
     pub write: Duration,
+    /// Octets that all connections together may make the server keep: beginnings of messages, and responses that are not taken.
+    pub buffered: usize,
 }
 
 impl From<&LimitsConfig> for Limits {
     fn from(limits: &LimitsConfig) -> Self {
-        Self { rrl: limits.rrl.clone(), ..Self::from(limits.tcp) }
+        Self { rrl: limits.rrl.clone(), fair_share: limits.fair_share, ..Self::from(limits.tcp) }
     }
 }
 
@@ -35,11 +40,13 @@ impl From<TcpLimits> for Limits {
     fn from(tcp: TcpLimits) -> Self {
         Self {
             rrl: None,
+            fair_share: true,
             connections: tcp.connections,
             per_client: tcp.per_client,
             idle: Duration::from_millis(tcp.idle_ms),
-            message: Duration::from_secs(10),
-            write: Duration::from_secs(10),
+            message: Duration::from_millis(tcp.read_ms),
+            write: Duration::from_millis(tcp.write_ms),
+            buffered: tcp.buffered_octets,
         }
     }
 }
@@ -68,7 +75,10 @@ impl From<IpAddr> for Client {
 pub(super) struct Connections {
     most: usize,
     most_per_client: usize,
+    most_kept: usize,
     open: Mutex<Open>,
+    /// Octets kept for all connections. A query that comes whole and whose response is taken at once does not touch it.
+    kept: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -89,7 +99,9 @@ impl Connections {
         Arc::new(Self {
             most: limits.connections,
             most_per_client: limits.per_client,
+            most_kept: limits.buffered,
             open: Mutex::default(),
+            kept: AtomicUsize::new(0),
         })
     }
 
@@ -116,6 +128,43 @@ impl Connections {
     }
 }
 
+/// What is kept for one connection; dropping it gives the octets back.
+#[derive(Debug)]
+pub(super) struct Kept {
+    connections: Arc<Connections>,
+    octets: usize,
+}
+
+impl Kept {
+    pub(super) fn new(connections: &Arc<Connections>) -> Self {
+        Self { connections: Arc::clone(connections), octets: 0 }
+    }
+
+    /// Now so many octets are kept. False if that is more than all connections together may have.
+    #[must_use]
+    pub(super) fn set(&mut self, octets: usize) -> bool {
+        if octets == self.octets {
+            return true;
+        }
+        let all = &self.connections.kept;
+        // Each connection gives back no more than it took, so the sum never goes below zero; no order with other memory is needed.
+        let sum = if octets > self.octets {
+            all.fetch_add(octets - self.octets, Relaxed) + octets - self.octets
+        } else {
+            all.fetch_sub(self.octets - octets, Relaxed);
+            0
+        };
+        self.octets = octets;
+        sum <= self.connections.most_kept
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.connections.kept.fetch_sub(self.octets, Relaxed);
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let mut open = self.connections.open();
@@ -138,7 +187,7 @@ mod tests {
         Connections::new(&Limits {
             connections: most,
             per_client: most_per_client,
-            ..Limits::from(TcpLimits { connections: 0, per_client: 0, idle_ms: 0 })
+            ..Limits::from(TcpLimits::default())
         })
     }
 
@@ -158,6 +207,20 @@ mod tests {
         drop(results);
         let open = connections.open();
         assert_eq!((open.total, open.clients.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_kept_is_counted_over_all_connections_and_given_back() {
+        let limits = Limits { buffered: 100, ..Limits::from(TcpLimits::default()) };
+        let connections = Connections::new(&limits);
+        let (mut one, mut two) = (Kept::new(&connections), Kept::new(&connections));
+        assert!(one.set(60) && two.set(40));
+        assert!(!two.set(41) && two.set(30));
+        assert!(one.set(70) && !one.set(71) && one.set(71));
+        drop(one);
+        assert!(two.set(100));
+        drop(two);
+        assert_eq!(connections.kept.load(Relaxed), 0);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! How queries come in and responses go out. Every transport calls the one engine; none knows what a zone is. What arrives by UDP
-//! has its response judged by the rate limits (`rrl`) on the way out.
+//! has its response judged by the rate limits (`rrl`) and the zones' fair share (`share`) on the way out.
 //!
 //! On Linux a worker is two threads: one that reads and answers datagrams in batches for each address (`udp`), and one for
 //! streams (`tcp`). Elsewhere, and with `--portable`, hickory-server carries both (`portable`). All sockets are bound by
@@ -13,6 +13,7 @@ mod portable;
 mod respond;
 mod rrl;
 mod running;
+mod share;
 mod shutdown;
 #[cfg(target_os = "linux")]
 mod tcp;

@@ -150,7 +150,7 @@ impl<E: Engine> Handler<E> {
             _ => Transport::Tcp,
         };
         let Answering { responder, out } = &mut *self.lock();
-        responder.begin();
+        responder.begin(false);
         let len = match transport {
             Transport::Udp => responder.datagram(bytes, request.src(), out),
             Transport::Tcp => responder.message(bytes, request.src(), out),

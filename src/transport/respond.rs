@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 
+use super::limits::Limits;
 use super::rrl::{Limiter, Verdict};
+use super::share::FairShare;
 use super::{Engine, account, now_s};
-use crate::answer::{Outcome, Query, Reply, Transport, cut_down};
-use crate::config::RateLimits;
+use crate::answer::{Kind, Outcome, Query, Reply, Transport, cut_down};
 use crate::telemetry::counters::{DropReason, Limited, Writer};
 
 /// What one thread answers with. Nothing of it is shared with another.
@@ -13,18 +14,24 @@ pub(super) struct Responder<E> {
     pub(super) engine: E,
     pub(super) counters: Writer,
     limiter: Option<Limiter>,
+    share: Option<FairShare>,
     now_s: u32,
 }
 
 impl<E: Engine> Responder<E> {
-    /// `rates` limit what [`datagram`](Self::datagram) sends.
-    pub(super) fn new(engine: E, counters: Writer, rates: Option<&RateLimits>) -> Self {
-        Self { engine, counters, limiter: rates.map(Limiter::new), now_s: now_s() }
+    /// What [`datagram`](Self::datagram) sends is limited; what [`message`](Self::message) does is not.
+    pub(super) fn new(engine: E, counters: Writer, limits: &Limits) -> Self {
+        let limiter = limits.rrl.as_ref().map(Limiter::new);
+        let share = limits.fair_share.then(FairShare::new);
+        Self { engine, counters, limiter, share, now_s: now_s() }
     }
 
-    /// Reads the clocks, once for all messages that came together.
+    /// Reads the clocks, once for all messages that came together; `is_full` if more are likely to wait.
     #[inline]
-    pub(super) fn begin(&mut self) {
+    pub(super) fn begin(&mut self, is_full: bool) {
+        if let Some(share) = &mut self.share {
+            share.received(is_full);
+        }
         self.now_s = now_s();
         if let Some(limiter) = &mut self.limiter {
             limiter.look_at_the_clock();
@@ -43,6 +50,13 @@ impl<E: Engine> Responder<E> {
     #[inline]
     pub(super) fn datagram(&mut self, bytes: &[u8], peer: SocketAddr, out: &mut [u8]) -> Option<usize> {
         let mut reply = self.answer(Transport::Udp, bytes, peer, out)?;
+        if let Some(share) = &mut self.share
+            && !share.admits(reply.class.zone, tells_of_nothing(&reply))
+        {
+            self.counters.shed(reply.class.zone);
+            self.drop(Transport::Udp, bytes, DropReason::FairShare);
+            return None;
+        }
         if let Some(limiter) = &mut self.limiter {
             let kind = account::kind(reply.class.kind);
             match limiter.judge(peer.ip(), &reply.class) {
@@ -94,5 +108,15 @@ impl<E: Engine> Responder<E> {
     #[inline]
     fn count(&mut self, transport: Transport, bytes: &[u8], reply: &Reply) {
         self.counters.answered(&account::answered(transport, bytes.len(), reply));
+    }
+}
+
+/// Whether the response says that there is nothing: what a flood of random names brings.
+#[inline]
+fn tells_of_nothing(reply: &Reply) -> bool {
+    match reply.class.kind {
+        Kind::Nxdomain => true,
+        Kind::Error => reply.class.zone.is_none(),
+        _ => false,
     }
 }

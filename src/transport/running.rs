@@ -14,7 +14,7 @@ use super::limits::Limits;
 use super::respond::Responder;
 use super::shutdown::Stop;
 use super::{Engine, portable};
-use crate::config::{ListenAddress, RateLimits};
+use crate::config::ListenAddress;
 use crate::telemetry::counters::Counters;
 
 /// A worker that panicked is started again after this long.
@@ -69,8 +69,8 @@ impl Bound {
     {
         let stop = Stop::default();
         let mut running = Running { stop: stop.clone(), threads: Vec::new(), wakers: Vec::new() };
-        let rates = self.limits.rrl.clone();
-        let context = Context { engine: Arc::new(engine), counters, rates, stop };
+        let limits = self.limits.clone();
+        let context = Context { engine: Arc::new(engine), counters, limits, stop };
         // An error drops `running`, which ends the threads started so far.
         if self.portable {
             running.start_portable(self, &context)?;
@@ -85,7 +85,7 @@ impl Bound {
 struct Context<F> {
     engine: Arc<F>,
     counters: Arc<Counters>,
-    rates: Option<RateLimits>,
+    limits: Limits,
     stop: Stop,
 }
 
@@ -187,13 +187,13 @@ impl Running {
     {
         let (engine, counters, stop) =
             (Arc::clone(&context.engine), Arc::clone(&context.counters), context.stop.clone());
-        let rates = context.rates.clone();
+        let limits = context.limits.clone();
         // The body runs also where the stop comes before the thread does: what has arrived by then is answered.
         let run = move || {
             loop {
                 // What a panic leaves behind is dropped: the engine and the writer are made anew, sockets hold no state.
                 let once = AssertUnwindSafe(|| {
-                    body(Responder::new(engine(worker), counters.writer(), rates.as_ref()), stop.clone());
+                    body(Responder::new(engine(worker), counters.writer(), &limits), stop.clone());
                 });
                 let panicked = catch_unwind(once).is_err();
                 if !panicked || stop.requested() {

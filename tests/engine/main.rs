@@ -5,6 +5,7 @@ mod chains;
 mod denial;
 mod limits;
 mod message;
+mod policies;
 mod protocol;
 mod referrals;
 mod robust;

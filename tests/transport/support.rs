@@ -53,7 +53,7 @@ pub fn framed(message: &[u8]) -> Vec<u8> {
 }
 
 pub fn limits() -> Limits {
-    Limits::from(TcpLimits { connections: 100, per_client: 100, idle_ms: 30_000 })
+    Limits::from(TcpLimits { connections: 100, per_client: 100, idle_ms: 30_000, ..TcpLimits::default() })
 }
 
 pub fn listen(addresses: &[&str]) -> Vec<ListenAddress> {

@@ -200,6 +200,34 @@ fn at_the_total_cap_the_idlest_makes_room_unless_all_are_busy() {
 }
 
 #[test]
+fn what_all_connections_make_the_server_keep_is_bounded() {
+    let server = Server::start(&["127.0.0.1:0"], 2, Limits { buffered: 150_000, ..limits() });
+    let address = server.addresses[0];
+    // Most of a message of 60,000 octets.
+    let part = [&60_000u16.to_be_bytes()[..], &[0; 50_000]].concat();
+    let mut open: Vec<TcpStream> = Vec::new();
+    for _ in 0..4 {
+        let mut stream = tcp_client(address);
+        // The last ones may be closed while they write.
+        let _ = stream.write_all(&part);
+        open.push(stream);
+    }
+    server.wait_for("the end of who asks for too much", |t| t.tcp_closed(CloseReason::Memory) >= 1);
+    // Who sends whole messages keeps nothing, and those that fitted are still open.
+    ask_tcp(&mut tcp_client(address), 1);
+    server.wait_for("its end", |t| t.tcp_closed(CloseReason::Client) == 1);
+    let totals = server.totals();
+    assert_eq!(totals.tcp_closed(CloseReason::Memory) + totals.tcp_open(), 4);
+    assert!(totals.tcp_open() >= 2, "{totals:?}");
+    drop(open);
+    server.wait_for("their ends", |t| t.tcp_open() == 0);
+    let mut whole = tcp_client(address);
+    whole.write_all(&part).unwrap();
+    whole.write_all(&[0; 10_000]).unwrap();
+    assert_eq!(read_message(&mut whole).unwrap().len(), 60_000);
+}
+
+#[test]
 fn the_stop_lets_clients_take_their_responses() {
     let server = Server::start(&["127.0.0.1:0"], 1, limits());
     let mut stream = tcp_client(server.addresses[0]);

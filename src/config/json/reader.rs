@@ -194,6 +194,13 @@ impl<'t> Reader<'t> {
         out
     }
 
+    /// JSON path of a key from the top of the file: `["pools", "fra"]`.
+    pub(crate) fn top_path(keys: &[&str]) -> String {
+        let mut out = String::new();
+        keys.iter().for_each(|key| push_key(&mut out, key));
+        out
+    }
+
     /// Reports an error about what is being read.
     pub(crate) fn error(&mut self, at: Position, message: impl Into<String>, hint: impl Into<String>) {
         let path = self.path();
@@ -265,6 +272,18 @@ impl<'t> Reader<'t> {
         })?;
         self.rewind(mark);
         Ok(found)
+    }
+
+    /// How many findings there are so far.
+    pub(crate) fn finding_count(&self) -> usize {
+        self.diagnostics.len()
+    }
+
+    /// Makes the findings after the first `count` about another file: they are about what stands there.
+    pub(crate) fn blame_since(&mut self, count: usize, file: &Path) {
+        for finding in self.diagnostics.iter_mut().skip(count) {
+            file.clone_into(&mut finding.file);
+        }
     }
 
     fn syntax<T>(&mut self, at: Position, message: impl Into<String>, hint: &str) -> Result<T, Abort> {

@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 use super::check::Written;
 use super::dnssec::DnssecValue;
 use super::owner::OwnerValue;
+use super::pool::{PoolKeys, Pools};
 use super::template::Checks;
 use crate::config::json::{
     AbsoluteName, At, Element, Kind, List, Map, Mark, OneOrMany, Read, Reader, Slot, Ttl, Value,
@@ -36,12 +37,14 @@ object! {
         "startup" startup: Startup,
         /// Checks by name, for "check" keys to refer to.
         "checks" checks: Map<Written>,
+        /// Pools by name, for "pools" keys to refer to.
+        "pools" pools: Map<PoolKeys>,
         /// Records by owner name, relative to the zone; "@" is the apex.
         "records" records: Records,
         /// Signing; "off" for a zone that was signed before and shall not be.
         "dnssec" dnssec: DnssecValue,
     }
-    later: ["pools", "policy", "sources", "transfer", "update", "tsig", "mirror", "conflict"]
+    later: ["policy", "sources", "transfer", "update", "tsig", "mirror", "conflict"]
 }
 
 object! {
@@ -115,6 +118,7 @@ impl Value for Records {
 pub(super) struct Found {
     pub(super) header: ZoneHeader,
     pub(super) checks: Checks,
+    pub(super) pools: Pools,
     pub(super) records: Option<Records>,
 }
 
@@ -149,7 +153,9 @@ pub(super) fn read(reader: &mut Reader<'_>, shared: &Shared) -> Found {
         Some(checks) => Checks::resolve(reader, &checks.value, Some(Arc::clone(&shared.checks))),
         None => Checks::within(Arc::clone(&shared.checks)),
     };
-    Found { header, checks, records: keys.records.take().map(|records| records.value) }
+    let pools = keys.pools.take().map_or_else(|| Map(Vec::new()), |pools| pools.value);
+    let pools = Pools::new(reader, pools, Some(Arc::clone(&shared.pools)));
+    Found { header, checks, pools, records: keys.records.take().map(|records| records.value) }
 }
 
 /// Names of the list at `key`; reports those that stand twice, or that equal `zone`.

@@ -8,10 +8,12 @@
 mod address;
 pub(crate) mod check;
 mod dnssec;
+mod endpoints;
 mod header;
 mod http;
 mod kinds;
 mod owner;
+mod pool;
 mod rrset;
 mod template;
 #[cfg(test)]
@@ -24,6 +26,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use check::Written;
 pub(crate) use dnssec::ALGORITHMS;
 pub(crate) use header::{ZoneKeys, distinct};
+pub(crate) use pool::{PoolKeys, Pools};
 pub(crate) use template::Checks;
 
 use super::json::{Abort, Key, Kind, Read, Reader, Source, Value, read_name};
@@ -48,6 +51,7 @@ pub struct ZoneReader {
     env: Environment,
     header: ZoneHeader,
     checks: Checks,
+    pools: Pools,
     health_port: ProbeTemplate,
     /// `None` if there are none.
     records: Option<header::Records>,
@@ -110,8 +114,9 @@ impl ZoneReader {
         let is_usable = !found.header.apex.is_root() && !found.header.nameservers.is_empty();
         let failed = !is_usable && diagnostics.iter().any(Diagnostic::is_error);
         let health_port = ProbeTemplate::health_port(HEALTH_PORT_INTERVAL_MS, HEALTH_PORT_TIMEOUT_MS);
-        let header::Found { header, checks, records } = found;
-        let mut this = Self { file, text, env, header, checks, health_port, records, findings: Vec::new() };
+        let header::Found { header, checks, pools, records } = found;
+        let mut this =
+            Self { file, text, env, header, checks, pools, health_port, records, findings: Vec::new() };
         if failed {
             this.owners(&mut |_| {}, &mut diagnostics);
             // A syntax error within the records is found by both walks.
@@ -157,11 +162,19 @@ impl ZoneReader {
         let source = Source { file: &self.file, base: &base, env: &*self.env };
         let mut reader = Reader::new(&self.text, source);
         reader.resume(start, &["records"]);
-        let context = Context { header: &self.header, checks: &self.checks, health_port: &self.health_port };
+        let context = Context {
+            header: &self.header,
+            checks: &self.checks,
+            pools: &self.pools,
+            health_port: &self.health_port,
+        };
         let owners = Owners::new(&context);
         // The first walk has found the syntax to be right.
         let _: Result<(), Abort> = reader.members(end, |reader, key| owners.read(reader, &key, sink));
-        diagnostics.extend(reader.into_diagnostics());
+        // What is wrong with a pool that several owners share is said once.
+        let mut found = reader.into_diagnostics();
+        found.dedup();
+        diagnostics.append(&mut found);
     }
 }
 
@@ -188,7 +201,8 @@ pub(crate) fn check_records(
     timeout_ms: u32,
 ) -> Read<()> {
     let (checks, health_port) = (Checks::default(), ProbeTemplate::health_port(interval_ms, timeout_ms));
-    let context = Context { header, checks: &checks, health_port: &health_port };
+    let pools = Pools::default();
+    let context = Context { header, checks: &checks, pools: &pools, health_port: &health_port };
     let start = reader.mark();
     if header::Records::read(reader)?.is_none() {
         return Ok(None);

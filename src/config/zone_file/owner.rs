@@ -1,6 +1,5 @@
 //! One key of `records`: its keys, and how they become an [`OwnerConfig`].
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,9 +7,11 @@ use serde_json::{Value as Json, json};
 
 use super::address::{Addresses, Entry, Fallback, Family};
 use super::check::CheckRef;
+use super::endpoints::Endpoints;
+use super::pool::{PolicyWord, PoolValue, Pools};
 use super::rrset::{read_rrset, rrset_schema};
 use super::template::{Checks, ProbeTemplate, Template};
-use crate::config::json::{At, Kind, OneOrMany, Port, Read, Reader, Slot, Ttl, Value, Word};
+use crate::config::json::{At, Boolean, Int, Kind, OneOrMany, Port, Read, Reader, Slot, Ttl, Value, Word};
 use crate::config::schema::Definitions;
 use crate::config::types::{Order, OwnerConfig, RrsetConfig, Startup, WhenAllDown, ZoneHeader};
 use crate::model::diagnostic::{Diagnostic, Position};
@@ -33,8 +34,18 @@ object! {
         "health_port" health_port: Port,
         /// TTL of every RRset of this owner that has none of its own.
         "ttl" ttl: Ttl,
-        /// How endpoints become an answer.
-        "policy" policy: Policy,
+        /// How endpoints become an answer: all that are up, one by weight, the same one for the same client, or the first healthy pool.
+        "policy" policy: PolicyWord,
+        /// Pools that the policy chooses among, instead of addresses: by name, or written in place.
+        "pools" pools: OneOrMany<PoolValue>,
+        /// How many addresses an answer holds at most; 1 unless given where the policy chooses addresses, else all.
+        "answers" answers: Int<1, 65_535>,
+        /// A pool is healthy with at least so many of its addresses up; 1 unless given.
+        "min_healthy" min_healthy: Int<1, 65_535>,
+        /// With a smaller percentage of its addresses up a pool is not healthy, and serves all of them if it is chosen nevertheless.
+        "up_threshold" up_threshold: Int<1, 100>,
+        /// Whether failover goes back to an earlier pool as soon as that is healthy; true unless given.
+        "failback" failback: Boolean,
         /// What to answer when every endpoint is down: all of them, the last good answer, the fallback, or none (NODATA).
         "when_all_down" when_all_down: WhenAllDown,
         /// Addresses answered with "when_all_down": "fallback".
@@ -44,22 +55,9 @@ object! {
         /// What is answered before the first verdict; the zone's unless given.
         "startup" startup: Startup,
     }
-    later: ["ALIAS", "pools", "answers", "min_healthy", "failback", "map"],
+    later: ["ALIAS", "map"],
     other: read_rrset, rrset_schema,
     extra: { rrsets: Vec<(Position, RrsetConfig)>, has_other_key: bool }
-}
-
-/// How endpoints become an answer.
-#[derive(Clone, Copy)]
-pub(crate) enum Policy {
-    /// All that are up.
-    All,
-}
-
-impl Word for Policy {
-    const WHAT: &'static str = "a policy";
-    const WORDS: &'static [(&'static str, Self)] = &[("all", Self::All)];
-    const LATER: &'static [&'static str] = &["failover", "weighted", "hashed", "geo"];
 }
 
 impl Word for WhenAllDown {
@@ -83,6 +81,13 @@ impl Word for Startup {
     const WHAT: &'static str = "a start-up rule";
     const WORDS: &'static [(&'static str, Self)] = &[("wait", Self::Wait), ("optimistic", Self::Optimistic)];
     const LATER: &'static [&'static str] = &[];
+}
+
+impl OwnerKeys {
+    /// Whether it has no addresses of its own.
+    pub(super) fn has_no_addresses(&self) -> bool {
+        self.a.is_absent() && self.aaaa.is_absent() && self.ips.is_absent()
+    }
 }
 
 /// The value of a key of `records`.
@@ -120,12 +125,15 @@ pub(crate) struct Context<'a> {
     pub(crate) header: &'a ZoneHeader,
     /// The zone's `checks`.
     pub(crate) checks: &'a Checks,
+    /// The zone's `pools`.
+    pub(crate) pools: &'a Pools,
     /// What `health_port` stands for, without the port.
     pub(crate) health_port: &'a ProbeTemplate,
 }
 
-/// The check that an owner's addresses share.
-enum Shared {
+/// The check that an owner's, or a pool's, addresses share.
+#[derive(Clone)]
+pub(super) enum Shared {
     None,
     Template(Template),
     /// Reported as wrong; addresses are neither checked nor complained about.
@@ -142,13 +150,14 @@ pub(crate) struct Resolver<'a, 'r, 't> {
     pub(crate) position: Position,
 }
 
-impl Resolver<'_, '_, '_> {
+impl<'a> Resolver<'a, '_, '_> {
     /// Checks the keys against each other, and resolves checks into targets.
     pub(crate) fn resolve(mut self, mut keys: OwnerKeys) -> OwnerConfig {
         self.conflicts(&keys);
         let shared = self.shared_check(&keys);
         let (a_ttl, aaaa_ttl) = self.address_ttls(&keys);
         let has_health_port = !keys.health_port.is_absent();
+        let has_addresses = !keys.has_no_addresses();
         let mut endpoints = Endpoints::default();
         for (addresses, family) in
             [(keys.a.take(), Family::V4), (keys.aaaa.take(), Family::V6), (keys.ips.take(), Family::Any)]
@@ -157,6 +166,7 @@ impl Resolver<'_, '_, '_> {
                 self.add_endpoint(entry, family, &shared, &mut endpoints);
             }
         }
+        let policy = self.policy(&keys, has_addresses, &shared, &mut endpoints);
         self.unused_rule(&keys, &endpoints.list);
         let fallback = keys.fallback.take().map_or_else(Vec::new, |given| given.value.0);
         let owner_ttl = keys.ttl.get().map(|given| given.value.0);
@@ -173,7 +183,7 @@ impl Resolver<'_, '_, '_> {
             fallback,
             order: keys.order.take().map_or(Order::default(), |given| given.value),
             startup: keys.startup.take().map(|given| given.value),
-            policy: None,
+            policy,
             rrsets: rrsets.collect(),
             position: self.position,
         }
@@ -205,7 +215,7 @@ impl Resolver<'_, '_, '_> {
     }
 
     /// Resolves what a `check` key at `path` holds.
-    fn template(&mut self, check: &At<CheckRef>, path: String) -> Shared {
+    pub(super) fn template(&mut self, check: &At<CheckRef>, path: String) -> Shared {
         let (checks, at) = (self.context.checks, check.position);
         let found = match &check.value {
             CheckRef::None => return Shared::None,
@@ -218,7 +228,7 @@ impl Resolver<'_, '_, '_> {
 
     /// Keys that exclude or need each other.
     fn conflicts(&mut self, keys: &OwnerKeys) {
-        let no_addresses = keys.a.is_absent() && keys.aaaa.is_absent() && keys.ips.is_absent();
+        let no_addresses = keys.has_no_addresses() && keys.pools.is_absent();
         // A key that was refused, or that asks for addresses, says enough.
         let has_other_key = keys.has_other_key || !keys.health_port.is_absent();
         if no_addresses && keys.rrsets.is_empty() && !has_other_key {
@@ -314,7 +324,13 @@ impl Resolver<'_, '_, '_> {
         (choose(given(&keys.a), "A"), choose(given(&keys.aaaa), "AAAA"))
     }
 
-    fn add_endpoint(&mut self, entry: Entry, family: Family, shared: &Shared, out: &mut Endpoints) {
+    pub(super) fn add_endpoint(
+        &mut self,
+        entry: Entry,
+        family: Family,
+        shared: &Shared,
+        out: &mut Endpoints,
+    ) {
         let Some(address) = entry.address_of(self.reader, family) else { return };
         let own = entry.check.as_ref().map(|check| self.template(check, format!("{}.check", entry.path)));
         let condition = match own.as_ref().unwrap_or(shared) {
@@ -399,62 +415,20 @@ impl Resolver<'_, '_, '_> {
     }
 
     fn unused_rule(&mut self, keys: &OwnerKeys, endpoints: &[Endpoint]) {
+        let mut unused = vec![("when_all_down", keys.when_all_down.key_position(), "none is ever down")];
+        if !keys.pools.is_absent() {
+            unused.push(("min_healthy", keys.min_healthy.key_position(), "every pool is healthy"));
+        }
+        unused.push(("up_threshold", keys.up_threshold.key_position(), "all of them are always up"));
         let unchecked =
             !endpoints.is_empty() && endpoints.iter().all(|endpoint| endpoint.condition.is_none());
-        if let (Slot::Given(at, _), true) = (&keys.when_all_down, unchecked) {
-            let path = self.reader.path_below(&["when_all_down"]);
+        for (key, at, so) in unused {
+            let (Some(at), true) = (at, unchecked) else { continue };
+            let path = self.reader.path_below(&[key]);
             let file = self.reader.source().file;
-            let warning =
-                Diagnostic::warning(file, "no address of this owner is checked, so none is ever down")
-                    .at(*at, path);
-            self.reader.report(warning.hint("add a \"check\", or leave \"when_all_down\" out"));
+            let message = format!("no address of this owner is checked, so {so}");
+            let hint = format!("add a \"check\", or leave \"{key}\" out");
+            self.reader.report(Diagnostic::warning(file, message).at(at, path).hint(hint));
         }
-    }
-}
-
-/// Endpoints of one owner while they are collected.
-#[derive(Default)]
-struct Endpoints {
-    list: Vec<Endpoint>,
-    places: Vec<(Position, String)>,
-    /// Index by address, kept only for long lists: a short one is compared faster.
-    by_address: HashMap<IpAddr, usize>,
-    /// The owner's checks made for its name; nothing where its name is of no use to the check, which was reported.
-    instances: Vec<(Arc<ProbeTemplate>, Option<Arc<Check>>)>,
-}
-
-/// Longer lists of addresses are indexed to find duplicates.
-const INDEXED_LENGTH: usize = 16;
-
-impl Endpoints {
-    fn push(&mut self, endpoint: Endpoint, entry: Entry, reader: &mut Reader<'_>) {
-        if let Some(first) = self.find(endpoint.address) {
-            let (place, path) = &self.places[first];
-            let file = reader.source().file;
-            let message = format!("{} stands twice", endpoint.address);
-            let hint = format!("it is first given at {}:{} ({path})", place.line, place.column);
-            let diagnostic = if self.list[first] == endpoint {
-                Diagnostic::warning(file, message).hint(format!("{hint}; this one is left out"))
-            } else {
-                Diagnostic::error(file, message + " with different settings")
-                    .hint(format!("{hint}; keep one"))
-            };
-            return reader.report(diagnostic.at(entry.position, entry.path));
-        }
-        if self.list.len() >= INDEXED_LENGTH {
-            if self.by_address.is_empty() {
-                self.by_address = self.list.iter().enumerate().map(|(i, e)| (e.address, i)).collect();
-            }
-            self.by_address.insert(endpoint.address, self.list.len());
-        }
-        self.list.push(endpoint);
-        self.places.push((entry.position, entry.path));
-    }
-
-    fn find(&self, address: IpAddr) -> Option<usize> {
-        if self.by_address.is_empty() {
-            return self.list.iter().position(|endpoint| endpoint.address == address);
-        }
-        self.by_address.get(&address).copied()
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::config::{Dnssec, DnssecConfig, KeyRole, KeySource, Order, Startup, WhenAllDown};
+use crate::model::policy::{Members, Policy, Rule};
 use crate::model::target::{Check, CheckKind, Endpoint};
 
 fn reader(text: &str) -> ZoneReader {
@@ -442,4 +443,90 @@ fn every_kind_becomes_a_target() {
     let text = r#"{"zone": "a.test", "nameservers": "ns.test", "records": {"x": {"A": ["192.0.2.1", "192.0.2.2"], "check": {"external": {"id": "x", "ttl": 60}}}}}"#;
     let found = owners(&reader(text));
     assert_eq!(found[0].endpoints[0].condition, found[0].endpoints[1].condition);
+}
+
+/// A policy as `rule[endpoints]` and `rule(pools)`, with names in front.
+fn shown_policy(owner: &OwnerConfig) -> String {
+    fn show(policy: &Policy, at: usize) -> String {
+        let pool = &policy.pools[at];
+        let mut text = pool.name.as_ref().map_or_else(String::new, |name| format!("{name}="));
+        text += match &pool.rule {
+            Rule::All => "all",
+            Rule::Failover { failback: true } => "failover",
+            Rule::Failover { failback: false } => "stay",
+            Rule::Weighted => "weighted",
+            Rule::Hashed => "hashed",
+        };
+        text += &match &pool.members {
+            Members::Endpoints(range) => format!("[{}-{}]", range.start, range.end),
+            Members::Pools(members) => {
+                let members = members.iter().map(|m| {
+                    let weight = if m.weight == 1 { String::new() } else { format!("*{}", m.weight) };
+                    show(policy, m.pool as usize) + &weight
+                });
+                format!("({})", members.collect::<Vec<_>>().join(" "))
+            }
+        };
+        for (key, value) in [
+            ("ans", pool.answers.map_or(0, usize::from)),
+            ("min", usize::from(pool.min_healthy) - 1),
+            ("thr", usize::from(pool.up_threshold)),
+        ] {
+            if value > 0 {
+                let value = if key == "min" { value + 1 } else { value };
+                text += &format!("/{key}={value}");
+            }
+        }
+        text
+    }
+    owner.policy.as_ref().map_or_else(|| "-".to_owned(), |policy| show(policy, policy.root()))
+}
+
+#[test]
+fn policies_over_addresses() {
+    for (keys, want) in [
+        (r#""A": ["192.0.2.1"]"#, "-"),
+        (r#""policy": "all", "A": ["192.0.2.1"]"#, "-"),
+        (r#""policy": "weighted", "A": ["192.0.2.1", "192.0.2.2"]"#, "weighted[0-2]"),
+        (r#""policy": "failover", "ips": ["192.0.2.1", "::1"], "check": {"tcp": 1}"#, "failover[0-2]"),
+        (
+            r#""answers": 2, "A": ["192.0.2.1", "192.0.2.2"], "up_threshold": 50, "check": {"tcp": 1}"#,
+            "all[0-2]/ans=2/thr=50",
+        ),
+        (r#""policy": "hashed", "answers": 3, "AAAA": ["::1"]"#, "hashed[0-1]/ans=3"),
+    ] {
+        assert_eq!(shown_policy(&owner(&format!(r#""w": {{{keys}}}"#), "")), want, "{keys}");
+    }
+}
+
+#[test]
+fn pools_inherit_and_are_resolved_once() {
+    let keys = r#""checks": {"web": {"tcp": 443}}, "pools": {
+        "fra": {"A": ["192.0.2.1", {"address": "192.0.2.2", "weight": 3}], "check": "web", "up_threshold": 40},
+        "ams": {"AAAA": ["2001:db8::1"], "policy": "weighted"},
+        "eu": {"policy": "failover", "pools": ["fra", "ams"], "failback": false}},"#;
+    let found = owner(
+        r#""w": {"policy": "weighted", "check": {"tcp": 80}, "min_healthy": 2, "answers": 1, "pools": [
+            {"pool": "eu", "weight": 9}, "local", "fra",
+            {"name": "local", "ips": ["192.0.2.9"], "min_healthy": 1, "check": "none"},
+            {"policy": "hashed", "up_threshold": 70, "pools": [{"A": ["192.0.2.1"]}, "local"]}]}"#,
+        keys,
+    );
+    assert_eq!(
+        shown_policy(&found),
+        "weighted(eu=stay(fra=all[0-2]/min=2/thr=40 ams=weighted[2-3]/min=2)*9 local=all[3-4] fra=all[0-2]/min=2/thr=40 local=all[3-4] hashed(all[4-5]/min=2/thr=70 local=all[3-4]))/ans=1"
+    );
+    assert_eq!(
+        shown(&found.endpoints),
+        [
+            "192.0.2.1 1 tcp 192.0.2.1:443",
+            "192.0.2.2 3 tcp 192.0.2.2:443",
+            "2001:db8::1 1 tcp [2001:db8::1]:80",
+            "192.0.2.9 1 -",
+            "192.0.2.1 1 tcp 192.0.2.1:80",
+        ]
+    );
+    let policy = found.policy.unwrap();
+    assert_eq!(policy.names_around(0), ["fra", "eu"]);
+    assert_eq!(policy.pools.len(), 7, "the same pool stands once");
 }

@@ -3,7 +3,8 @@
 //! A connection that waits holds no buffer. When it is readable, the worker reads into a buffer that all its connections
 //! share, answers every complete query in it into another, and writes once. Only what cannot be dealt with at once is kept
 //! with the connection: the beginning of a message, or responses that the client does not take; while there are such
-//! responses nothing more is read. So a client holds at most `INPUT` plus one message, and `FLUSH` plus one response.
+//! responses nothing more is read. So a client holds at most `INPUT` plus one message, and `FLUSH` plus one response,
+//! and all of them together no more than a limit of its own.
 //!
 //! No connection has a timer. A task looks at all of them some times a second and closes what is overdue.
 
@@ -244,7 +245,7 @@ async fn converse<E: Engine>(
     peer: SocketAddr,
     phase: Rc<Cell<Phase>>,
 ) {
-    let mut conversation = Conversation::new(peer);
+    let mut conversation = Conversation::new(peer, &guard.worker.connections);
     let worker = Rc::clone(&guard.worker);
     loop {
         let step = worker.buffers.borrow_mut().step(&stream, &mut conversation, &phase);

@@ -3,12 +3,14 @@
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::net::TcpStream;
 
 use crate::telemetry::counters::CloseReason;
 use crate::transport::Engine;
+use crate::transport::limits::{Connections, Kept};
 use crate::transport::respond::Responder;
 
 /// Octets read at once.
@@ -50,11 +52,14 @@ pub(super) struct Conversation {
     taken: usize,
     /// To be closed for this reason once everything is sent.
     closing: Option<CloseReason>,
+    /// What `held` and `unsent` take of the memory for all connections.
+    kept: Kept,
 }
 
 impl Conversation {
-    pub(super) fn new(peer: SocketAddr) -> Self {
-        Self { peer, held: Vec::new(), unsent: Vec::new(), taken: 0, closing: None }
+    pub(super) fn new(peer: SocketAddr, connections: &Arc<Connections>) -> Self {
+        let kept = Kept::new(connections);
+        Self { peer, held: Vec::new(), unsent: Vec::new(), taken: 0, closing: None, kept }
     }
 }
 
@@ -76,9 +81,16 @@ impl<E: Engine> Buffers<E> {
         Self { answering, input: vec![0; INPUT].into() }
     }
 
-    /// Does what can be done without waiting: sends what was left, then answers what is held, then reads once and answers
-    /// that.
+    /// Does what can be done without waiting. A connection for which more would have to be kept than there is room for is closed:
+    /// those that come and go in whole messages keep nothing.
     pub(super) fn step(&mut self, stream: &TcpStream, talk: &mut Conversation, phase: &Cell<Phase>) -> Step {
+        let step = self.go_on(stream, talk, phase);
+        let is_kept = talk.kept.set(talk.held.capacity() + talk.unsent.capacity());
+        if is_kept || matches!(step, Step::Close(_)) { step } else { Step::Close(CloseReason::Memory) }
+    }
+
+    /// Sends what was left, then answers what is held, then reads once and answers that.
+    fn go_on(&mut self, stream: &TcpStream, talk: &mut Conversation, phase: &Cell<Phase>) -> Step {
         if !talk.unsent.is_empty() {
             match send_rest(stream, talk) {
                 Ok(true) => {
@@ -151,7 +163,7 @@ impl<E: Engine> Answering<E> {
     /// Answers the complete messages in `bytes` until there are no more or the client takes no more, and says how many octets
     /// were dealt with. What could not be sent is kept with the connection.
     fn answer_all(&mut self, bytes: &[u8], stream: &TcpStream, talk: &mut Conversation) -> usize {
-        self.responder.begin();
+        self.responder.begin(false);
         let (mut used, mut filled) = (0, 0);
         while let Some(message) = next_message(&bytes[used..]) {
             if message.is_empty() {

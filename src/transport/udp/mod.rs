@@ -62,7 +62,7 @@ fn drain<E: Engine>(batch: &mut Batch, socket: &UdpSocket, responder: &mut Respo
 }
 
 fn answer_batch<E: Engine>(batch: &mut Batch, received: usize, responder: &mut Responder<E>) {
-    responder.begin();
+    responder.begin(received == BATCH);
     let mut arrived = 0;
     for i in 0..received {
         let Datagram { bytes, peer, oversize, out } = batch.datagram(i);

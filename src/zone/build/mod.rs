@@ -143,6 +143,8 @@ impl<'h> Builder<'h> {
         check::whole_zone(&scope, &mut self.diagnostics);
         let mut diagnostics = self.diagnostics;
         diagnostics.sort_by_key(|d| d.position);
+        // What is wrong with a shared pool is found in each part of the file that uses it.
+        diagnostics.dedup();
         match soa {
             Some(soa) if !diagnostics.iter().any(Diagnostic::is_error) => {
                 Ok((DesiredZone { apex: self.apex, soa, owners }, diagnostics))

@@ -227,9 +227,12 @@ impl<'a> Scope<'a> {
         };
         if let Some(cut) = cut {
             let (name, cut) = (self.name(name), self.name(&cut));
+            let (what, hint) = match owner.checked.as_ref().and_then(|checked| checked.policy.as_ref()) {
+                Some(_) => ("policy", "leave the policy out here; the child zone can have it"),
+                None => ("check", "leave the check out here; the child zone can check them"),
+            };
             let message =
-                format!("a check on \"{name}\", whose addresses are glue of the delegation \"{cut}\"");
-            let hint = "leave the check out here; the child zone can check them";
+                format!("a {what} on \"{name}\", whose addresses are glue of the delegation \"{cut}\"");
             out.push(Diagnostic::error(&self.header.file, message).at(mark.position, &*mark.path).hint(hint));
         }
     }

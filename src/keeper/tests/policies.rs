@@ -1,0 +1,85 @@
+//! Owners with a policy: what is signed, when the serial moves, what a reload keeps.
+
+use super::*;
+use crate::model::pick::Pick;
+
+const HEADER: &str = r#""zone": "example.test", "nameservers": ["ns.example.net"]"#;
+
+/// A zone with one owner `www` over 192.0.2.1 to .4, all checked by TCP.
+fn zone(www: &str) -> String {
+    format!(r#"{{{HEADER}, "records": {{"www": {{"check": {{"tcp": 80, "rise": 1, "fall": 1}}, {www}}}}}}}"#)
+}
+
+const FAILOVER: &str = r#""policy": "failover", "failback": false, "pools": [
+    {"name": "fra", "A": ["192.0.2.1"]}, {"name": "ams", "A": ["192.0.2.2"]}]"#;
+
+/// The last octets of each answer of `www`, the default variant first.
+fn answers(house: &House) -> Vec<Vec<u8>> {
+    let records = house.owner("www.example.test").unwrap();
+    let of =
+        |r: &crate::snapshot::image::ServedRrset| r.rrset.rdata.iter().map(|a| a[3]).collect::<Vec<u8>>();
+    records.all_rrsets().filter(|r| r.rrset.rtype == RrType::A).map(of).collect()
+}
+
+#[test]
+fn a_weighted_owner_has_an_answer_for_each_address() {
+    let text = zone(
+        r#""policy": "weighted", "A": ["192.0.2.1", {"address": "192.0.2.2", "weight": 3}, "192.0.2.3"]"#,
+    );
+    let house = House::start(&[("zone", &text)], None);
+    assert_eq!(answers(&house), [[1], [2], [3]]);
+    let serial = house.serial("example.test");
+    house.flip("192.0.2.2:80", Verdict::Down);
+    assert_eq!(answers(&house), [[1], [3]]);
+    assert!(house.serial("example.test").is_after(serial));
+}
+
+#[test]
+fn a_share_moves_the_table_and_nothing_else() {
+    let text = zone(r#""policy": "weighted", "A": ["192.0.2.1", "192.0.2.2"]"#);
+    let house = House::start(&[("zone", &text)], None);
+    let pick = |house: &House| house.owner("www.example.test").unwrap().choices[0].pick.clone();
+    let weights = |a, b| Pick::Weighted(vec![(a, Pick::Set(0)), (b, Pick::Set(1))]);
+    assert_eq!(pick(&house), weights(100, 100));
+    let (serial, before) = (house.serial("example.test"), house.image("example.test").unwrap());
+    house.board.set_share(house.target("192.0.2.2:80"), 10);
+    house.settle();
+    assert_eq!(pick(&house), weights(100, 10));
+    assert_eq!(house.serial("example.test"), serial);
+    let after = house.image("example.test").unwrap();
+    let records = |image: &ZoneImage| {
+        image.owners().map(|o| o.all_rrsets().cloned().collect::<Vec<_>>()).collect::<Vec<_>>()
+    };
+    assert_eq!(records(&before), records(&after));
+}
+
+#[test]
+fn a_choice_to_stay_with_outlives_a_reload() {
+    let house = House::start(&[("zone", &zone(FAILOVER))], None);
+    assert_eq!(answers(&house), [[1]]);
+    house.flip("192.0.2.1:80", Verdict::Down);
+    assert_eq!(answers(&house), [[2]]);
+    house.flip("192.0.2.1:80", Verdict::Up);
+    let more = zone(FAILOVER).replace(r#""records": {"#, r#""records": {"new": ["192.0.2.9"], "#);
+    house.reload(&[("zone", &more)], false);
+    assert!(house.owner("new.example.test").is_some());
+    house.flip("192.0.2.1:80", Verdict::Up);
+    assert_eq!(answers(&house), [[2]], "ams is healthy, and failback is off");
+    house.flip("192.0.2.2:80", Verdict::Down);
+    assert_eq!(answers(&house), [[1]]);
+}
+
+#[test]
+fn a_reload_without_a_change_of_data_keeps_the_serial() {
+    let weighted = |weight: u8| {
+        zone(&format!(
+            r#""policy": "weighted", "A": ["192.0.2.1", {{"address": "192.0.2.2", "weight": {weight}}}]"#
+        ))
+    };
+    let house = House::start(&[("zone", &weighted(1))], None);
+    let serial = house.serial("example.test");
+    house.reload(&[("zone", &weighted(5))], false);
+    assert_eq!(house.serial("example.test"), serial, "a weight is no data");
+    let pick = house.owner("www.example.test").unwrap().choices[0].pick.clone();
+    assert_eq!(pick, Pick::Weighted(vec![(100, Pick::Set(0)), (500, Pick::Set(1))]));
+}
