@@ -3,10 +3,9 @@
 //! Signing is the expensive step, so it is done only for what differs: an RRset that stood before with the same data
 //! keeps its signatures as long as they are good, and a state that an owner flaps back to finds its own in the cache.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
+use super::crew::Crew;
 use crate::dnssec::denial;
-use crate::dnssec::sign::{SignError, Signer};
+use crate::dnssec::sign::{RrsetDigest, SignError, Signed, Signer};
 use crate::model::name::Name;
 use crate::model::rrset::{RdataSet, Rrset};
 use crate::model::rrtype::RrType;
@@ -34,13 +33,8 @@ pub(super) struct Job {
     pub reusable: Vec<ServedRrset>,
     /// Whether records or signatures of the owner change, and not only how answers are annotated.
     pub changes_data: bool,
-}
-
-impl Job {
-    /// Every RRset to serve.
-    pub(super) fn all_rrsets(&self) -> impl Iterator<Item = &ServedRrset> {
-        self.rrsets.iter().chain(self.choices.iter().flat_map(|choice| &choice.others))
-    }
+    /// Whether the owner may come back to what it had: the signatures that it loses are kept.
+    pub may_flap: bool,
 }
 
 /// One owner assembled.
@@ -52,6 +46,8 @@ pub(super) struct Assembled {
     pub due: Option<Due>,
     /// How many RRsets were signed anew.
     pub signed: usize,
+    /// Signatures of RRsets that the owner had and has no longer, if it may flap.
+    pub replaced: Vec<(RrsetDigest, Signed)>,
 }
 
 /// When an owner's signatures are to be renewed. Unix seconds.
@@ -68,8 +64,9 @@ pub(super) struct Due {
 /// # Errors
 /// A key that does not sign.
 pub(super) fn assemble(job: Job, signer: Option<&Signer>, now_s: u32) -> Result<Assembled, SignError> {
-    let Job { name, place, mut rrsets, mut choices, pending, withheld, denial, reusable, .. } = job;
+    let Job { name, place, mut rrsets, mut choices, pending, withheld, denial, reusable, may_flap, .. } = job;
     let mut signed = 0;
+    let mut replaced = Vec::new();
     let mut due: Option<Due> = None;
     if let Some(signer) = signer {
         if let Some((next, ttl)) = denial {
@@ -95,52 +92,32 @@ pub(super) fn assemble(job: Job, signer: Option<&Signer>, now_s: u32) -> Result<
         }
     }
     rrsets.sort_by_key(|r| r.rrset.rtype);
-    Ok(Assembled { records: OwnerRecords { name, rrsets, choices, pending, withheld }, due, signed })
+    let records = OwnerRecords { name, rrsets, choices, pending, withheld };
+    if let (Some(signer), true) = (signer, may_flap) {
+        let is_lost = |r: &&ServedRrset| {
+            r.rrset.rtype != RrType::SOA && !records.all_rrsets().any(|new| new.rrset == r.rrset)
+        };
+        let kept =
+            |r: &ServedRrset| Some((signer.digest(&records.name, &r.rrset), signer.recall(&r.signatures)?));
+        replaced.extend(reusable.iter().filter(is_lost).filter_map(kept));
+    }
+    Ok(Assembled { records, due, signed, replaced })
 }
 
-/// Assembles many owners on `threads` threads and hands each to `sink` in the order of `jobs`.
+/// Assembles many owners, in the order of `jobs`.
 ///
 /// # Errors
-/// The first error of signing; `sink` has then seen an arbitrary part.
+/// The first error of signing.
 pub(super) fn assemble_all(
     jobs: Vec<Job>,
     signer: Option<&Signer>,
     now_s: u32,
-    threads: usize,
+    crew: Crew,
 ) -> Result<Vec<Assembled>, SignError> {
     /// Below this a thread costs more than it saves: one ECDSA signature is about as much as starting a thread.
     const WORTH_THREADS: usize = 8;
-    if signer.is_none() || threads < 2 || jobs.len() < WORTH_THREADS {
-        return jobs.into_iter().map(|job| assemble(job, signer, now_s)).collect();
-    }
-    let total = jobs.len();
-    let jobs: Vec<std::sync::Mutex<Option<Job>>> =
-        jobs.into_iter().map(|j| std::sync::Mutex::new(Some(j))).collect();
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        loop {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            let Some(slot) = jobs.get(i) else { return Ok(done) };
-            let job = slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-            if let Some(job) = job {
-                done.push((i, assemble(job, signer, now_s)?));
-            }
-        }
-    };
-    let parts: Vec<Result<Vec<(usize, Assembled)>, SignError>> = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads.min(total)).map(|_| scope.spawn(work)).collect();
-        let mine = work();
-        // A panic while signing is a bug; it goes on where it would have gone without threads.
-        let joined = others.into_iter().map(|t| t.join().unwrap_or_else(|p| std::panic::resume_unwind(p)));
-        std::iter::once(mine).chain(joined).collect()
-    });
-    let mut all: Vec<(usize, Assembled)> = Vec::with_capacity(total);
-    for part in parts {
-        all.extend(part?);
-    }
-    all.sort_unstable_by_key(|(i, _)| *i);
-    Ok(all.into_iter().map(|(_, assembled)| assembled).collect())
+    let worth = if signer.is_some() { WORTH_THREADS } else { usize::MAX };
+    crew.run(jobs, worth, |job| assemble(job, signer, now_s)).into_iter().collect()
 }
 
 /// Whether an RRset of this type at this place carries signatures (RFC 4035 §2.2): at a cut only DS and NSEC, below it nothing.

@@ -9,6 +9,7 @@ pub mod build;
 pub mod channel;
 mod comparison;
 mod compile;
+mod crew;
 mod leftovers;
 mod overrides;
 mod pass;

@@ -8,6 +8,7 @@ use super::assemble::{Due, Job, assemble, nsec_over, plain};
 use super::build::{Layout, Workshop};
 use super::comparison::Comparison;
 use super::compile::Earlier;
+use super::crew::Breather;
 use super::zone_state::{CheckedOwner, Circumstances, TransactionError, soa_rrset};
 use crate::config::Order;
 use crate::model::name::Name;
@@ -143,11 +144,13 @@ impl<'e> Pass<'_, 'e> {
             due: Vec::new(),
             apex: None,
         };
+        let mut breather = Breather::new();
         loop {
             let Some(run) = lock(queue).next() else { return Ok(done) };
             done.portion.start_run(run.number, run.before.as_ref());
             let mut owners = run.owners.into_iter();
             while let Some(Placed { name, owner, .. }) = owners.next() {
+                breather.breathe();
                 let next =
                     || first_in_chain(owners.as_slice()).or(run.after.as_ref()).unwrap_or(apex).clone();
                 let denial = self.nsec_ttl(&owner).map(|ttl| (next(), ttl));
@@ -232,6 +235,7 @@ impl<'e> Pass<'_, 'e> {
             denial,
             reusable: Vec::new(),
             changes_data: true,
+            may_flap: false,
         };
         job.reusable = match before {
             Some(before) if self.can_reuse => before.all_rrsets().cloned().collect(),

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::assemble::{Assembled, Job, assemble_all, nsec_over, plain};
+use super::assemble::{Job, assemble_all, nsec_over, plain};
 use super::channel::OwnerCounts;
+use super::crew::Crew;
 use crate::config::Order;
 use crate::dnssec::cache::SignatureCache;
 use crate::dnssec::denial;
@@ -298,8 +299,7 @@ impl ZoneState {
         if jobs.iter().any(|job| job.changes_data) {
             self.add_soa(&mut jobs, serial::next(self.floor, now_s));
         }
-        let replaced: Vec<(Name, Vec<ServedRrset>)> = self.worth_remembering(&jobs);
-        let assembled = assemble_all(jobs, self.signer.as_deref(), now_s, threads)?;
+        let assembled = assemble_all(jobs, self.signer.as_deref(), now_s, Crew::urgent(threads))?;
         let mut draft = ZoneDraft::from_image(&self.image);
         for one in &assembled {
             draft.put(&one.records)?;
@@ -307,17 +307,17 @@ impl ZoneState {
         self.image = Arc::new(draft.finish()?);
         self.floor = self.serial();
         self.changed_s = now_s;
-        if let Some(signer) = &self.signer {
-            for (name, served) in
-                replaced.iter().flat_map(|(name, rrsets)| rrsets.iter().map(move |r| (name, r)))
-            {
-                if let Some(signed) = signer.recall(&served.signatures) {
-                    self.cache.insert(signer.digest(name, &served.rrset), signed);
-                }
+        let signed = assembled.iter().map(|a| a.signed).sum();
+        for one in assembled {
+            match one.due {
+                Some(due) => self.schedule.set(&one.records.name, due.inception_s, due.renew_at_s),
+                None => self.schedule.remove(&one.records.name),
+            }
+            for (digest, signatures) in one.replaced {
+                self.cache.insert(digest, signatures);
             }
         }
-        self.note_due(&assembled);
-        Ok(Committed { owners, signed: assembled.iter().map(|a| a.signed).sum() })
+        Ok(Committed { owners, signed })
     }
 
     /// Takes over from the version that was served while this one was built. Returns targets whose owners are to be selected again, since
@@ -389,36 +389,24 @@ impl ZoneState {
             job.rrsets.push(plain(soa_rrset(&self.soa, serial)));
         }
     }
-
-    /// Signatures of checked owners that this commit replaces: the owner may flap back to them.
-    fn worth_remembering(&self, jobs: &[Job]) -> Vec<(Name, Vec<ServedRrset>)> {
-        let checked = jobs.iter().filter(|job| self.checked.contains_key(&job.name));
-        let replaced = checked.map(|job| {
-            let is_gone = |r: &&ServedRrset| {
-                !r.signatures.is_empty()
-                    && r.rrset.rtype != RrType::SOA
-                    && !job.all_rrsets().any(|new| new.rrset == r.rrset)
-            };
-            (job.name.clone(), job.reusable.iter().filter(is_gone).cloned().collect::<Vec<_>>())
-        });
-        replaced.filter(|(_, rrsets)| !rrsets.is_empty()).collect()
-    }
-
-    fn note_due(&mut self, assembled: &[Assembled]) {
-        for one in assembled {
-            match one.due {
-                Some(due) => self.schedule.set(&one.records.name, due.inception_s, due.renew_at_s),
-                None => self.schedule.remove(&one.records.name),
-            }
-        }
-    }
 }
 
 /// A job that keeps an owner's records; with a signer, signatures that are due are renewed.
 fn unchanged_job(before: OwnerRecords, place: Place) -> Job {
     let reusable = before.all_rrsets().cloned().collect();
     let OwnerRecords { name, rrsets, choices, pending, withheld } = before;
-    Job { name, place, reusable, rrsets, choices, pending, withheld, denial: None, changes_data: true }
+    Job {
+        name,
+        place,
+        reusable,
+        rrsets,
+        choices,
+        pending,
+        withheld,
+        denial: None,
+        changes_data: true,
+        may_flap: false,
+    }
 }
 
 /// Selects an owner again; a job if its records differ from what is served.
@@ -488,6 +476,7 @@ fn changed_job(
         denial: None,
         reusable,
         changes_data,
+        may_flap: true,
     })
 }
 
