@@ -54,6 +54,7 @@ const PAUSE: Duration = Duration::from_micros(100);
 pub(crate) struct Client {
     socket: UdpSocket,
     id: u16,
+    round_trips: Vec<Duration>,
 }
 
 impl Client {
@@ -61,7 +62,7 @@ impl Client {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.connect(server).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-        Self { socket, id: 0 }
+        Self { socket, id: 0, round_trips: Vec::new() }
     }
 
     /// Asks until the answer has exactly these addresses, signed; returns when it did, or gives up. It pauses between two queries, so
@@ -71,9 +72,11 @@ impl Client {
         let mut buffer = [0; 4096];
         loop {
             self.id = self.id.wrapping_add(1);
+            let asked = Instant::now();
             self.socket.send(&query(self.id, owner)).unwrap();
             let Ok(n) = self.socket.recv(&mut buffer) else { continue };
             let now = Instant::now();
+            self.round_trips.push(now - asked);
             if let Some((mut found, signatures)) = addresses(&buffer[..n], self.id) {
                 found.sort_unstable();
                 if found == expected && signatures == 1 {
@@ -83,6 +86,13 @@ impl Client {
             assert!(now < end, "h{owner} never had {expected:?}");
             std::thread::sleep(PAUSE);
         }
+    }
+}
+
+impl Client {
+    /// How long each of its queries took.
+    pub(crate) fn into_round_trips(self) -> Vec<Duration> {
+        self.round_trips
     }
 }
 

@@ -52,6 +52,12 @@ impl SignatureCache {
         self.young.get(digest).filter(|signed| signed.is_fresh(now_s))
     }
 
+    /// As [`SignatureCache::get`], and lets the entry grow old.
+    pub fn peek(&self, digest: &RrsetDigest, now_s: u32) -> Option<&Signed> {
+        let signed = self.young.get(digest).or_else(|| self.old.get(digest))?;
+        signed.is_fresh(now_s).then_some(signed)
+    }
+
     /// Keeps signatures, in place of others for the same digest.
     pub fn insert(&mut self, digest: RrsetDigest, signed: Signed) {
         if self.young.len() >= self.limit / 2 && !self.young.contains_key(&digest) {

@@ -37,6 +37,13 @@ pub(super) struct Job {
     pub may_flap: bool,
 }
 
+impl Job {
+    /// Every RRset to serve.
+    pub(super) fn all_rrsets(&self) -> impl Iterator<Item = &ServedRrset> {
+        self.rrsets.iter().chain(self.choices.iter().flat_map(|choice| &choice.others))
+    }
+}
+
 /// One owner assembled.
 #[derive(Debug)]
 pub(super) struct Assembled {

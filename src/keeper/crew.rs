@@ -1,7 +1,6 @@
 //! Work shared out among threads for as long as it lasts.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 /// Items that a thread takes at once.
 const BATCH: usize = 8;
@@ -52,34 +51,6 @@ impl Crew {
         });
         batches.sort_unstable_by_key(|(number, _)| *number);
         batches.into_iter().flat_map(|(_, results)| results).collect()
-    }
-}
-
-/// Gives way to other threads now and then, in work that nobody waits for. The scheduler would let a thread that has begun a time
-/// slice finish it, some milliseconds, before one that a verdict or a query has just woken, whatever their priorities.
-#[derive(Debug)]
-pub(super) struct Breather {
-    owners: u32,
-    breathed: Instant,
-}
-
-impl Breather {
-    /// Time between two breaths.
-    const EVERY: Duration = Duration::from_micros(200);
-    /// Owners between two looks at the clock.
-    const OWNERS: u32 = 4;
-
-    pub(super) fn new() -> Self {
-        Self { owners: 0, breathed: Instant::now() }
-    }
-
-    /// To be called once an owner.
-    pub(super) fn breathe(&mut self) {
-        self.owners += 1;
-        if self.owners.is_multiple_of(Self::OWNERS) && self.breathed.elapsed() >= Self::EVERY {
-            std::thread::yield_now();
-            self.breathed = Instant::now();
-        }
     }
 }
 

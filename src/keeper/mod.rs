@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 
 use build::{Workshop, ZoneSource};
 use channel::{Command, KeeperFigures, KeeperHandle, ZoneStatus};
+use crew::Crew;
 use serials::Serials;
 pub use start::Starting;
 use tracing::{error, info};
@@ -169,13 +170,14 @@ impl Keeper {
     }
 
     fn reselect(&mut self, dirty: &[TargetId]) {
+        let crew = Crew { threads: self.tools.workshop.threads };
         let board = Arc::clone(&self.tools.workshop.board);
         let failed = self.transact(
-            |zone, now_s| zone.reselect(dirty, &board, now_s),
+            |zone, now_s| zone.reselect(dirty, &board, now_s, crew),
             |figures, owners| {
                 KeeperFigures::add(&figures.flips, owners as u64);
             },
-            self.tools.workshop.threads,
+            crew,
         );
         if !failed.is_empty() {
             self.failed_targets.extend_from_slice(dirty);
@@ -191,7 +193,7 @@ impl Keeper {
             left -= jobs.len();
             jobs
         };
-        self.transact(slice, |_, _| {}, 1);
+        self.transact(slice, |_, _| {}, Crew { threads: 1 });
         let pause = if left == 0 { began.elapsed() * (RENEWAL_PARTS - 1) } else { TICK };
         self.renew_at = Instant::now() + pause;
     }
@@ -202,7 +204,7 @@ impl Keeper {
         &mut self,
         mut jobs: impl FnMut(&mut ZoneState, u32) -> Vec<assemble::Job>,
         count: impl Fn(&KeeperFigures, usize),
-        threads: usize,
+        crew: Crew,
     ) -> Vec<Name> {
         let mut failed = Vec::new();
         let started = Instant::now();
@@ -214,7 +216,7 @@ impl Keeper {
             if jobs.is_empty() {
                 continue;
             }
-            match zone.commit(jobs, now_s, threads) {
+            match zone.commit(jobs, now_s, crew) {
                 Ok(committed) => {
                     count(&self.handle.figures, committed.owners);
                     KeeperFigures::add(&self.handle.figures.signatures, committed.signed as u64);

@@ -8,7 +8,8 @@ use tracing::info;
 
 use super::assemble::Job;
 use super::channel::OverriddenEndpoint;
-use super::zone_state::{CheckedOwner, Circumstances, ZoneState, reselected};
+use super::crew::Crew;
+use super::zone_state::{CheckedOwner, Circumstances, ZoneState};
 use super::{Entry, Keeper, serving};
 use crate::model::board::VerdictBoard;
 use crate::model::name::Name;
@@ -40,18 +41,19 @@ impl Keeper {
         let board = Arc::clone(&self.tools.workshop.board);
         let mut before: HashMap<Name, Arc<Overrides>> = HashMap::new();
         let mut concerned = 0;
+        let crew = Crew { threads: self.tools.workshop.threads };
         let failed = self.transact(
             |zone, now_s| {
                 if Arc::ptr_eq(&zone.overrides, &overrides) {
                     return Vec::new();
                 }
                 before.insert(zone.apex().clone(), Arc::clone(&zone.overrides));
-                let (jobs, owners) = zone.override_with(&overrides, &board, now_s);
+                let (jobs, owners) = zone.override_with(&overrides, &board, now_s, crew);
                 concerned += owners;
                 jobs
             },
             |_, _| {},
-            self.tools.workshop.threads,
+            crew,
         );
         for apex in failed {
             if let (Some(Entry::Serving(zone)), Some(before)) =
@@ -94,6 +96,7 @@ impl ZoneState {
         overrides: &Arc<Overrides>,
         board: &VerdictBoard,
         now_s: u32,
+        crew: Crew,
     ) -> (Vec<Job>, usize) {
         let before = std::mem::replace(&mut self.overrides, Arc::clone(overrides));
         let differing = overrides.difference(&before);
@@ -101,22 +104,22 @@ impl ZoneState {
             return (Vec::new(), 0);
         }
         let zone = self.image.apex();
-        let by = Circumstances { board, overrides, zone, now_s };
         let everything = overrides.list();
-        let (mut jobs, mut concerned) = (Vec::new(), 0);
-        for (name, owner) in &mut self.checked {
+        let mut names = Vec::new();
+        for (name, owner) in &self.checked {
             if !owner.is_concerned(zone, name, &differing) {
                 continue;
             }
-            concerned += 1;
+            names.push(name);
             if owner.is_concerned(zone, name, &everything) {
                 self.overridden.insert(name.clone());
             } else {
                 self.overridden.remove(name);
             }
-            jobs.extend(reselected(name, owner, by, &self.image, self.signer.as_deref(), &mut self.cache));
         }
-        (jobs, concerned)
+        let concerned = names.len();
+        let selected = self.select_again(names, board, now_s, crew);
+        (self.remember(selected), concerned)
     }
 }
 

@@ -8,9 +8,9 @@ use super::assemble::{Due, Job, assemble, nsec_over, plain};
 use super::build::{Layout, Workshop};
 use super::comparison::Comparison;
 use super::compile::Earlier;
-use super::crew::Breather;
 use super::zone_state::{CheckedOwner, Circumstances, TransactionError, soa_rrset};
 use crate::config::Order;
+use crate::model::breather::Breather;
 use crate::model::name::Name;
 use crate::model::rrtype::RrType;
 use crate::model::serial::Serial;
@@ -218,7 +218,10 @@ impl<'e> Pass<'_, 'e> {
             }
             let (board, overrides) = (&*workshop.board, &*workshop.overrides);
             let (zone, now_s) = (&layout.desired.apex, self.now_s);
-            let selection = checked.select(&name, Circumstances { board, overrides, zone, now_s });
+            let mut selection = checked.select(&name, Circumstances { board, overrides, zone, now_s });
+            if let Some(memory) = checked.would_remember(&mut selection) {
+                checked.remember(memory);
+            }
             let (served, variants) = checked.served(&selection);
             rrsets.extend(served);
             choices = variants;

@@ -10,6 +10,7 @@ use tracing::{error, warn};
 use super::build::{Reading, Workshop, ZoneSource, read, refuse_twins, release};
 use super::channel::{Built, BuiltZone, Change, Command, KeeperFigures, OwnerCounts, ReloadSummary};
 use super::compile::{Earlier, SavedSerial, compile};
+use super::crew::Crew;
 use super::leftovers::{self, Leftovers};
 use super::zone_state::ZoneState;
 use super::{Entry, FindSources, Keeper};
@@ -129,6 +130,7 @@ impl Keeper {
         summary: &mut ReloadSummary,
         left: &mut Leftovers,
     ) {
+        let crew = Crew { threads: self.tools.workshop.threads };
         let apex = zone.apex().clone();
         let old = self.zones.remove(&apex);
         let mut changed = changed.to_vec();
@@ -150,11 +152,11 @@ impl Keeper {
         // What people and probes have said since the builder began.
         let before = Arc::clone(&zone.overrides);
         let (mut jobs, _) =
-            zone.override_with(&self.tools.workshop.overrides, &self.tools.workshop.board, now_s);
+            zone.override_with(&self.tools.workshop.overrides, &self.tools.workshop.board, now_s, crew);
         let overridden: HashSet<Name> = jobs.iter().map(|job| job.name.clone()).collect();
-        let flipped = zone.reselect(&changed, &self.tools.workshop.board, now_s);
+        let flipped = zone.reselect(&changed, &self.tools.workshop.board, now_s, crew);
         jobs.extend(flipped.into_iter().filter(|job| !overridden.contains(&job.name)));
-        match zone.commit_after_install(jobs, now_s, self.tools.workshop.threads) {
+        match zone.commit_after_install(jobs, now_s, crew) {
             Ok(committed) => KeeperFigures::add(&self.handle.figures.signatures, committed.signed as u64),
             Err(e) => {
                 // The image as it was built is sound; only the newest verdicts are missing, and are tried again.

@@ -93,8 +93,8 @@ impl CheckedOwner {
         targets
     }
 
-    /// What is served under the present circumstances by the owner of this name. Remembers it if it is good.
-    pub(super) fn select(&mut self, name: &Name, by: Circumstances<'_>) -> Selection {
+    /// What is served under the present circumstances by the owner of this name.
+    pub(super) fn select(&self, name: &Name, by: Circumstances<'_>) -> Selection {
         let inherited = |i: usize| self.inherited.as_ref().map_or(Verdict::Unknown, |all| all[i]);
         let verdict = |i: usize| match self.verdict(i, by.board) {
             Verdict::Unknown => inherited(i),
@@ -103,12 +103,20 @@ impl CheckedOwner {
         let word = |i: usize| self.find_override(i, name, by).map(|found| found.said.word);
         let state = |i: usize| State { verdict: verdict(i), share: self.share(i, by.board), word: word(i) };
         let memory = Memory { last_good: self.last_good.as_deref(), chosen: &self.chosen };
-        let mut selection = select(&self.checked, memory, state);
-        if let Some(good) = selection.good.take() {
-            self.last_good = Some(good);
-        }
-        self.chosen = std::mem::take(&mut selection.chosen);
-        selection
+        select(&self.checked, memory, state)
+    }
+
+    /// Takes out of a selection what is to be remembered of it; `None` if that is what is remembered already.
+    pub(super) fn would_remember(&self, selection: &mut Selection) -> Option<Kept> {
+        let (good, chosen) = (selection.good.take(), std::mem::take(&mut selection.chosen));
+        let is_new = good.is_some() && good != self.last_good || chosen != self.chosen;
+        is_new.then_some(Kept { good, chosen })
+    }
+
+    /// Remembers what is kept of a selection.
+    pub(super) fn remember(&mut self, kept: Kept) {
+        self.last_good = kept.good.or(self.last_good.take());
+        self.chosen = kept.chosen;
     }
 
     /// Takes over what `before`, the owner as it is served, says of the addresses that are still configured. Who edits a check
@@ -162,6 +170,22 @@ impl CheckedOwner {
         let choices = selection.choices.iter().filter_map(choice).collect();
         (selection.rrsets.iter().map(served).collect(), choices)
     }
+}
+
+/// What an owner keeps of a selection for the next one.
+#[derive(Debug)]
+pub(super) struct Kept {
+    good: Option<Vec<IpAddr>>,
+    chosen: Vec<Option<u32>>,
+}
+
+/// An owner that was selected again.
+#[derive(Debug)]
+pub(super) struct Selected {
+    /// What it is to remember, if that differs from what it does.
+    memory: Option<(Name, Kept)>,
+    /// What is to be done, if its records differ from what is served.
+    job: Option<Job>,
 }
 
 /// Why a transaction did not commit. The zone serves what it served before.
@@ -257,17 +281,53 @@ impl ZoneState {
     }
 
     /// Selects the owners of these targets again; a job for each whose records differ from what is served.
-    pub(super) fn reselect(&mut self, targets: &[TargetId], board: &VerdictBoard, now_s: u32) -> Vec<Job> {
+    pub(super) fn reselect(
+        &mut self,
+        targets: &[TargetId],
+        board: &VerdictBoard,
+        now_s: u32,
+        crew: Crew,
+    ) -> Vec<Job> {
         let mut seen: HashSet<&Name> = HashSet::new();
-        let mut jobs = Vec::new();
-        for name in targets.iter().filter_map(|id| self.dependents.get(id)).flatten() {
-            if seen.insert(name)
-                && let Some(owner) = self.checked.get_mut(name)
+        let concerned = targets.iter().filter_map(|id| self.dependents.get(id)).flatten();
+        let names = concerned.filter(|name| seen.insert(name)).collect();
+        let selected = self.select_again(names, board, now_s, crew);
+        self.remember(selected)
+    }
+
+    /// Selects these owners again, and changes nothing yet.
+    pub(super) fn select_again(
+        &self,
+        names: Vec<&Name>,
+        board: &VerdictBoard,
+        now_s: u32,
+        crew: Crew,
+    ) -> Vec<Selected> {
+        /// An owner takes some microseconds.
+        const WORTH_THREADS: usize = 64;
+        let by = Circumstances { board, overrides: &self.overrides, zone: self.image.apex(), now_s };
+        let select = |name: &Name| {
+            let owner = self.checked.get(name)?;
+            let mut selection = owner.select(name, by);
+            let job = self.image.owner(name).and_then(|before| {
+                changed_job(owner, &selection, before, self.signer.as_deref(), &self.cache, now_s)
+            });
+            let memory = owner.would_remember(&mut selection).map(|memory| (name.clone(), memory));
+            Some(Selected { memory, job })
+        };
+        crew.run(names, WORTH_THREADS, select).into_iter().flatten().collect()
+    }
+
+    /// Takes note of selections; the jobs that follow from them.
+    pub(super) fn remember(&mut self, selected: Vec<Selected>) -> Vec<Job> {
+        let mut jobs = Vec::with_capacity(selected.len());
+        for one in selected {
+            if let Some((name, memory)) = one.memory
+                && let Some(owner) = self.checked.get_mut(&name)
             {
-                let by = Circumstances { board, overrides: &self.overrides, zone: self.image.apex(), now_s };
-                let signer = self.signer.as_deref();
-                jobs.extend(reselected(name, owner, by, &self.image, signer, &mut self.cache));
+                owner.remember(memory);
             }
+            jobs.extend(one.job);
         }
         jobs
     }
@@ -293,13 +353,13 @@ impl ZoneState {
         &mut self,
         mut jobs: Vec<Job>,
         now_s: u32,
-        threads: usize,
+        crew: Crew,
     ) -> Result<Committed, TransactionError> {
         let owners = jobs.len();
         if jobs.iter().any(|job| job.changes_data) {
             self.add_soa(&mut jobs, serial::next(self.floor, now_s));
         }
-        let assembled = assemble_all(jobs, self.signer.as_deref(), now_s, Crew::urgent(threads))?;
+        let assembled = assemble_all(jobs, self.signer.as_deref(), now_s, crew)?;
         let mut draft = ZoneDraft::from_image(&self.image);
         for one in &assembled {
             draft.put(&one.records)?;
@@ -354,7 +414,7 @@ impl ZoneState {
         &mut self,
         mut jobs: Vec<Job>,
         now_s: u32,
-        threads: usize,
+        crew: Crew,
     ) -> Result<Committed, TransactionError> {
         // An equal serial over other data was given to a change that came while this was built.
         let is_repeated = self.serial() == self.floor && self.difference != OwnerCounts::default();
@@ -364,7 +424,7 @@ impl ZoneState {
         } else {
             self.floor = self.serial();
         }
-        if jobs.is_empty() { Ok(Committed::default()) } else { self.commit(jobs, now_s, threads) }
+        if jobs.is_empty() { Ok(Committed::default()) } else { self.commit(jobs, now_s, crew) }
     }
 
     /// The targets it holds.
@@ -409,26 +469,13 @@ fn unchanged_job(before: OwnerRecords, place: Place) -> Job {
     }
 }
 
-/// Selects an owner again; a job if its records differ from what is served.
-pub(super) fn reselected(
-    name: &Name,
-    owner: &mut CheckedOwner,
-    by: Circumstances<'_>,
-    image: &ZoneImage,
-    signer: Option<&Signer>,
-    cache: &mut SignatureCache,
-) -> Option<Job> {
-    let selection = owner.select(name, by);
-    changed_job(owner, &selection, image.owner(name)?, signer, cache, by.now_s)
-}
-
 /// A job for a checked owner if `selection` differs from what `before` serves.
 fn changed_job(
     owner: &CheckedOwner,
     selection: &Selection,
     before: OwnerRecords,
     signer: Option<&Signer>,
-    cache: &mut SignatureCache,
+    cache: &SignatureCache,
     now_s: u32,
 ) -> Option<Job> {
     let is_address = |r: &&ServedRrset| matches!(r.rrset.rtype, RrType::A | RrType::AAAA);
@@ -460,7 +507,7 @@ fn changed_job(
     if let Some(signer) = signer {
         for served in rrsets.iter().chain(others()) {
             if !reusable.iter().any(|r| r.rrset == served.rrset) {
-                let cached = cache.get(&signer.digest(&before.name, &served.rrset), now_s);
+                let cached = cache.peek(&signer.digest(&before.name, &served.rrset), now_s);
                 reusable
                     .extend(cached.map(|c| ServedRrset { signatures: c.rrsigs.clone(), ..served.clone() }));
             }

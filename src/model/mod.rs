@@ -1,8 +1,9 @@
 //! The vocabulary that every other module speaks: names, RRsets, times, targets, verdicts and diagnostics.
 //!
-//! Nothing here does I/O or reads a clock, and nothing here imports another module of the crate.
+//! Nothing here does I/O, only [`breather`] reads a clock, and nothing here imports another module of the crate.
 
 pub mod board;
+pub mod breather;
 pub mod check;
 pub mod condition;
 pub mod diagnostic;

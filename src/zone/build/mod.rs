@@ -12,6 +12,7 @@ use super::check::{self, Link, Mark};
 use super::desired::{DesiredOwner, DesiredZone, Place};
 use super::owners::{Owners, Placed};
 use crate::config::{Order, OwnerConfig, ZoneHeader, ZoneReader, stands_twice};
+use crate::model::breather::Breather;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::name::{Name, NameError};
 use crate::model::rrset::{RdataSet, Rrset};
@@ -31,7 +32,12 @@ pub fn read(reader: &ZoneReader, apex: &Name, threads: usize) -> (Option<Desired
             }
             let mut builder = Builder::new(reader.header(), apex);
             let mut found = Vec::new();
-            reader.part(part, &mut |owner| builder.owner(owner), &mut found);
+            let mut breather = Breather::new();
+            let mut next = |owner| {
+                breather.breathe();
+                builder.owner(owner);
+            };
+            reader.part(part, &mut next, &mut found);
             builder.diagnostics.append(&mut found);
             done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((part, builder));
         }
