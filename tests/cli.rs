@@ -374,3 +374,26 @@ fn a_reader_that_leaves_early_is_no_failure() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
 }
+
+#[test]
+fn check_warns_of_an_address_with_too_many_checks() {
+    let folder = tempfile::tempdir().unwrap();
+    let owner = |n| {
+        format!(
+            r#""h{n}": {{"A": ["192.0.2.1"], "check": {{"http": {{}}, "interval": "1s", "timeout": "1s"}}}}"#
+        )
+    };
+    let owners: Vec<String> = (0..60).map(owner).collect();
+    let zone = format!(
+        r#"{{"zone": "example.test", "nameservers": ["ns1.example.test"], "records": {{"ns1": ["192.0.2.53"], {}}}}}"#,
+        owners.join(", ")
+    );
+    let file = folder.path().join("zone.json");
+    std::fs::write(&file, zone).unwrap();
+    check(
+        &format!("check {}", file.display()),
+        0,
+        "fine: 1 zone, 62 names",
+        "has 60 checks, which want 60 probes a second and may have 50: they run at up to 1.2 times their intervals",
+    );
+}

@@ -19,6 +19,7 @@ use super::brake::BrakeState;
 use super::crowded::{self, Crowded};
 use super::figures::LagPeak;
 use super::ledger::{Cause, Flip};
+use super::lines::Lines;
 use super::mailbox::{Letter, Mailbox};
 use super::probe::bare::BareProbes;
 use super::probe::{Ended, Outcome, Prober, is_bare};
@@ -47,6 +48,7 @@ struct Driver {
     ended: Vec<Ended>,
     starts: Vec<(Start, Arc<Target>)>,
     flips: Vec<Flip>,
+    lines: Lines,
     braking: bool,
     crowded: Crowded,
     lag_told_ms: Option<u64>,
@@ -93,6 +95,7 @@ pub(super) fn spawn(
         ended: Vec::new(),
         starts: Vec::with_capacity(STARTS_AT_ONCE),
         flips: Vec::new(),
+        lines: Lines::default(),
         braking: false,
         crowded: Crowded::default(),
         lag_told_ms: None,
@@ -242,8 +245,13 @@ impl Driver {
             tracing::warn!(suspects, population, "health brake released");
         }
         self.braking = braking;
-        log(&self.flips);
+        let now_ms = self.shared.now_ms();
+        let changes = self.flips.iter().filter(|flip| flip.from != flip.to).count();
+        log(&self.flips, self.lines.grant(now_ms, changes));
         self.flips.clear();
+        if let Some(verdicts) = self.lines.left_out(now_ms) {
+            tracing::info!(verdicts, "so many more verdicts changed");
+        }
     }
 
     /// Warns when probes start late, but in the first round, which is a burst.
@@ -303,9 +311,9 @@ async fn probe_once(prober: Arc<Prober>, start: Start, target: Arc<Target>, mail
     }
 }
 
-/// One line for each published change.
-pub(super) fn log(flips: &[Flip]) {
-    for flip in flips.iter().filter(|flip| flip.from != flip.to) {
+/// One line for each published change, but for no more than so many.
+pub(super) fn log(flips: &[Flip], lines: usize) {
+    for flip in flips.iter().filter(|flip| flip.from != flip.to).take(lines) {
         let why = match flip.cause {
             Cause::Results => "results",
             Cause::Saved => "saved",

@@ -16,6 +16,7 @@ mod driver;
 mod external;
 pub mod figures;
 pub mod ledger;
+mod lines;
 mod mailbox;
 pub mod persist;
 pub mod probe;
@@ -263,7 +264,7 @@ impl HealthHandle {
         if held {
             tracing::warn!("health brake released by hand");
         }
-        driver::log(&flips);
+        driver::log(&flips, usize::MAX);
         held
     }
 
