@@ -218,7 +218,7 @@ impl Ledger {
             if external::check(target).is_some() {
                 self.insert_external(now_ms, id, entry, flips);
             } else {
-                planned.push(self.insert(id, entry, flips));
+                planned.extend(self.insert(id, entry, flips));
             }
         }
         self.schedule.add(now_ms, &planned);
@@ -227,16 +227,17 @@ impl Ledger {
         stopped
     }
 
-    /// The longest time in milliseconds that any target takes from one probe to the next, with something added for each.
+    /// The longest time in milliseconds that any target which is probed takes from one probe to the next, with something added for each.
     fn longest(&self, targets: &[(TargetId, Arc<Target>)], also: impl Fn(&Target) -> u32) -> u64 {
-        let each = targets.iter().map(|(id, target)| {
-            let interval_ms = self.schedule.interval_ms(*id).unwrap_or(target.check.interval_ms);
-            u64::from(interval_ms) + u64::from(also(target))
+        let each = targets.iter().filter_map(|(id, target)| {
+            let interval_ms = self.schedule.interval_ms(*id)?;
+            Some(u64::from(interval_ms) + u64::from(also(target)))
         });
         each.max().unwrap_or(0)
     }
 
-    fn insert(&mut self, id: TargetId, mut entry: Entry, flips: &mut Vec<Flip>) -> Planned {
+    /// Returns what there is to schedule.
+    fn insert(&mut self, id: TargetId, mut entry: Entry, flips: &mut Vec<Flip>) -> Option<Planned> {
         let index = id.0 as usize;
         if index >= self.entries.len() {
             self.entries.resize_with(index + 1, || None);
@@ -248,9 +249,8 @@ impl Ledger {
         self.brake.stands(id, Standing::Out, entry.standing());
         self.figures.targets[entry.published as usize] += 1;
         let check = &entry.target.check;
-        let scope = Scope::of(check);
-        let planned =
-            Planned { id, address: entry.target.address.ip(), scope, interval_ms: check.interval_ms };
+        let (address, interval_ms) = (entry.target.address.ip(), check.interval_ms);
+        let planned = Scope::of(check).map(|scope| Planned { id, address, scope, interval_ms });
         self.entries[index] = Some(entry);
         planned
     }

@@ -282,7 +282,7 @@ impl HealthHandle {
         let targets = ledger.push(self.shared.now_ms(), id, verdict, why, &mut flips);
         self.shared.publish(&ledger, &flips);
         drop(ledger);
-        driver::log(&flips);
+        driver::log(&flips, usize::MAX);
         targets
     }
 

@@ -22,13 +22,16 @@ impl Scope {
     /// How many there are.
     pub const COUNT: usize = 2;
 
-    /// The scope of a check.
-    pub fn of(check: &Check) -> Self {
+    /// The scope of a check; `None` for one that is never probed.
+    pub fn of(check: &Check) -> Option<Self> {
         match check.kind {
-            CheckKind::Tcp | CheckKind::Talk(_) | CheckKind::Dns(_) | CheckKind::Icmp(_) => Self::Address,
-            CheckKind::Http(_) | CheckKind::Tls(_) | CheckKind::Grpc(_) | CheckKind::Exec(_) => Self::Name,
-            // Never probed.
-            CheckKind::External(_) => Self::Name,
+            CheckKind::Tcp | CheckKind::Talk(_) | CheckKind::Dns(_) | CheckKind::Icmp(_) => {
+                Some(Self::Address)
+            }
+            CheckKind::Http(_) | CheckKind::Tls(_) | CheckKind::Grpc(_) | CheckKind::Exec(_) => {
+                Some(Self::Name)
+            }
+            CheckKind::External(_) => None,
         }
     }
 }

@@ -42,13 +42,14 @@ impl Crowding {
     }
 
     fn target(&mut self, target: &Target, owner: &Name, file: &Path) {
+        let Some(scope) = Scope::of(&target.check) else { return };
         if !self.seen.insert(target.clone()) {
             return;
         }
         let fresh =
             || Address { file: file.to_owned(), owner: owner.clone(), demand: AddressDemand::default() };
         let address = self.addresses.entry(target.address.ip()).or_insert_with(fresh);
-        address.demand.add(Scope::of(&target.check), target.check.interval_ms);
+        address.demand.add(scope, target.check.interval_ms);
     }
 
     /// The addresses whose checks want more than this many probes a second, those that want most first.
