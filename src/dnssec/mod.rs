@@ -14,6 +14,7 @@ pub mod keys;
 mod load;
 mod material;
 mod pem;
+pub mod saved;
 pub mod schedule;
 pub mod sign;
 

@@ -75,7 +75,7 @@ impl<'a> Comparison<'a> {
     }
 
     /// Takes over what another one has compared of the same zone.
-    pub(super) fn merge(&mut self, other: Self) {
+    pub(super) fn merge(&mut self, other: &Self) {
         self.digest.merge(&other.digest);
         self.kept += other.kept;
         self.counts.added += other.counts.added;

@@ -1,7 +1,7 @@
 //! The second stage of building a zone, off the keeper's thread: select by the present verdicts, sign, and compile to an image.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::assemble::plain;
 use super::build::{Layout, Workshop};
@@ -13,6 +13,7 @@ use super::zone_state::{CheckedOwner, TransactionError, ZoneState, soa_rrset};
 use crate::dnssec::cache::SignatureCache;
 use crate::dnssec::key::{Key, key_tag};
 use crate::dnssec::keys::ZoneKeys;
+use crate::dnssec::saved::SavedSignatures;
 use crate::dnssec::schedule::Schedule;
 use crate::dnssec::sign::Signer;
 use crate::model::name::Name;
@@ -31,8 +32,8 @@ pub(super) enum Earlier<'a> {
     Image(&'a Arc<ZoneImage>),
     /// The zone starts: signatures saved by an earlier run, and the serial to use if the data is that of `digest`, else one after `last`.
     Saved {
-        /// Signatures; looking one up moves it.
-        signatures: Mutex<SignatureCache>,
+        /// Signatures.
+        signatures: SavedSignatures,
         /// Serials and the digest of what was served.
         serial: SavedSerial,
     },
@@ -110,7 +111,7 @@ fn compile_parts(
     let (mut portions, mut schedule, mut apex) = (Vec::new(), Schedule::default(), None);
     for part in done? {
         portions.push(part.portion);
-        comparison.merge(part.comparison);
+        comparison.merge(&part.comparison);
         part.due.iter().for_each(|(name, due)| schedule.set(name, due.inception_s, due.renew_at_s));
         apex = apex.or(part.apex);
     }

@@ -14,6 +14,7 @@ use super::crew::Crew;
 use super::leftovers::{self, Leftovers};
 use super::zone_state::ZoneState;
 use super::{Entry, FindSources, Keeper};
+use crate::dnssec::saved::SavedSignatures;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::name::Name;
 use crate::snapshot::{Snapshot, ZoneImage};
@@ -337,7 +338,7 @@ impl Builder {
                 let earlier = match self.served.get(&apex) {
                     Some(image) => Earlier::Image(image),
                     None => Earlier::Saved {
-                        signatures: std::sync::Mutex::default(),
+                        signatures: SavedSignatures::default(),
                         serial: self.saved.get(&apex).copied().unwrap_or_default(),
                     },
                 };

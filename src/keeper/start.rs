@@ -1,8 +1,7 @@
 //! Starting: read every zone, let the first probes run, then select, sign, compile and publish all of them at once.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tracing::{error, warn};
@@ -14,13 +13,13 @@ use super::reload::{lock, read_all};
 use super::serials::Serials;
 use super::zone_state::ZoneState;
 use super::{Entry, Keeper, Tools};
-use crate::dnssec::cache::SignatureCache;
+use crate::dnssec::saved::{self, SavedSignatures};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::name::Name;
 use crate::state::{StateDir, StateError, Stored};
 
 /// Form of the signature files.
-const SIGNATURES_VERSION: u32 = 1;
+const SIGNATURES_VERSION: u32 = 2;
 
 /// Zones that are read; their targets are known, and nothing is served yet.
 pub struct Starting {
@@ -111,13 +110,10 @@ fn compile_reading(
         let (apex, file) = (layout.desired.apex.clone(), layout.file.clone());
         let signatures = match (&tools.state, &layout.signer) {
             (Some(state), Some(_)) => load_signatures(state, &apex),
-            _ => SignatureCache::default(),
+            _ => SavedSignatures::default(),
         };
         tools.workshop.note_signed(&apex, layout.signer.is_some());
-        let earlier = Earlier::Saved {
-            signatures: Mutex::new(signatures),
-            serial: saved.get(&apex).copied().unwrap_or_default(),
-        };
+        let earlier = Earlier::Saved { signatures, serial: saved.get(&apex).copied().unwrap_or_default() };
         let entry = match compile(layout, &earlier, &tools.workshop, now_s) {
             Ok(zone) => Entry::Serving(Box::new(zone)),
             Err((targets, e)) => {
@@ -142,21 +138,17 @@ pub(super) fn signature_file(apex: &Name) -> String {
     format!("signatures-{name}bin")
 }
 
-fn load_signatures(state: &StateDir, apex: &Name) -> SignatureCache {
-    let file = signature_file(apex);
-    // All that were served are looked up once, so none may be evicted.
-    let mut cache = SignatureCache::new(usize::MAX);
-    match state.read_blob(&file, SIGNATURES_VERSION) {
-        Ok(Stored::Good(octets)) => {
-            if let Some(problem) = cache.import(&octets, &state.path().join(file)) {
-                warn!("{problem}");
-            }
-        }
+fn load_signatures(state: &StateDir, apex: &Name) -> SavedSignatures {
+    match state.read_blob(&signature_file(apex), SIGNATURES_VERSION) {
+        Ok(Stored::Good(octets)) => match SavedSignatures::open(octets) {
+            Some(signatures) => return signatures,
+            None => warn!(zone = %apex, "the saved signatures are malformed; everything is signed anew"),
+        },
         Ok(Stored::Absent) => {}
         Ok(Stored::SetAside(problem)) => warn!(zone = %apex, "{problem}; everything is signed anew"),
         Err(e) => warn!(zone = %apex, "{e}; everything is signed anew"),
     }
-    cache
+    SavedSignatures::default()
 }
 
 /// Saves the signatures that a zone serves and those it may come back to.
@@ -165,15 +157,13 @@ fn load_signatures(state: &StateDir, apex: &Name) -> SignatureCache {
 /// The file could not be written; an older one still stands.
 pub(super) fn save_signatures(state: &StateDir, zone: &ZoneState) -> Result<(), StateError> {
     let Some(signer) = &zone.signer else { return Ok(()) };
-    let mut all = SignatureCache::new(usize::MAX);
-    for owner in zone.image.owners() {
-        for served in owner.all_rrsets() {
-            if let Some(signed) = signer.recall(&served.signatures) {
-                all.insert(signer.digest(&owner.name, &served.rrset), signed);
+    state.write_blob_with(&signature_file(zone.apex()), SIGNATURES_VERSION, |file| {
+        for owner in zone.image.owners_in_no_order() {
+            for served in owner.all_rrsets().filter(|served| !served.signatures.is_empty()) {
+                saved::write_entry(file, &signer.digest(&owner.name, &served.rrset), &served.signatures)?;
             }
         }
-    }
-    // What it may come back to is in the same form; an export of our own always imports.
-    all.import(&zone.cache.export(), Path::new("signature cache"));
-    state.write_blob(&signature_file(zone.apex()), SIGNATURES_VERSION, &all.export())
+        let mut entries = zone.cache.entries();
+        entries.try_for_each(|(digest, signed)| saved::write_entry(file, digest, &signed.rrsigs))
+    })
 }
