@@ -143,6 +143,7 @@ fn set(port: u16, targets: u32, interval_ms: u32) -> TargetSet {
         timeout_ms: interval_ms.min(2000),
         rise: 2,
         fall: 3,
+        rules: Default::default(),
     });
     let target = |number| {
         Arc::new(Target { address: SocketAddr::from((address(number), port)), check: check.clone() })

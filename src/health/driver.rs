@@ -230,8 +230,8 @@ impl Driver {
     }
 
     /// Publishes what was decided under the lock, and logs it without the lock.
-    fn publish(&mut self, ledger: std::sync::MutexGuard<'_, super::Ledger>) {
-        self.shared.publish(&ledger, &self.flips);
+    fn publish(&mut self, mut ledger: std::sync::MutexGuard<'_, super::Ledger>) {
+        self.shared.publish(&mut ledger, &self.flips);
         let braking = matches!(ledger.brake_state(), BrakeState::Holding { .. });
         let (suspects, population) = ledger.brake_share();
         drop(ledger);
@@ -311,9 +311,10 @@ async fn probe_once(prober: Arc<Prober>, start: Start, target: Arc<Target>, mail
     }
 }
 
-/// One line for each published change, but for no more than so many.
+/// One line for each published change, and each target that is held down from its recovery on, but for no more than so many.
 pub(super) fn log(flips: &[Flip], lines: usize) {
-    for flip in flips.iter().filter(|flip| flip.from != flip.to).take(lines) {
+    let is_told = |flip: &&Flip| flip.from != flip.to || matches!(flip.cause, Cause::Damped(_));
+    for flip in flips.iter().filter(is_told).take(lines) {
         let why = match flip.cause {
             Cause::Results => "results",
             Cause::Saved => "saved",
@@ -321,6 +322,8 @@ pub(super) fn log(flips: &[Flip], lines: usize) {
             Cause::BrakeReleased => "brake released",
             Cause::Replaced => "replaced",
             Cause::Pushed => "pushed",
+            Cause::Damped(_) => "flips too often: held down",
+            Cause::DampingOver => "no longer held down",
         };
         let reason = flip.reason.as_deref().filter(|_| flip.to == Verdict::Down).unwrap_or("");
         tracing::info!(

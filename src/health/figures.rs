@@ -124,6 +124,12 @@ pub struct Figures {
     pub brake_held_targets: usize,
     /// How often the brake has engaged.
     pub brake_engaged_total: u64,
+    /// Targets that are held down for flipping too often.
+    pub damped_targets: usize,
+    /// How often a target was held down for flipping too often.
+    pub dampings: u64,
+    /// Targets whose share of their weight still grows.
+    pub slow_targets: usize,
 }
 
 #[cfg(test)]

@@ -4,18 +4,21 @@
 //! The driver feeds it (targets, ends of probes, time in milliseconds on a clock that never goes back) and carries out what it
 //! returns: probes to start and [`Flip`]s to publish. A test does the same with a virtual clock.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::model::board::FULL_SHARE;
 use crate::model::probe_rate::{AddressDemand, Scope};
-use crate::model::target::{Target, TargetId, Verdict};
+use crate::model::target::{Check, Target, TargetId, Verdict};
 
 use super::brake::{Brake, BrakeLimits, BrakeState, Decision, Standing};
+use super::damping::Damper;
 use super::external::{self, External};
 use super::figures::{Figures, OutcomeLabel};
 use super::probe::{Outcome, ProbeKind, Reason};
 use super::schedule::{Limits, Planned, Schedule, Start};
-use super::verdict::{Evidence, Hysteresis, Thresholds};
+use super::verdict::{Evidence, Hysteresis, Thresholds, share_after};
 
 /// Why a published verdict changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +35,10 @@ pub enum Cause {
     Replaced,
     /// It was pushed over the API, or the time of what was pushed is over.
     Pushed,
+    /// It changed its mind too often, and is held down for so many milliseconds from now.
+    Damped(u64),
+    /// It is no longer held down.
+    DampingOver,
 }
 
 /// A change of a published verdict.
@@ -86,6 +93,10 @@ pub struct Entry {
     pub last: Option<LastResult>,
     /// When a result last said something about the target; negative for one of an earlier run.
     pub confirmed_at_ms: Option<i64>,
+    /// Whether it changes its mind too often.
+    pub damper: Damper,
+    /// When it recovered, while its share of its weight still grows.
+    pub recovered_at_ms: Option<u64>,
     /// Whether the first round still waits for it.
     awaited: bool,
 }
@@ -98,13 +109,31 @@ impl Entry {
             published: Verdict::Unknown,
             last: None,
             confirmed_at_ms: None,
+            damper: Damper::default(),
+            recovered_at_ms: None,
             awaited: true,
         }
     }
 
     /// Whether it is published as up only because the brake holds it.
     pub fn is_held(&self) -> bool {
-        self.published == Verdict::Up && self.hysteresis.verdict() == Verdict::Down
+        self.published == Verdict::Up && self.wanted() == Verdict::Down
+    }
+
+    /// What should be published, but for the brake.
+    fn wanted(&self) -> Verdict {
+        match self.damper.held_until_ms() {
+            Some(_) => Verdict::Down,
+            None => self.hysteresis.verdict(),
+        }
+    }
+
+    /// The share of its weight with which it is to be answered, in percent.
+    pub fn share(&self, now_ms: u64) -> u8 {
+        match (self.recovered_at_ms, self.target.check.rules.slow_start_ms) {
+            (Some(at_ms), Some(slow_start_ms)) => share_after(now_ms.saturating_sub(at_ms), slow_start_ms),
+            _ => FULL_SHARE,
+        }
     }
 
     fn standing(&self) -> Standing {
@@ -157,6 +186,14 @@ impl Witnesses {
     }
 }
 
+/// The failure that a success amounts to which took too long.
+fn too_slow(check: &Check, duration_us: u64) -> Option<Outcome> {
+    let limit_ms = check.rules.slower_than_ms?;
+    let took_ms = duration_us / 1000;
+    (duration_us > u64::from(limit_ms) * 1000)
+        .then(|| Outcome::Failure(format!("answered after {took_ms} ms, slower than {limit_ms} ms").into()))
+}
+
 /// See the module's documentation.
 pub struct Ledger {
     entries: Vec<Option<Entry>>,
@@ -166,6 +203,10 @@ pub struct Ledger {
     external: External,
     figures: Figures,
     awaited: usize,
+    /// Targets that are held down or start slowly: time alone changes them.
+    timed: BTreeSet<TargetId>,
+    /// Shares that have changed.
+    shares: Vec<(TargetId, u8)>,
 }
 
 impl Ledger {
@@ -179,6 +220,8 @@ impl Ledger {
             external: External::default(),
             figures: Figures { in_flight_limit: limits.in_flight, ..Figures::default() },
             awaited: 0,
+            timed: BTreeSet::new(),
+            shares: Vec::new(),
         }
     }
 
@@ -264,6 +307,7 @@ impl Ledger {
         self.brake.forget(id);
         self.figures.targets[entry.published as usize] -= 1;
         self.awaited -= usize::from(entry.awaited);
+        self.timed.remove(&id);
         self.schedule.remove(id);
     }
 
@@ -296,6 +340,12 @@ impl Ledger {
         }
         let outcome = self.settle(now_ms, id, outcome);
         let Some(entry) = self.entries.get_mut(id.0 as usize).and_then(Option::as_mut) else { return };
+        // Too slow or not, it has answered.
+        let has_answered = matches!(outcome, Outcome::Success | Outcome::Warning(_));
+        if has_answered {
+            self.witnesses.answered(entry.target.address.ip(), now_ms);
+        }
+        let outcome = too_slow(&entry.target.check, duration_us).filter(|_| has_answered).unwrap_or(outcome);
         if let Some(kind) = ProbeKind::of(&entry.target) {
             self.figures.probes[kind as usize][OutcomeLabel::of(&outcome) as usize] += 1;
             self.figures.duration[kind as usize].observe(duration_us as f64 / 1e6);
@@ -306,18 +356,24 @@ impl Ledger {
             Outcome::Failure(_) => Evidence::Bad,
             Outcome::HostUnreachable | Outcome::LocalError(_) => Evidence::None,
         };
-        if evidence == Evidence::Good {
-            self.witnesses.answered(entry.target.address.ip(), now_ms);
-        }
         if evidence != Evidence::None {
             entry.confirmed_at_ms = Some(now_ms as i64);
         }
         let before = entry.standing();
         entry.last = Some(LastResult { at_ms: now_ms, duration_us, outcome });
-        entry.hysteresis.record(evidence, entry.thresholds());
+        let was_known = entry.hysteresis.verdict() != Verdict::Unknown;
+        let has_flipped = entry.hysteresis.record(evidence, entry.thresholds()).is_some();
+        let damping = entry.target.check.rules.damping.filter(|_| was_known && has_flipped);
+        let held_ms = damping.and_then(|rule| entry.damper.flipped(now_ms, rule));
         let after = entry.standing();
         self.brake.stands(id, before, after);
-        self.publish(now_ms, id, flips);
+        if let Some(held_ms) = held_ms {
+            self.figures.dampings += 1;
+            self.timed.insert(id);
+            self.publish(now_ms, id, Cause::Damped(held_ms), flips);
+        } else {
+            self.publish(now_ms, id, Cause::Results, flips);
+        }
         self.let_brake_go_in_time(now_ms, flips);
     }
 
@@ -341,48 +397,86 @@ impl Ledger {
         }
     }
 
-    /// Brings what is published in line with the hysteresis, as far as the brake lets it.
-    fn publish(&mut self, now_ms: u64, id: TargetId, flips: &mut Vec<Flip>) {
+    /// Brings what is published in line with what is wanted, as far as the brake lets it.
+    fn publish(&mut self, now_ms: u64, id: TargetId, cause: Cause, flips: &mut Vec<Flip>) {
         let Some(entry) = self.entry(id) else { return };
-        let wanted = entry.hysteresis.verdict();
-        match (entry.published, wanted) {
-            (from, to) if from == to => {}
+        match (entry.published, entry.wanted()) {
+            // A target that is held down from its recovery on is to be told of all the same.
+            (from, to) if from == to && !matches!(cause, Cause::Damped(_)) => {}
             (Verdict::Up, Verdict::Down) => match self.brake.may_fall(now_ms) {
                 Decision::Fall => {
-                    self.change(id, Verdict::Down, Cause::Results, flips);
+                    self.change(now_ms, id, Verdict::Down, cause, flips);
                     self.brake.fell(now_ms, id);
                 }
                 Decision::Hold => {}
                 Decision::Engage(fallen) => {
                     for id in fallen {
-                        self.change(id, Verdict::Up, Cause::BrakeEngaged, flips);
+                        self.change(now_ms, id, Verdict::Up, Cause::BrakeEngaged, flips);
                     }
                 }
             },
-            (_, to) => self.change(id, to, Cause::Results, flips),
+            (_, to) => self.change(now_ms, id, to, cause, flips),
         }
     }
 
-    fn change(&mut self, id: TargetId, to: Verdict, cause: Cause, flips: &mut Vec<Flip>) {
+    fn change(&mut self, now_ms: u64, id: TargetId, to: Verdict, cause: Cause, flips: &mut Vec<Flip>) {
         let Some(entry) = self.entries.get_mut(id.0 as usize).and_then(Option::as_mut) else { return };
         let before = entry.standing();
+        let has_recovered = matches!(cause, Cause::Results | Cause::Pushed | Cause::DampingOver);
         let flip = entry.flip(id, to, cause);
         self.brake.stands(id, before, entry.standing());
-        self.figures.targets[flip.from as usize] -= 1;
-        self.figures.targets[to as usize] += 1;
-        match to {
-            Verdict::Up => self.figures.rises += 1,
-            Verdict::Down => self.figures.falls += 1,
-            Verdict::Unknown => {}
+        if flip.from != to {
+            self.figures.targets[flip.from as usize] -= 1;
+            self.figures.targets[to as usize] += 1;
+            match to {
+                Verdict::Up => self.figures.rises += 1,
+                Verdict::Down => self.figures.falls += 1,
+                Verdict::Unknown => {}
+            }
+            if entry.target.check.rules.slow_start_ms.is_some() {
+                let starts_slowly = (flip.from, to) == (Verdict::Down, Verdict::Up) && has_recovered;
+                entry.recovered_at_ms = starts_slowly.then_some(now_ms);
+                self.shares.push((id, entry.share(now_ms)));
+                self.timed.insert(id);
+            }
         }
         flips.push(flip);
     }
 
-    /// Lets time pass for the brake, for pushed verdicts and for the figures; once a second is enough.
+    /// Lets time pass: for the brake, for targets that are held down or start slowly, for pushed verdicts and for the figures. Once a second is
+    /// enough.
     pub fn tick(&mut self, now_ms: u64, flips: &mut Vec<Flip>) {
         self.figures.lag_peak.rotate(now_ms);
         self.expire_pushed(now_ms, flips);
+        let timed: Vec<TargetId> = self.timed.iter().copied().collect();
+        for id in timed {
+            self.tick_one(now_ms, id, flips);
+        }
         self.let_brake_go_in_time(now_ms, flips);
+    }
+
+    fn tick_one(&mut self, now_ms: u64, id: TargetId, flips: &mut Vec<Flip>) {
+        let Some(entry) = self.entries.get_mut(id.0 as usize).and_then(Option::as_mut) else { return };
+        let before = entry.standing();
+        let damping = entry.target.check.rules.damping;
+        let is_over = damping.is_some_and(|rule| entry.damper.tick(now_ms, rule));
+        self.brake.stands(id, before, entry.standing());
+        if entry.recovered_at_ms.is_some() {
+            let share = entry.share(now_ms);
+            self.shares.push((id, share));
+            entry.recovered_at_ms.take_if(|_| share == FULL_SHARE);
+        }
+        if entry.recovered_at_ms.is_none() && entry.damper.held_until_ms().is_none() {
+            self.timed.remove(&id);
+        }
+        if is_over {
+            self.publish(now_ms, id, Cause::DampingOver, flips);
+        }
+    }
+
+    /// Takes the shares that are to be set, in percent.
+    pub fn take_shares(&mut self) -> Vec<(TargetId, u8)> {
+        std::mem::take(&mut self.shares)
     }
 
     fn let_brake_go_in_time(&mut self, now_ms: u64, flips: &mut Vec<Flip>) {
@@ -403,7 +497,7 @@ impl Ledger {
     fn let_go(&mut self, now_ms: u64, flips: &mut Vec<Flip>) {
         let held: Vec<TargetId> = self.held().collect();
         for id in held {
-            self.change(id, Verdict::Down, Cause::BrakeReleased, flips);
+            self.change(now_ms, id, Verdict::Down, Cause::BrakeReleased, flips);
             self.brake.fell(now_ms, id);
         }
     }
@@ -462,6 +556,10 @@ impl Ledger {
         self.schedule.stretched()
     }
 
+    fn timed_with(&self, is: impl Fn(&Entry) -> bool) -> usize {
+        self.timed.iter().filter_map(|id| self.entry(*id)).filter(|entry| is(entry)).count()
+    }
+
     /// The figures as of now.
     pub fn figures(&self) -> Figures {
         Figures {
@@ -471,6 +569,8 @@ impl Ledger {
             brake_holding: self.brake.is_holding(),
             brake_held_targets: self.held().count(),
             brake_engaged_total: self.brake.engaged_total(),
+            damped_targets: self.timed_with(|entry| entry.damper.held_until_ms().is_some()),
+            slow_targets: self.timed_with(|entry| entry.recovered_at_ms.is_some()),
             ..self.figures.clone()
         }
     }

@@ -75,7 +75,7 @@ impl Ledger {
         entry.confirmed_at_ms = confirmed_at_ms;
         entry.hysteresis = Hysteresis::new(to);
         if entry.published != to {
-            self.change(id, to, Cause::Pushed, flips);
+            self.change(now_ms, id, to, Cause::Pushed, flips);
         }
     }
 }
@@ -89,7 +89,14 @@ mod tests {
 
     fn target(id: &str, ttl_ms: u64, expired: Verdict) -> Arc<Target> {
         let kind = CheckKind::External(Box::new(ExternalCheck { id: id.into(), ttl_ms, expired }));
-        let check = Arc::new(Check { kind, interval_ms: 10_000, timeout_ms: 2000, rise: 1, fall: 1 });
+        let check = Arc::new(Check {
+            kind,
+            interval_ms: 10_000,
+            timeout_ms: 2000,
+            rise: 1,
+            fall: 1,
+            rules: Default::default(),
+        });
         Arc::new(Target { address: ([0, 0, 0, 0], 0).into(), check })
     }
 

@@ -6,16 +6,28 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use super::*;
 use crate::health::tests::Random;
-use crate::model::target::{Check, CheckKind};
+use crate::model::target::{Check, CheckKind, Damping, VerdictRules};
 
 const NEVER: BrakeLimits = BrakeLimits { down_percent: 100, min_targets: 0 };
 const LIMITS: Limits = Limits { in_flight: 4096, per_address_per_second: 1000 };
 
 fn target(number: u32, interval_ms: u32, rise: u32, fall: u32) -> Arc<Target> {
     let address = SocketAddr::from((Ipv4Addr::from(0x7f01_0000 + number), 80));
-    let check =
-        Arc::new(Check { kind: CheckKind::Tcp, interval_ms, timeout_ms: interval_ms / 2, rise, fall });
+    let check = Arc::new(Check {
+        kind: CheckKind::Tcp,
+        interval_ms,
+        timeout_ms: interval_ms / 2,
+        rise,
+        fall,
+        rules: Default::default(),
+    });
     Arc::new(Target { address, check })
+}
+
+/// A target that is probed each second, and one result decides.
+fn ruled(number: u32, rules: VerdictRules) -> Arc<Target> {
+    let target = target(number, 1000, 1, 1);
+    Arc::new(Target { check: Arc::new(Check { rules, ..(*target.check).clone() }), ..(*target).clone() })
 }
 
 fn failure() -> Outcome {
@@ -28,6 +40,8 @@ struct Simulation<W> {
     now_ms: u64,
     ends: BinaryHeap<Reverse<(u64, u64, TargetId, u32)>>,
     outcomes: Vec<Outcome>,
+    /// In milliseconds.
+    durations: Vec<u64>,
     world: W,
     /// Everything in order: results and flips.
     log: Vec<Event>,
@@ -48,6 +62,7 @@ impl<W: FnMut(u64, TargetId) -> (Outcome, u64)> Simulation<W> {
             now_ms: 0,
             ends: BinaryHeap::new(),
             outcomes: Vec::new(),
+            durations: Vec::new(),
             world,
             log: Vec::new(),
             next_tick_ms: 0,
@@ -80,6 +95,7 @@ impl<W: FnMut(u64, TargetId) -> (Outcome, u64)> Simulation<W> {
                     start.generation,
                 )));
                 self.outcomes.push(outcome);
+                self.durations.push(takes_ms);
             }
             let end = self.ends.peek().map(|Reverse((at_ms, ..))| *at_ms);
             let next = [self.ledger.wake_at(), end, Some(self.next_tick_ms)].into_iter().flatten().min();
@@ -93,13 +109,14 @@ impl<W: FnMut(u64, TargetId) -> (Outcome, u64)> Simulation<W> {
                 self.next_tick_ms = self.now_ms + 1000;
                 self.ledger.tick(self.now_ms, &mut flips);
             }
-            while let Some(&Reverse((at_ms, outcome, id, generation))) = self.ends.peek() {
+            while let Some(&Reverse((at_ms, outcome_number, id, generation))) = self.ends.peek() {
                 if at_ms > self.now_ms {
                     break;
                 }
                 self.ends.pop();
-                let outcome = self.outcomes[outcome as usize].clone();
-                self.ledger.finish(self.now_ms, id, generation, outcome, 1000 * at_ms, &mut flips);
+                let outcome = self.outcomes[outcome_number as usize].clone();
+                let took_us = self.durations[outcome_number as usize] * 1000;
+                self.ledger.finish(self.now_ms, id, generation, outcome, took_us, &mut flips);
                 let seen = self.ledger.entry(id).and_then(|e| e.last.clone()).map(|last| last.outcome);
                 self.log.extend(seen.map(|outcome| Event::Result(id, outcome)));
                 self.note(std::mem::take(&mut flips));
@@ -307,4 +324,97 @@ fn counts_agree_with_the_entries() {
         engaged = figures.brake_engaged_total;
     }
     assert!(engaged > 2, "engaged {engaged} times: this shows little");
+}
+
+#[test]
+fn a_slow_answer_is_a_failure_that_says_so() {
+    let rules = VerdictRules { slower_than_ms: Some(100), ..VerdictRules::default() };
+    let world = |now_ms, _| (Outcome::Success, if now_ms < 10_000 { 100 } else { 101 });
+    let mut simulation = Simulation::new(&[ruled(1, rules)], NEVER, world);
+    simulation.run_until(9_999);
+    assert_eq!(simulation.verdicts(), [Verdict::Up]);
+    simulation.run_until(20_000);
+    assert_eq!(simulation.verdicts(), [Verdict::Down]);
+    let Some(Event::Flip(flip)) = simulation.log.iter().rfind(|event| matches!(event, Event::Flip(_))) else {
+        panic!("no flip")
+    };
+    assert_eq!(flip.reason.as_deref(), Some("answered after 101 ms, slower than 100 ms"));
+}
+
+#[test]
+fn a_slow_answer_still_tells_that_the_network_works() {
+    let rules = VerdictRules { slower_than_ms: Some(10), ..VerdictRules::default() };
+    let world = |_, id: TargetId| match id.0 {
+        0 => (Outcome::HostUnreachable, 1),
+        _ => (Outcome::Success, 50),
+    };
+    let mut simulation = Simulation::new(&[ruled(1, rules), ruled(2, rules)], NEVER, world);
+    simulation.run_until(20_000);
+    assert_eq!(simulation.verdicts(), [Verdict::Down, Verdict::Down]);
+}
+
+#[test]
+fn a_recovered_target_starts_slowly_and_a_new_one_does_not() {
+    let rules = VerdictRules { slow_start_ms: Some(10_000), ..VerdictRules::default() };
+    let world = |now_ms, _| {
+        let is_down = (20_000..30_000).contains(&now_ms) || (35_000..40_000).contains(&now_ms);
+        (if is_down { failure() } else { Outcome::Success }, 1)
+    };
+    let mut simulation = Simulation::new(&[ruled(1, rules), target(2, 1000, 1, 1)], NEVER, world);
+    let mut shares: Vec<(u64, u8)> = Vec::new();
+    for second in 0..70 {
+        simulation.run_until(second * 1000 + 999);
+        for (id, percent) in simulation.ledger.take_shares() {
+            assert_eq!(id, TargetId(0), "only who is asked to");
+            if shares.last().is_none_or(|(_, last)| *last != percent) {
+                shares.push((second, percent));
+            }
+        }
+        assert_eq!(
+            simulation.ledger.figures().slow_targets > 0,
+            shares.last().is_some_and(|(_, p)| *p < 100)
+        );
+    }
+    // In full when it fell, a tenth at its return, and cut off by its second fall.
+    let percents: Vec<u8> = shares.iter().map(|(_, percent)| *percent).collect();
+    assert_eq!(
+        percents,
+        [100, 10, 20, 30, 40, 50, 100, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100],
+        "{shares:?}"
+    );
+    let (first, last) = (shares[7].0, shares[16].0);
+    assert!((8..=10).contains(&(last - first)), "{shares:?}");
+    assert_eq!(simulation.ledger.timed.len(), 0, "nothing is left to wait for");
+}
+
+#[test]
+fn a_flapping_target_is_held_down_and_comes_back_once_it_is_calm() {
+    let damping = Damping { flips: 4, within_ms: 60_000, hold_ms: 10_000, hold_max_ms: 40_000 };
+    let rules = VerdictRules { damping: Some(damping), ..VerdictRules::default() };
+    // Flaps with each probe for a minute.
+    let world = |now_ms: u64, _| {
+        let is_bad = (10_000..70_000).contains(&now_ms) && (now_ms / 1000).is_multiple_of(2);
+        (if is_bad { failure() } else { Outcome::Success }, 1)
+    };
+    let mut simulation = Simulation::new(&[ruled(1, rules), target(2, 1000, 1, 1)], NEVER, world);
+    simulation.run_until(40_000);
+    let entry = simulation.ledger.entry(TargetId(0)).unwrap();
+    assert_eq!((entry.published, simulation.ledger.figures().damped_targets), (Verdict::Down, 1));
+    simulation.run_until(200_000);
+    let flips: Vec<&Flip> = simulation
+        .log
+        .iter()
+        .filter_map(|event| match event {
+            Event::Flip(flip) if flip.id == TargetId(0) => Some(flip),
+            _ => None,
+        })
+        .collect();
+    // Up at first, four flips that are tolerated, the fifth begins the hold; then silence until it ends.
+    assert_eq!(flips.iter().map(|f| f.to).collect::<Vec<_>>().len(), 7, "{flips:?}");
+    assert!(matches!(flips[5].cause, Cause::Damped(10_000)), "{flips:?}");
+    assert_eq!((&flips[6].cause, flips[6].to), (&Cause::DampingOver, Verdict::Up));
+    let others = simulation.log.iter().filter(|e| matches!(e, Event::Flip(f) if f.id == TargetId(1))).count();
+    assert!(others > 50, "the other one flaps on: {others}");
+    assert_eq!(simulation.ledger.figures().dampings, 1);
+    assert_eq!(simulation.ledger.timed.len(), 0);
 }

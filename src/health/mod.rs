@@ -12,9 +12,11 @@
 
 pub mod brake;
 mod crowded;
+pub mod damping;
 mod driver;
 mod external;
 pub mod figures;
+pub mod history;
 pub mod ledger;
 mod lines;
 mod mailbox;
@@ -23,7 +25,7 @@ pub mod probe;
 pub mod schedule;
 pub mod verdict;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -33,11 +35,14 @@ use tokio::sync::watch;
 
 use crate::config::HealthConfig;
 use crate::model::board::VerdictBoard;
+use crate::model::report::TransitionReport;
 use crate::model::target::{Target, TargetId, Verdict};
+use crate::state::history as history_file;
 use crate::state::verdicts::{SavedVerdict, target_key};
 
 use brake::{BrakeLimits, BrakeState};
 use figures::Figures;
+use history::{Histories, History};
 use ledger::{Flip, Ledger, Remembered};
 use probe::{Outcome, Prober};
 use schedule::Limits;
@@ -81,6 +86,7 @@ impl Health {
             started: Instant::now(),
             saved: Mutex::new(saved.into_iter().map(|s| (s.target.clone(), s)).collect()),
             verdict_max_age_ms: config.verdict_max_age_ms,
+            history: Mutex::default(),
         });
         driver::spawn(runtime, shared, targets)
     }
@@ -95,6 +101,7 @@ struct Shared {
     started: Instant,
     saved: Mutex<HashMap<String, SavedVerdict>>,
     verdict_max_age_ms: u64,
+    history: Mutex<History>,
 }
 
 impl Shared {
@@ -124,11 +131,21 @@ impl Shared {
         Some(Remembered { verdict: found.verdict(), age_ms })
     }
 
-    /// Puts flips on the board, in the order in which they were decided: the ledger must still be locked.
-    fn publish(&self, _locked: &Ledger, flips: &[Flip]) {
+    /// Puts shares and flips on the board, in the order in which they were decided: the ledger must still be locked.
+    fn publish(&self, locked: &mut Ledger, flips: &[Flip]) {
+        for (id, percent) in locked.take_shares() {
+            self.board.set_share(id, percent);
+        }
         for flip in flips {
             self.board.set(flip.id, flip.to);
         }
+        if !flips.is_empty() {
+            self.history().note(flips, unix_ms());
+        }
+    }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -158,6 +175,10 @@ pub struct TargetReport {
     pub verdict: Verdict,
     /// Whether only the brake keeps it up.
     pub held: bool,
+    /// Until when it is held down for flipping too often, in milliseconds of Unix time.
+    pub damped_until_unix_ms: Option<u64>,
+    /// The share of its weight with which it is answered, in percent.
+    pub share: u8,
     /// The latest result.
     pub last: Option<ResultReport>,
     /// Successes in a row.
@@ -207,6 +228,11 @@ impl HealthHandle {
             target: entry.target.clone(),
             verdict: entry.published,
             held: entry.is_held(),
+            damped_until_unix_ms: entry
+                .damper
+                .held_until_ms()
+                .map(|at_ms| (at_ms + now_unix_ms).saturating_sub(now_ms)),
+            share: entry.share(now_ms),
             last: entry.last.as_ref().map(result),
             successes: entry.hysteresis.successes(),
             failures: entry.hysteresis.failures(),
@@ -239,6 +265,28 @@ impl HealthHandle {
         known.into_iter().map(save).collect()
     }
 
+    /// Adds the histories that an earlier run saved.
+    pub fn restore_history(&self, saved: history_file::Saved) {
+        self.shared.history().restore(saved);
+    }
+
+    /// The last transitions of a target, oldest first.
+    pub fn history(&self, target: &Target) -> Vec<TransitionReport> {
+        let history = self.shared.history();
+        history.of(&target_key(target)).map(|of| of.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The histories to be saved, if there is anything new in them.
+    fn changed_history(&self) -> Option<Histories> {
+        let probed: HashSet<String> = {
+            let ledger = self.shared.ledger();
+            ledger.entries().map(|(_, entry)| target_key(&entry.target)).collect()
+        };
+        let mut history = self.shared.history();
+        history.forget(|key| probed.contains(key), unix_ms());
+        history.take_changed()
+    }
+
     /// Counts and distributions.
     pub fn figures(&self) -> Figures {
         self.shared.ledger().figures()
@@ -259,7 +307,7 @@ impl HealthHandle {
         let mut flips = Vec::new();
         let mut ledger = self.shared.ledger();
         let held = ledger.release_brake(self.shared.now_ms(), &mut flips);
-        self.shared.publish(&ledger, &flips);
+        self.shared.publish(&mut ledger, &flips);
         drop(ledger);
         if held {
             tracing::warn!("health brake released by hand");

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::HealthHandle;
-use crate::state::{StateDir, verdicts};
+use super::history::{TRANSITIONS_SAVED, worth_saving};
+use crate::state::{StateDir, StateError, history, verdicts};
 
-/// Saves the verdicts every `period` until `health` is shut down, and once more then. A save that fails is logged, and tried
+/// Saves verdicts, and histories that have changed, every `period` until `health` is shut down, and once more then. A save that fails is logged, and tried
 /// again after the next period; nothing waits for it.
 pub async fn keep_saved(health: HealthHandle, state: Arc<StateDir>, period: Duration) {
     let mut stopped = health.stopped.clone();
@@ -16,8 +17,8 @@ pub async fn keep_saved(health: HealthHandle, state: Arc<StateDir>, period: Dura
             Err(_elapsed) => false,
             Ok(_) => true,
         };
-        let (saved, state) = (health.saved_verdicts(), state.clone());
-        match tokio::task::spawn_blocking(move || verdicts::save(&state, &saved)).await {
+        let (health, state) = (health.clone(), state.clone());
+        match tokio::task::spawn_blocking(move || save(&health, &state)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "verdicts are not saved"),
             Err(error) => tracing::warn!(%error, "verdicts are not saved"),
@@ -25,5 +26,13 @@ pub async fn keep_saved(health: HealthHandle, state: Arc<StateDir>, period: Dura
         if last {
             return;
         }
+    }
+}
+
+fn save(health: &HealthHandle, state: &StateDir) -> Result<(), StateError> {
+    verdicts::save(state, &health.saved_verdicts())?;
+    match health.changed_history() {
+        Some(all) => history::save(state, &worth_saving(&all, TRANSITIONS_SAVED)),
+        None => Ok(()),
     }
 }

@@ -36,8 +36,21 @@ impl Random {
     }
 }
 
-fn target(address: SocketAddr, interval_ms: u32, timeout_ms: u32, rise: u32, fall: u32) -> Arc<Target> {
-    let check = Arc::new(Check { kind: CheckKind::Tcp, interval_ms, timeout_ms, rise, fall });
+pub(super) fn target(
+    address: SocketAddr,
+    interval_ms: u32,
+    timeout_ms: u32,
+    rise: u32,
+    fall: u32,
+) -> Arc<Target> {
+    let check = Arc::new(Check {
+        kind: CheckKind::Tcp,
+        interval_ms,
+        timeout_ms,
+        rise,
+        fall,
+        rules: Default::default(),
+    });
     Arc::new(Target { address, check })
 }
 

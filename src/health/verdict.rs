@@ -83,9 +83,37 @@ impl Hysteresis {
     }
 }
 
+/// How many steps a slow start has: each is a change of the answers that are picked by weight.
+const SLOW_START_STEPS: u64 = 10;
+
+/// The share of its weight, in percent, that a target has so long after its recovery when it starts slowly: a tenth at first, then a tenth
+/// more with each of ten equal times; the whole from `slow_start_ms` on.
+pub fn share_after(since_ms: u64, slow_start_ms: u32) -> u8 {
+    let steps = since_ms.saturating_mul(SLOW_START_STEPS) / u64::from(slow_start_ms.max(1));
+    // At most a hundred.
+    ((steps + 1).min(SLOW_START_STEPS) * (100 / SLOW_START_STEPS)) as u8
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shares_grow_to_the_whole() {
+        let cases = [
+            (0, 10),
+            (11_999, 10),
+            (12_000, 20),
+            (60_000, 60),
+            (107_999, 90),
+            (108_000, 100),
+            (u64::MAX, 100),
+        ];
+        for (since_ms, want) in cases {
+            assert_eq!(share_after(since_ms, 120_000), want, "{since_ms}");
+        }
+        assert_eq!(share_after(0, 0), 10);
+    }
 
     /// Results as letters (`+` good, `-` bad, `e` local error), verdicts after each as `u`, `d` and `?`.
     #[track_caller]

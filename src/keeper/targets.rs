@@ -84,7 +84,14 @@ mod tests {
     use crate::model::target::{Check, CheckKind};
 
     fn target(port: u16) -> Target {
-        let check = Check { kind: CheckKind::Tcp, interval_ms: 1000, timeout_ms: 500, rise: 1, fall: 1 };
+        let check = Check {
+            kind: CheckKind::Tcp,
+            interval_ms: 1000,
+            timeout_ms: 500,
+            rise: 1,
+            fall: 1,
+            rules: Default::default(),
+        };
         Target { address: ([192, 0, 2, 1], port).into(), check: Arc::new(check) }
     }
 

@@ -221,6 +221,19 @@ pub struct TargetReport {
     pub certificate_expires_at: Option<i64>,
 }
 
+/// A change of a target's verdict, of `/api/v1/targets/{id}/history`; it is also what is kept of it on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransitionReport {
+    /// When, in milliseconds of Unix time: several may fall into one second.
+    pub at_ms: u64,
+    /// The verdict before.
+    pub from: Verdict,
+    /// The verdict from then on.
+    pub to: Verdict,
+    /// Why.
+    pub reason: String,
+}
+
 /// The answer to `POST /api/v1/reload`: what reading the zones again came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReloadReport {

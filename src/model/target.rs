@@ -29,6 +29,33 @@ pub struct Check {
     pub rise: u32,
     /// Failures in a row that turn up into down.
     pub fall: u32,
+    /// What else makes results into a verdict; nothing by default.
+    pub rules: VerdictRules,
+}
+
+/// What makes results into a verdict besides rise and fall.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VerdictRules {
+    /// A probe that takes longer, in milliseconds, counts as failed although it succeeded.
+    pub slower_than_ms: Option<u32>,
+    /// Milliseconds in which a recovered target's share of its weight grows to the whole.
+    pub slow_start_ms: Option<u32>,
+    /// When it flips too often.
+    pub damping: Option<Damping>,
+}
+
+/// A target that flips more often than `flips` times within `within_ms` is held down: for `hold_ms`, doubled each time that it goes on, and
+/// at most for `hold_max_ms`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Damping {
+    /// Flips that are tolerated.
+    pub flips: u32,
+    /// Milliseconds within which they count.
+    pub within_ms: u32,
+    /// Milliseconds of the first hold.
+    pub hold_ms: u32,
+    /// Milliseconds of the longest hold.
+    pub hold_max_ms: u32,
 }
 
 /// The dense number of a target on the verdict board. It keeps its number as long as it stands in any zone.

@@ -91,7 +91,14 @@ mod tests {
             reuse: false,
         };
         let key = |address: &str, kind: CheckKind, interval_ms| {
-            let check = Arc::new(Check { kind, interval_ms, timeout_ms: 100, rise: 1, fall: 1 });
+            let check = Arc::new(Check {
+                kind,
+                interval_ms,
+                timeout_ms: 100,
+                rise: 1,
+                fall: 1,
+                rules: Default::default(),
+            });
             target_key(&Target { address: address.parse().unwrap(), check })
         };
         let other = HttpCheck { status: vec![(200, 399)], ..http.clone() };

@@ -191,7 +191,7 @@ impl CheckKeys {
         let timing = self.timing(reader);
         let kind = self.kind(reader);
         let ((port, kind), (interval_ms, timeout_ms, rise, fall)) = (kind?, timing?);
-        let check = Arc::new(Check { kind, interval_ms, timeout_ms, rise, fall });
+        let check = Arc::new(Check { kind, interval_ms, timeout_ms, rise, fall, rules: Default::default() });
         Some(Written::Probe(Arc::new(ProbeTemplate { port, check })))
     }
 

@@ -34,7 +34,14 @@ pub(crate) struct ProbeTemplate {
 impl ProbeTemplate {
     /// A TCP check of a-healthy-dns's shape: one failure flips.
     pub(crate) fn health_port(interval_ms: u32, timeout_ms: u32) -> Self {
-        let check = Check { kind: CheckKind::Tcp, interval_ms, timeout_ms, rise: 1, fall: 1 };
+        let check = Check {
+            kind: CheckKind::Tcp,
+            interval_ms,
+            timeout_ms,
+            rise: 1,
+            fall: 1,
+            rules: Default::default(),
+        };
         Self { port: None, check: Arc::new(check) }
     }
 

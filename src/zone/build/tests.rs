@@ -45,8 +45,14 @@ fn signed() -> ZoneHeader {
 }
 
 fn target(address: &str, interval_s: u32) -> Target {
-    let check =
-        Check { kind: CheckKind::Tcp, interval_ms: interval_s * 1000, timeout_ms: 1000, rise: 2, fall: 3 };
+    let check = Check {
+        kind: CheckKind::Tcp,
+        interval_ms: interval_s * 1000,
+        timeout_ms: 1000,
+        rise: 2,
+        fall: 3,
+        rules: Default::default(),
+    };
     Target { address: SocketAddr::new(address.parse().unwrap(), 443), check: Arc::new(check) }
 }
 

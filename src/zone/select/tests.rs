@@ -8,8 +8,14 @@ use crate::model::target::{Check, CheckKind, Endpoint, Target};
 use Verdict::{Down, Unknown, Up};
 
 fn checked(addresses: &[&str], when_all_down: WhenAllDown) -> Checked {
-    let check =
-        Arc::new(Check { kind: CheckKind::Tcp, interval_ms: 1000, timeout_ms: 500, rise: 1, fall: 1 });
+    let check = Arc::new(Check {
+        kind: CheckKind::Tcp,
+        interval_ms: 1000,
+        timeout_ms: 500,
+        rise: 1,
+        fall: 1,
+        rules: Default::default(),
+    });
     let endpoint = |text: &&str| {
         let (text, is_checked) = text.strip_suffix('!').map_or((*text, true), |t| (t, false));
         let address: IpAddr = text.parse().unwrap();
