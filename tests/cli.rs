@@ -11,8 +11,8 @@ use hale::admin::{Admin, ChangeError, Control, ExportError, ExportFormat};
 use hale::config::AdminConfig;
 use hale::model::name::Name;
 use hale::model::report::{
-    ChangeKind, Listener, OverrideChange, OverrideReport, OverrideRequest, Readiness, ReloadReport, Status,
-    TargetCounts, TargetReport, ZoneChange, ZoneReport, ZoneState,
+    ChangeKind, HistoryReport, Listener, OverrideChange, OverrideReport, OverrideRequest, Readiness,
+    ReloadReport, Status, TargetCounts, TargetReport, ZoneChange, ZoneReport, ZoneState,
 };
 use hale::model::target::Verdict;
 
@@ -233,6 +233,10 @@ impl Control for Fake {
             unchanged: 2,
             findings: vec!["warning: zones/a.json: gone".to_owned()],
         })
+    }
+
+    fn history(&self, _: u32) -> Option<HistoryReport> {
+        None
     }
 
     fn overrides(&self) -> Vec<OverrideReport> {

@@ -100,3 +100,32 @@ fn a_damaged_file_of_overrides_is_reported_and_its_copy_counts() {
     assert_eq!(served(&hale), [2]);
     assert!(hale.output().contains("overrides.json: has no header; set aside as"), "{}", hale.output());
 }
+
+#[test]
+fn a_targets_history_outlives_a_restart() {
+    let backends = Backends::start(2);
+    let hale = setup("history", &backends).start();
+    until_served(&hale, &[1, 2]);
+    backends.set(0, false);
+    until_served(&hale, &[2]);
+    backends.set(0, true);
+    until_served(&hale, &[1, 2]);
+    let history = |hale: &Hale| {
+        let targets: serde_json::Value = serde_json::from_str(&hale.get("/api/v1/targets").1).unwrap();
+        let target = targets["targets"].as_array().unwrap().iter();
+        let target = target.clone().find(|t| t["target"].as_str().unwrap().ends_with("/0")).unwrap();
+        let page = hale.get(&format!("/api/v1/targets/{}/history", target["id"])).1;
+        let page: serde_json::Value = serde_json::from_str(&page).unwrap();
+        assert_eq!((page["target"].clone(), target["share"].clone()), (target["target"].clone(), 100.into()));
+        let mut steps = Vec::new();
+        for step in page["history"].as_array().unwrap() {
+            let word = |key: &str| step[key].as_str().unwrap().to_owned();
+            steps.push(format!("{} to {}: {}", word("from"), word("to"), word("reason")));
+        }
+        (steps, target["flips"].as_u64().unwrap())
+    };
+    let want = ["unknown to up: probes succeed", "up to down: status 503", "down to up: probes succeed"];
+    assert_eq!(history(&hale), (want.map(str::to_owned).to_vec(), 3));
+    let hale = hale.restart();
+    assert_eq!(history(&hale), (want.map(str::to_owned).to_vec(), 3), "and a remembered verdict is no event");
+}

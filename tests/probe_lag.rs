@@ -52,7 +52,14 @@ async fn run(load: &Load) {
     let holes_every = load.targets / load.black_holes;
     let is_hole = |id: u32| id.is_multiple_of(holes_every);
     let (interval_ms, timeout_ms) = (load.interval_ms, load.timeout_ms);
-    let check = Arc::new(Check { kind: CheckKind::Tcp, interval_ms, timeout_ms, rise: 2, fall: 3 });
+    let check = Arc::new(Check {
+        kind: CheckKind::Tcp,
+        interval_ms,
+        timeout_ms,
+        rise: 2,
+        fall: 3,
+        rules: Default::default(),
+    });
     let target = |id: u32| {
         let port = if is_hole(id) { hole_port } else { open_port };
         let address = SocketAddr::from((Ipv4Addr::from(0x7f02_0000 + id), port));

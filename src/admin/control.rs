@@ -6,8 +6,8 @@ use serde::Deserialize;
 
 use crate::model::name::Name;
 use crate::model::report::{
-    OverrideChange, OverrideReport, OverrideRequest, Readiness, ReloadReport, Status, TargetReport,
-    ZoneReport,
+    HistoryReport, OverrideChange, OverrideReport, OverrideRequest, Readiness, ReloadReport, Status,
+    TargetReport, ZoneReport,
 };
 use crate::model::target::Verdict;
 
@@ -37,6 +37,9 @@ pub trait Control: Send + Sync + 'static {
     /// # Errors
     /// Why it could not even be tried, such as a server that is shutting down. A broken file is in the report instead.
     fn reload(&self, remove_missing: bool) -> Result<ReloadReport, String>;
+
+    /// The target with this number and its last transitions; `None` where there is none.
+    fn history(&self, id: u32) -> Option<HistoryReport>;
 
     /// The overrides in force, oldest first.
     fn overrides(&self) -> Vec<OverrideReport>;

@@ -35,6 +35,7 @@ pub(super) fn everything(control: Shared, door: Door, token: Option<Arc<Token>>)
         .route("/api/v1/zones", get(zones))
         .route("/api/v1/zones/{zone}/export", get(export))
         .route("/api/v1/targets", get(targets))
+        .route("/api/v1/targets/{id}/history", get(history))
         .route("/api/v1/reload", post(reload))
         .merge(overrides::routes())
         .merge(external::routes());
@@ -133,6 +134,14 @@ async fn zones(State(control): State<Shared>) -> Result<Response, Refusal> {
 
 async fn targets(State(control): State<Shared>) -> Result<Response, Refusal> {
     listing("targets", move || control.targets()).await
+}
+
+async fn history(State(control): State<Shared>, Path(id): Path<String>) -> Result<Response, Refusal> {
+    let unknown = Refusal::new(StatusCode::NOT_FOUND, format!("there is no target {id}"))
+        .hint("GET /api/v1/targets lists them");
+    let Ok(id) = id.parse() else { return Err(unknown) };
+    let history = blocking(move || control.history(id)).await?;
+    Ok(Json(history.ok_or(unknown)?).into_response())
 }
 
 #[derive(Deserialize)]

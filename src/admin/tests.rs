@@ -15,8 +15,8 @@ use super::*;
 use crate::config::AdminConfig;
 use crate::model::name::Name;
 use crate::model::report::{
-    OverrideChange, OverrideReport, OverrideRequest, Readiness, ReadinessPart, ReloadReport, SOCKET_NAME,
-    Status, TargetReport, ZoneReport, ZoneState,
+    HistoryReport, OverrideChange, OverrideReport, OverrideRequest, Readiness, ReadinessPart, ReloadReport,
+    SOCKET_NAME, Status, TargetReport, ZoneReport, ZoneState,
 };
 use crate::model::target::Verdict;
 use crate::telemetry::metrics::{MetricKind, MetricsWriter};
@@ -64,7 +64,15 @@ impl Control for Fake {
     fn targets(&self) -> Vec<TargetReport> {
         vec![TargetReport {
             certificate_expires_at: None,
+            id: 7,
             target: "tcp 192.0.2.1:80".to_owned(),
+            took_us: None,
+            interval_ms: 1000,
+            changed_at: None,
+            flips: 0,
+            braked: false,
+            held_until: None,
+            share: 100,
             verdict: Verdict::Down,
             probed_at: None,
             problem: Some("connection refused".to_owned()),
@@ -90,6 +98,10 @@ impl Control for Fake {
     fn reload(&self, remove_missing: bool) -> Result<ReloadReport, String> {
         self.reloads.fetch_add(1, Ordering::Relaxed);
         Ok(ReloadReport { ok: !remove_missing, ..ReloadReport::default() })
+    }
+
+    fn history(&self, id: u32) -> Option<HistoryReport> {
+        (id == 7).then(|| HistoryReport { target: "tcp 192.0.2.1:80".into(), history: Vec::new() })
     }
 
     fn overrides(&self) -> Vec<OverrideReport> {
@@ -288,6 +300,8 @@ fn errors_are_problems() {
         ("GET /api/v1/reload", 405, "does not take that method"),
         ("GET /api/v1/zones/other.test/export", 404, "other.test. is not a zone"),
         ("GET /api/v1/zones/broken.test/export", 409, "its key is missing"),
+        ("GET /api/v1/targets/8/history", 404, "there is no target 8"),
+        ("GET /api/v1/targets/x/history", 404, "there is no target x"),
         ("GET /api/v1/zones/a..b/export", 400, "is not a domain name"),
         ("GET /api/v1/zones/example.test/export?format=xml", 400, "xml"),
         ("GET /api/v1/zones/example.test/export?view=configured", 501, "not in this version"),

@@ -13,10 +13,11 @@ use crate::health::probe::Outcome;
 use crate::keeper::channel::{Change, KeeperHandle, ReloadSummary, ZoneStatus};
 use crate::model::name::Name;
 use crate::model::report::{
-    ChangeKind, Listener, OverriddenReport, OverrideChange, OverrideReport, OverrideRequest, Readiness,
-    ReadinessPart, ReloadReport, Status, TargetCounts, TargetReport, ZoneChange, ZoneReport, ZoneState,
+    ChangeKind, HistoryReport, Listener, OverriddenReport, OverrideChange, OverrideReport, OverrideRequest,
+    Readiness, ReadinessPart, ReloadReport, Status, TargetCounts, TargetReport, ZoneChange, ZoneReport,
+    ZoneState,
 };
-use crate::model::target::Verdict;
+use crate::model::target::{TargetId, Verdict};
 use crate::snapshot::handle::Published;
 use crate::state::overrides::OverrideStore;
 use crate::telemetry::counters::Counters;
@@ -138,6 +139,11 @@ impl Control for Handles {
         Ok(reload_report(&summary, &statuses))
     }
 
+    fn history(&self, id: u32) -> Option<HistoryReport> {
+        let (target, history) = self.health.history(TargetId(id))?;
+        Some(HistoryReport { target: target.to_string(), history })
+    }
+
     fn overrides(&self) -> Vec<OverrideReport> {
         self.overrides_in_force().list().into_iter().map(OverrideReport::from).collect()
     }
@@ -184,10 +190,18 @@ fn zone_report(status: ZoneStatus, overridden: Vec<OverriddenReport>) -> ZoneRep
 fn target_report(target: crate::health::TargetReport, overrides: Vec<u64>) -> TargetReport {
     let last = target.last;
     TargetReport {
+        id: target.id.0,
         target: target.target.to_string(),
         verdict: target.verdict,
         certificate_expires_at: target.certificate_expires_s,
         probed_at: last.as_ref().map(|result| result.at_unix_ms / 1000),
+        took_us: last.as_ref().map(|result| result.duration_us),
+        interval_ms: target.interval_ms,
+        changed_at: target.changed_unix_ms.map(|at_ms| at_ms / 1000),
+        flips: target.flips_lately as u64,
+        braked: target.held,
+        held_until: target.damped_until_unix_ms.map(|at_ms| at_ms / 1000),
+        share: target.share,
         problem: last.and_then(|result| match result.outcome {
             Outcome::Success => None,
             Outcome::HostUnreachable => Some("host unreachable".into()),

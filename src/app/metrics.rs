@@ -170,6 +170,20 @@ fn health(page: &mut MetricsWriter, figures: &Figures, earliest_certificate_s: O
         );
         page.sample(&[], expiry);
     }
+    page.family("hale_targets_damped", Gauge, "Targets that are held down for flipping too often.");
+    page.sample(&[], figures.damped_targets);
+    page.family(
+        "hale_target_dampings_total",
+        Counter,
+        "How often a target was held down for flipping too often.",
+    );
+    page.sample(&[], figures.dampings);
+    page.family(
+        "hale_targets_starting_slowly",
+        Gauge,
+        "Recovered targets whose share of their weight still grows.",
+    );
+    page.sample(&[], figures.slow_targets);
     page.family("hale_health_brake_engaged", Gauge, "1 while the brake holds verdicts.");
     page.sample(&[], u8::from(figures.brake_holding));
     page.family(

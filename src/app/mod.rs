@@ -29,6 +29,7 @@ use crate::model::hash::HashKey;
 use crate::snapshot::Snapshot;
 use crate::snapshot::handle::Published;
 use crate::state::StateDir;
+use crate::state::history;
 use crate::state::overrides::OverrideStore;
 use crate::state::signed::SignedZones;
 use crate::state::verdicts::{self, SavedVerdict};
@@ -164,6 +165,7 @@ impl House {
         let saved = state.as_ref().map(|s| saved_verdicts(s)).unwrap_or_default();
         let health = Health::spawn(runtime.handle(), targets, board, &config.health, saved)
             .map_err(|e| running("health checks", e.to_string()))?;
+        health.restore_history(state.as_ref().map(|s| saved_history(s)).unwrap_or_default());
         let keep_saved =
             state.clone().map(|s| runtime.spawn(persist::keep_saved(health.clone(), s, SAVE_VERDICTS_EVERY)));
 
@@ -400,6 +402,17 @@ fn saved_verdicts(state: &StateDir) -> Vec<SavedVerdict> {
             Vec::new()
         }
     }
+}
+
+fn saved_history(state: &StateDir) -> history::Saved {
+    let (saved, problem) = match history::load(state) {
+        Ok((saved, problem)) => (saved, problem.map(|problem| problem.to_string())),
+        Err(e) => (history::Saved::new(), Some(e.to_string())),
+    };
+    if let Some(problem) = problem {
+        warn!("{problem}; the targets' history begins anew");
+    }
+    saved
 }
 
 /// What is done while serving.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::ledger::{Cause, Flip};
 use crate::model::report::TransitionReport;
 use crate::model::target::Verdict;
-use crate::state::verdicts::target_key;
 
 /// Transitions kept of each target.
 pub const TRANSITIONS: usize = 100;
@@ -15,7 +14,7 @@ pub const TRANSITIONS_SAVED: usize = 100_000;
 /// What is no longer probed is forgotten so long after its last transition, in milliseconds.
 const FORGET_AFTER_MS: u64 = 7 * 86_400_000;
 
-/// Transitions by [`target_key`]. A target keeps its history when its timing is edited, and targets that differ in nothing else share one.
+/// Transitions by [`target_key`](crate::state::verdicts::target_key). A target keeps its history when its timing is edited, and targets that differ in nothing else share one.
 pub type Histories = HashMap<Arc<str>, Arc<VecDeque<TransitionReport>>>;
 
 /// See the module's documentation.
@@ -30,7 +29,7 @@ impl History {
     pub fn note(&mut self, flips: &[Flip], at_ms: u64) {
         for flip in flips.iter().filter(|flip| flip.from != flip.to && is_news(&flip.cause)) {
             let transition = TransitionReport { at_ms, from: flip.from, to: flip.to, reason: reason(flip) };
-            let history = self.all.entry(target_key(&flip.target).into()).or_default();
+            let history = self.all.entry(flip.key.clone()).or_default();
             push(Arc::make_mut(history), transition);
             self.has_changed = true;
         }
@@ -105,6 +104,8 @@ fn reason(flip: &Flip) -> String {
         (Cause::BrakeReleased, _) => format!("the brake let go: {met}"),
         (Cause::Damped(ms), _) => format!("flips too often: held down for {} s; {met}", ms.div_ceil(1000)),
         (Cause::DampingOver, _) => "no longer held down for flipping too often".to_owned(),
+        (Cause::Pushed, Verdict::Up) => "pushed".to_owned(),
+        (Cause::Pushed, _) => met.to_owned(),
         (Cause::Saved | Cause::Replaced, _) => String::new(),
     }
 }
@@ -113,6 +114,7 @@ fn reason(flip: &Flip) -> String {
 mod tests {
     use super::*;
     use crate::model::target::{Target, TargetId};
+    use crate::state::verdicts::target_key;
 
     fn target(port: u16) -> Arc<Target> {
         crate::health::tests::target(([192, 0, 2, 1], port).into(), 1000, 500, 1, 1)
@@ -121,7 +123,8 @@ mod tests {
     fn flip(port: u16, to: Verdict, cause: Cause) -> Flip {
         let from = if to == Verdict::Up { Verdict::Down } else { Verdict::Up };
         let reason = Some("connection refused".into());
-        Flip { id: TargetId(0), target: target(port), from, to, cause, reason, failures: 3 }
+        let key = target_key(&target(port)).into();
+        Flip { id: TargetId(0), target: target(port), key, from, to, cause, reason, failures: 3 }
     }
 
     #[test]

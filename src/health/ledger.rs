@@ -12,6 +12,8 @@ use crate::model::board::FULL_SHARE;
 use crate::model::probe_rate::{AddressDemand, Scope};
 use crate::model::target::{Check, Target, TargetId, Verdict};
 
+use crate::state::verdicts::target_key;
+
 use super::brake::{Brake, BrakeLimits, BrakeState, Decision, Standing};
 use super::damping::Damper;
 use super::external::{self, External};
@@ -48,6 +50,8 @@ pub struct Flip {
     pub id: TargetId,
     /// What it is.
     pub target: Arc<Target>,
+    /// See [`Entry::key`].
+    pub key: Arc<str>,
     /// Published before.
     pub from: Verdict,
     /// Published from now on.
@@ -85,6 +89,8 @@ pub struct LastResult {
 pub struct Entry {
     /// The target.
     pub target: Arc<Target>,
+    /// What its verdict and its history are saved under.
+    pub key: Arc<str>,
     /// Rise and fall, whatever the brake does.
     pub hysteresis: Hysteresis,
     /// What stands on the board.
@@ -104,6 +110,7 @@ pub struct Entry {
 impl Entry {
     fn new(target: Arc<Target>) -> Self {
         Self {
+            key: target_key(&target).into(),
             target,
             hysteresis: Hysteresis::new(Verdict::Unknown),
             published: Verdict::Unknown,
@@ -160,6 +167,7 @@ impl Entry {
         Flip {
             id,
             target: self.target.clone(),
+            key: self.key.clone(),
             from,
             to,
             cause,

@@ -47,6 +47,9 @@ use ledger::{Flip, Ledger, Remembered};
 use probe::{Outcome, Prober};
 use schedule::Limits;
 
+/// What counts as lately in [`TargetReport::flips_lately`], in milliseconds.
+const LATELY_MS: u64 = 3_600_000;
+
 /// The set of targets as the zones want it; numbers are unique in it, and so are targets.
 pub type TargetSet = Arc<Vec<(TargetId, Arc<Target>)>>;
 
@@ -179,6 +182,10 @@ pub struct TargetReport {
     pub damped_until_unix_ms: Option<u64>,
     /// The share of its weight with which it is answered, in percent.
     pub share: u8,
+    /// When its verdict changed last, in milliseconds of Unix time.
+    pub changed_unix_ms: Option<u64>,
+    /// How often it changed within the last hour, as far as its history goes back.
+    pub flips_lately: usize,
     /// The latest result.
     pub last: Option<ResultReport>,
     /// Successes in a row.
@@ -226,6 +233,9 @@ impl HealthHandle {
         let report = |(id, entry): (TargetId, &ledger::Entry)| TargetReport {
             id,
             target: entry.target.clone(),
+            // Told below.
+            changed_unix_ms: None,
+            flips_lately: 0,
             verdict: entry.published,
             held: entry.is_held(),
             damped_until_unix_ms: entry
@@ -240,7 +250,21 @@ impl HealthHandle {
             interval_ms: ledger.interval_ms(id).unwrap_or(entry.target.check.interval_ms),
             certificate_expires_s: self.shared.prober.certificates().of(&entry.target),
         };
-        ledger.entries().map(report).collect()
+        let mut reports: Vec<TargetReport> = Vec::new();
+        let mut keys: Vec<Arc<str>> = Vec::new();
+        for (id, entry) in ledger.entries() {
+            reports.push(report((id, entry)));
+            keys.push(entry.key.clone());
+        }
+        drop(ledger);
+        let history = self.shared.history();
+        let since_ms = now_unix_ms.saturating_sub(LATELY_MS);
+        for (report, key) in reports.iter_mut().zip(keys) {
+            let Some(transitions) = history.of(&key) else { continue };
+            report.changed_unix_ms = transitions.back().map(|last| last.at_ms);
+            report.flips_lately = transitions.iter().rev().take_while(|t| t.at_ms >= since_ms).count();
+        }
+        reports
     }
 
     /// What to save for the next start: the published verdict of each target that has one, with the time of the last result.
@@ -253,12 +277,12 @@ impl HealthHandle {
                 Verdict::Down => false,
                 Verdict::Unknown => return None,
             };
-            Some((entry.target.clone(), up, at_unix_ms))
+            Some((entry.key.clone(), up, at_unix_ms))
         };
-        // The keys are made without the lock: for many targets that takes longer than a probe may be late.
+        // Their text is copied without the lock.
         let known: Vec<_> = self.shared.ledger().entries().filter_map(known).collect();
-        let save = |(target, up, at_unix_ms): (Arc<Target>, bool, u64)| SavedVerdict {
-            target: target_key(&target),
+        let save = |(key, up, at_unix_ms): (Arc<str>, bool, u64)| SavedVerdict {
+            target: key.to_string(),
             up,
             at_unix_ms,
         };
@@ -270,17 +294,23 @@ impl HealthHandle {
         self.shared.history().restore(saved);
     }
 
-    /// The last transitions of a target, oldest first.
-    pub fn history(&self, target: &Target) -> Vec<TransitionReport> {
+    /// A target with its last transitions, oldest first; `None` where there is none with this number.
+    pub fn history(&self, id: TargetId) -> Option<(Arc<Target>, Vec<TransitionReport>)> {
+        let (target, key) = {
+            let ledger = self.shared.ledger();
+            let entry = ledger.entry(id)?;
+            (entry.target.clone(), entry.key.clone())
+        };
         let history = self.shared.history();
-        history.of(&target_key(target)).map(|of| of.iter().cloned().collect()).unwrap_or_default()
+        let transitions = history.of(&key).map(|of| of.iter().cloned().collect());
+        Some((target, transitions.unwrap_or_default()))
     }
 
     /// The histories to be saved, if there is anything new in them.
     fn changed_history(&self) -> Option<Histories> {
-        let probed: HashSet<String> = {
+        let probed: HashSet<Arc<str>> = {
             let ledger = self.shared.ledger();
-            ledger.entries().map(|(_, entry)| target_key(&entry.target)).collect()
+            ledger.entries().map(|(_, entry)| entry.key.clone()).collect()
         };
         let mut history = self.shared.history();
         history.forget(|key| probed.contains(key), unix_ms());
@@ -328,7 +358,7 @@ impl HealthHandle {
         let mut flips = Vec::new();
         let mut ledger = self.shared.ledger();
         let targets = ledger.push(self.shared.now_ms(), id, verdict, why, &mut flips);
-        self.shared.publish(&ledger, &flips);
+        self.shared.publish(&mut ledger, &flips);
         drop(ledger);
         driver::log(&flips, usize::MAX);
         targets

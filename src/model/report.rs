@@ -203,6 +203,8 @@ pub enum ZoneState {
 /// An entry of `/api/v1/targets`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetReport {
+    /// Its number, for `/api/v1/targets/{id}/history`. It keeps it as long as it stands in any zone, and at most until the server stops.
+    pub id: u32,
     /// What is probed and how, such as `tcp 192.0.2.10:443`.
     pub target: String,
     /// What health says of it.
@@ -213,12 +215,38 @@ pub struct TargetReport {
     /// What the last probe met, if it failed or warns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// How long the last probe took, in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took_us: Option<u64>,
+    /// Milliseconds from one probe to the next.
+    pub interval_ms: u32,
+    /// When its verdict changed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_at: Option<u64>,
+    /// How often it changed within the last hour, as far as its history goes back.
+    pub flips: u64,
+    /// Whether only the brake keeps it up.
+    pub braked: bool,
+    /// Until when it is held down for flipping too often.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_until: Option<u64>,
+    /// The share of its weight with which it is answered, in percent: less than 100 while it starts slowly.
+    pub share: u8,
     /// Numbers of the overrides that decide about endpoints which rest on it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<u64>,
     /// When the certificate that it showed last expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_expires_at: Option<i64>,
+}
+
+/// `/api/v1/targets/{id}/history`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryReport {
+    /// What is probed and how.
+    pub target: String,
+    /// The last hundred changes of its verdict, oldest first.
+    pub history: Vec<TransitionReport>,
 }
 
 /// A change of a target's verdict, of `/api/v1/targets/{id}/history`; it is also what is kept of it on disk.

@@ -6,19 +6,21 @@ use serde_json::{Value as Json, json};
 
 use super::http::{HttpKeys, HttpsKeys};
 use super::kinds::{DnsKeys, Exec, ExternalKeys, Icmp, TcpCheckKeys};
+use super::rules::DampingKeys;
 use super::template::{ProbeTemplate, Wanted};
 use super::tls::{GrpcKeys, TlsKeys};
 use crate::config::json::{
     At, Duration, Element, Int, Kind, Object, OneOrMany, Port, Read, Reader, Slot, Value, show_ms,
 };
 use crate::config::schema::Definitions;
+use crate::model::check::CheckKind;
 use crate::model::diagnostic::Position;
-use crate::model::target::{Check, CheckKind};
+use crate::model::target::{Check, VerdictRules};
 
 /// The shortest interval: below it probing is load, not news.
 const MIN_INTERVAL_MS: u64 = 100;
 /// The longest interval, a day; it also keeps milliseconds within 32 bits.
-const MAX_INTERVAL_MS: u64 = 86_400_000;
+pub(super) const MAX_INTERVAL_MS: u64 = 86_400_000;
 const DEFAULT_INTERVAL_MS: u64 = 10_000;
 const DEFAULT_TIMEOUT_MS: u64 = 2000;
 const DEFAULT_RISE: u64 = 2;
@@ -61,6 +63,12 @@ object! {
         "rise" rise: Int<1, 1000>,
         /// Failures in a row that turn up into down; 3 unless given.
         "fall" fall: Int<1, 1000>,
+        /// A probe that takes longer counts as failed although it succeeded; no limit but the timeout unless given.
+        "slower_than" slower_than: Duration<1, MAX_INTERVAL_MS>,
+        /// In which a recovered target's share of its weight grows to the whole, in tenths; at once unless given.
+        "slow_start" slow_start: Duration<1000, MAX_INTERVAL_MS>,
+        /// Holds down a target that flips too often; never unless given. An empty object takes the defaults.
+        "damping" damping: DampingKeys,
     }
     later: []
 }
@@ -189,9 +197,11 @@ impl CheckKeys {
 
     fn probe(mut self, reader: &mut Reader<'_>) -> Option<Written> {
         let timing = self.timing(reader);
+        let rules = timing.and_then(|(_, timeout_ms, ..)| self.rules(timeout_ms, reader));
         let kind = self.kind(reader);
         let ((port, kind), (interval_ms, timeout_ms, rise, fall)) = (kind?, timing?);
-        let check = Arc::new(Check { kind, interval_ms, timeout_ms, rise, fall, rules: Default::default() });
+        let rules = rules?;
+        let check = Arc::new(Check { kind, interval_ms, timeout_ms, rise, fall, rules });
         Some(Written::Probe(Arc::new(ProbeTemplate { port, check })))
     }
 
@@ -233,7 +243,14 @@ impl CheckKeys {
         let kind = CheckKind::External(Box::new(check));
         // Only for the TTL "auto": what is pushed is the verdict at once.
         let (interval_ms, timeout_ms) = (DEFAULT_INTERVAL_MS as u32, DEFAULT_TIMEOUT_MS as u32);
-        let check = Arc::new(Check { kind, interval_ms, timeout_ms, rise: 1, fall: 1 });
+        let check = Arc::new(Check {
+            kind,
+            interval_ms,
+            timeout_ms,
+            rise: 1,
+            fall: 1,
+            rules: VerdictRules::default(),
+        });
         Some(Written::Probe(Arc::new(ProbeTemplate { port: None, check })))
     }
 
@@ -244,6 +261,9 @@ impl CheckKeys {
             ("timeout", self.timeout.key_position()),
             ("rise", self.rise.key_position()),
             ("fall", self.fall.key_position()),
+            ("slower_than", self.slower_than.key_position()),
+            ("slow_start", self.slow_start.key_position()),
+            ("damping", self.damping.key_position()),
         ];
         for (key, at) in timing {
             if let Some(at) = at {

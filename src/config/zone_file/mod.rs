@@ -15,6 +15,7 @@ mod kinds;
 mod owner;
 mod pool;
 mod rrset;
+mod rules;
 mod template;
 #[cfg(test)]
 mod tests;

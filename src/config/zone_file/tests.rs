@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::config::{Dnssec, DnssecConfig, KeyRole, KeySource, Order, Startup, WhenAllDown};
 use crate::model::policy::{Members, Policy, Rule};
-use crate::model::target::{Check, CheckKind, Endpoint};
+use crate::model::target::{Check, CheckKind, Damping, Endpoint, VerdictRules};
 
 fn reader(text: &str) -> ZoneReader {
     let env: Environment = Box::new(|name| (name == "TOKEN").then(|| "Bearer x".to_owned()));
@@ -177,6 +177,23 @@ fn fills_in_a_checks_defaults() {
     assert_eq!((&http.body_contains, &http.body_not), (&None, &None));
     let found = owner(r#""w": {"A": "192.0.2.1", "check": {"tcp": 1, "interval": "500ms"}}"#, "");
     assert_eq!(check_of(&found).timeout_ms, 500, "a default timeout follows a short interval");
+}
+
+#[test]
+fn reads_the_rules_of_a_verdict() {
+    let rules = |keys: &str| {
+        let found = owner(&format!(r#""w": {{"A": "192.0.2.1", "check": {{"tcp": 1, {keys}}}}}"#), "");
+        check_of(&found).rules
+    };
+    let damping =
+        |flips, within_ms, hold_ms, hold_max_ms| Some(Damping { flips, within_ms, hold_ms, hold_max_ms });
+    let none = VerdictRules::default();
+    assert_eq!(rules(r#""rise": 1"#), none);
+    let all = rules(r#""slower_than": "500ms", "slow_start": "2m", "damping": {}"#);
+    assert_eq!((all.slower_than_ms, all.slow_start_ms), (Some(500), Some(120_000)));
+    assert_eq!(all.damping, damping(5, 600_000, 60_000, 3_600_000));
+    let own = rules(r#""damping": { "flips": 3, "within": "5m", "hold": "2h" }"#);
+    assert_eq!(own, VerdictRules { damping: damping(3, 300_000, 7_200_000, 7_200_000), ..none });
 }
 
 #[test]

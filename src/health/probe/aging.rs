@@ -78,6 +78,7 @@ mod tests {
                 timeout_ms: 500,
                 rise: 1,
                 fall: 1,
+                rules: Default::default(),
             }),
         };
         let start = Instant::now();

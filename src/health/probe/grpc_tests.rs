@@ -17,7 +17,17 @@ const SERVING_MESSAGE: &[u8] = b"\0\0\0\0\x02\x08\x01";
 fn target(address: std::net::SocketAddr, service: &str, reuse: bool) -> Target {
     let check = GrpcCheck { tls: None, host: "api.example.test".into(), service: service.into(), reuse };
     let kind = CheckKind::Grpc(Box::new(check));
-    Target { address, check: Arc::new(Check { kind, interval_ms: 1000, timeout_ms: 500, rise: 1, fall: 1 }) }
+    Target {
+        address,
+        check: Arc::new(Check {
+            kind,
+            interval_ms: 1000,
+            timeout_ms: 500,
+            rise: 1,
+            fall: 1,
+            rules: Default::default(),
+        }),
+    }
 }
 
 async fn run(grpc: &Grpc, target: &Target) -> Outcome {

@@ -16,7 +16,17 @@ use crate::model::target::{Check, CheckKind};
 use crate::state::tests::Folder;
 
 fn target(address: SocketAddr, kind: CheckKind) -> Target {
-    Target { address, check: Arc::new(Check { kind, interval_ms: 1000, timeout_ms: 500, rise: 1, fall: 1 }) }
+    Target {
+        address,
+        check: Arc::new(Check {
+            kind,
+            interval_ms: 1000,
+            timeout_ms: 500,
+            rise: 1,
+            fall: 1,
+            rules: Default::default(),
+        }),
+    }
 }
 
 type Requests = Arc<Mutex<Vec<String>>>;
