@@ -246,7 +246,7 @@ impl Driver {
         }
         self.braking = braking;
         let now_ms = self.shared.now_ms();
-        let changes = self.flips.iter().filter(|flip| flip.from != flip.to).count();
+        let changes = self.flips.iter().filter(|flip| is_told(flip)).count();
         log(&self.flips, self.lines.grant(now_ms, changes));
         self.flips.clear();
         if let Some(verdicts) = self.lines.left_out(now_ms) {
@@ -311,10 +311,14 @@ async fn probe_once(prober: Arc<Prober>, start: Start, target: Arc<Target>, mail
     }
 }
 
-/// One line for each published change, and each target that is held down from its recovery on, but for no more than so many.
+/// Whether the log tells of it: a published change, or that a target is held down from its recovery on.
+fn is_told(flip: &Flip) -> bool {
+    flip.from != flip.to || matches!(flip.cause, Cause::Damped(_))
+}
+
+/// One line for each, but for no more than so many.
 pub(super) fn log(flips: &[Flip], lines: usize) {
-    let is_told = |flip: &&Flip| flip.from != flip.to || matches!(flip.cause, Cause::Damped(_));
-    for flip in flips.iter().filter(is_told).take(lines) {
+    for flip in flips.iter().filter(|flip| is_told(flip)).take(lines) {
         let why = match flip.cause {
             Cause::Results => "results",
             Cause::Saved => "saved",
