@@ -144,7 +144,8 @@ impl House {
         let state = open_state(config)?;
         let bound =
             transport::bind(&config.listen, config.workers, Limits::from(&config.limits), config.portable)
-                .map_err(|e| running("listen", e.to_string()))?;
+                .map_err(|e| running("listen", e.to_string()))?
+                .pinned(config.pin_workers);
         let admin =
             Admin::bind(&config.admin, state.as_ref().map(|s| s.path())).map_err(AppError::Running)?;
         let runtime = runtime()?;

@@ -27,6 +27,9 @@ pub struct ServeArgs {
     /// Worker threads; one for each core unless given
     #[arg(long, value_name = "N")]
     pub workers: Option<String>,
+    /// Keep each worker on a core of its own
+    #[arg(long)]
+    pub pin_workers: bool,
     /// Exit with code 2 if any zone is broken
     #[arg(long)]
     pub strict: bool,

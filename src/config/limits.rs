@@ -14,6 +14,8 @@ const SLIP: u64 = 2;
 const BURST_MS: u64 = 1000;
 /// 1 MiB for each worker and address.
 const TABLE_SIZE: u64 = 65_536;
+/// At about 768 octets of kernel memory a small datagram, of which Linux takes twice the buffer, a burst of some 2700 queries.
+const RECEIVE_BUFFER: u64 = 1 << 20;
 
 object! {
     /// Limits of the listeners, and of what clients are sent.
@@ -22,6 +24,8 @@ object! {
         "rrl" rrl: RrlValue,
         /// Whether a worker that is asked more than it can answer gives up some of a zone's NXDOMAIN responses for the sake of other zones; true unless given.
         "fair_share" fair_share: Boolean,
+        /// Octets that the kernel keeps of datagrams for each UDP socket until a worker takes them; 1 MiB unless given. net.core.rmem_max may cut it.
+        "receive_buffer" receive_buffer: Int<65_536, 1_073_741_824>,
         /// TCP connections.
         "tcp" tcp: TcpLimitKeys,
     }
@@ -85,6 +89,8 @@ pub struct LimitsConfig {
     pub rrl: Option<RateLimits>,
     /// Whether zones share a worker that is asked too much.
     pub fair_share: bool,
+    /// Octets that the kernel keeps of datagrams for each UDP socket.
+    pub receive_buffer: usize,
     /// TCP connections.
     pub tcp: TcpLimits,
 }
@@ -163,7 +169,9 @@ impl LimitsKeys {
                 .map_or(default.buffered_octets, |given| given.value.0.try_into().unwrap_or(usize::MAX)),
         };
         let fair_share = self.fair_share.take().is_none_or(|given| given.value.0);
-        LimitsConfig { rrl, fair_share, tcp }
+        let receive_buffer =
+            self.receive_buffer.take().map_or(RECEIVE_BUFFER, |given| given.value.0) as usize;
+        LimitsConfig { rrl, fair_share, receive_buffer, tcp }
     }
 }
 

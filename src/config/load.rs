@@ -138,6 +138,9 @@ fn load(args: &ServeArgs, env: &dyn Fn(&str) -> Option<String>, cwd: &Path, syst
         settings.boolean(args.strict, "HALE_STRICT").or(keys.strict.get().map(|given| given.value.0));
     let portable =
         settings.boolean(args.portable, "HALE_PORTABLE").or(keys.portable.get().map(|given| given.value.0));
+    let pin_workers = settings
+        .boolean(args.pin_workers, "HALE_PIN_WORKERS")
+        .or(keys.pin_workers.get().map(|given| given.value.0));
     refuse_watch(&mut settings);
     let (log_level, log_format) = log(&mut settings, &keys);
     let config = Config {
@@ -150,6 +153,7 @@ fn load(args: &ServeArgs, env: &dyn Fn(&str) -> Option<String>, cwd: &Path, syst
         shared: Arc::new(file.shared),
         limits: keys.limits.take().map(|limits| limits.value).unwrap_or_default().into_limits(),
         workers,
+        pin_workers: pin_workers.unwrap_or(false),
         strict: strict.unwrap_or(false),
         portable: portable.unwrap_or(false),
         nsid: keys.nsid.take().map(|nsid| nsid.value.0.into_bytes()),

@@ -103,20 +103,23 @@ fn everything_has_a_default() {
             verdict_max_age_ms: 600_000
         }
     );
-    assert_eq!(config.limits, LimitsConfig { rrl: None, fair_share: true, tcp: TcpLimits::default() });
+    assert_eq!(
+        config.limits,
+        LimitsConfig { rrl: None, fair_share: true, receive_buffer: 1 << 20, tcp: TcpLimits::default() }
+    );
 }
 
 #[test]
 fn reads_every_key_of_the_file() {
-    let json = r#"{ "$schema": "x", "note": "x", "listen": ["127.0.0.1:5300", "[::1]:0"], "state": "var", "workers": 3, "strict": true, "portable": true,
+    let json = r#"{ "$schema": "x", "note": "x", "listen": ["127.0.0.1:5300", "[::1]:0"], "state": "var", "workers": 3, "strict": true, "portable": true, "pin_workers": true,
         "admin": { "note": "x", "listen": "0.0.0.0:1", "metrics_listen": "0.0.0.0:2", "probes_listen": "[::]:3", "token": { "env": "T" } },
         "health": { "brake": { "down_percent": 50, "min_targets": 5 }, "probes_in_flight": 7, "exec_in_flight": 9, "probes_per_second_per_address": 8, "verdict_max_age": "1m" },
-        "limits": { "fair_share": false, "tcp": { "connections": 10, "per_client": 4, "idle": "3s", "read_timeout": "4s", "write_timeout": "5s", "buffered_bytes": 2000000 } }, "nsid": "fra-1",
+        "limits": { "fair_share": false, "receive_buffer": 65536, "tcp": { "connections": 10, "per_client": 4, "idle": "3s", "read_timeout": "4s", "write_timeout": "5s", "buffered_bytes": 2000000 } }, "nsid": "fra-1",
         "cookie_secret": "e5e973e5a6b2a43f48e7dc849e37bfcf", "log_level": "debug", "log_format": "json" }"#;
     let config = good(json, &[], &[("T", "secret")]);
     assert_eq!(sockets(&config), ["127.0.0.1:5300", "[::1]:0"]);
     assert!(config.state.as_ref().unwrap().ends_with("var"));
-    assert_eq!((config.workers, config.strict, config.portable), (3, true, true));
+    assert_eq!((config.workers, config.strict, config.portable, config.pin_workers), (3, true, true, true));
     assert_eq!(config.admin.token.as_deref(), Some("secret"));
     assert_eq!(config.admin.listen.unwrap().port(), 1);
     assert_eq!(config.admin.metrics_listen.unwrap().port(), 2);
@@ -124,7 +127,7 @@ fn reads_every_key_of_the_file() {
     assert_eq!((config.health.brake_down_percent, config.health.brake_min_targets), (50, 5));
     assert_eq!((config.health.probes_in_flight, config.health.probes_per_second_per_address), (7, 8));
     assert_eq!((config.health.exec_in_flight, config.health.verdict_max_age_ms), (9, 60_000));
-    assert!(!config.limits.fair_share);
+    assert_eq!((config.limits.fair_share, config.limits.receive_buffer), (false, 65_536));
     let tcp = TcpLimits {
         connections: 10,
         per_client: 4,

@@ -42,6 +42,8 @@ object! {
         "cookie_secret" cookie_secret: CookieSecret,
         /// Worker threads; one for each core unless given. Flag --workers.
         "workers" workers: Int<1, 1024>,
+        /// Each worker stays on a core of its own (Linux). Flag --pin-workers.
+        "pin_workers" pin_workers: Boolean,
         /// Any broken zone keeps the server from starting. Flag --strict.
         "strict" strict: Boolean,
         /// Use the portable transport instead of batched system calls. Flag --portable.

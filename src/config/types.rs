@@ -33,6 +33,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// UDP and TCP worker pairs; one for each core by default.
     pub workers: usize,
+    /// Each worker stays on a core of its own.
+    pub pin_workers: bool,
     /// Any broken zone keeps the server from starting.
     pub strict: bool,
     /// Serve by hickory-server's UDP and TCP instead of batched system calls.

@@ -188,7 +188,8 @@ const CLOSED: usize = REFUSED + RefuseReason::LABELS.len();
 const ACCEPT_ERRORS: usize = CLOSED + CloseReason::LABELS.len();
 const SEND_ERRORS: usize = ACCEPT_ERRORS + AcceptError::LABELS.len();
 const RECEIVE_ERRORS: usize = SEND_ERRORS + SendError::LABELS.len();
-const RATE_LIMITED: usize = RECEIVE_ERRORS + 1;
+const LOST: usize = RECEIVE_ERRORS + 1;
+const RATE_LIMITED: usize = LOST + 1;
 const RATES_FORGOTTEN: usize = RATE_LIMITED + Limited::LABELS.len() * AnswerKind::LABELS.len();
 const ZONES: usize = RATES_FORGOTTEN + 1;
 const SHED: usize = ZONES + (ZONES_COUNTED + 1) * ZONE_RCODES.len();
@@ -327,6 +328,11 @@ impl Writer {
         self.add(RECEIVE_ERRORS, 1);
     }
 
+    /// Counts datagrams that the kernel dropped before a receive call could bring them.
+    pub fn lost(&mut self, datagrams: u64) {
+        self.add(LOST, datagrams);
+    }
+
     /// Counts a datagram that could not be sent.
     pub fn send_error(&mut self, reason: SendError) {
         self.add(SEND_ERRORS + reason as usize, 1);
@@ -391,6 +397,11 @@ impl Totals {
     /// Rates forgotten for others.
     pub fn rates_forgotten(&self) -> u64 {
         self.0[RATES_FORGOTTEN]
+    }
+
+    /// Datagrams that the kernel dropped.
+    pub fn lost(&self) -> u64 {
+        self.0[LOST]
     }
 
     /// Receive calls that brought at least one datagram.
@@ -458,6 +469,12 @@ impl Totals {
         page.histogram(&[], &buckets, 0, self.0[BATCHED]);
         page.family("hale_udp_receive_errors_total", MetricKind::Counter, "Receive calls that failed.");
         page.sample(&[], self.0[RECEIVE_ERRORS]);
+        page.family(
+            "hale_udp_receive_drops_total",
+            MetricKind::Counter,
+            "Datagrams that the kernel dropped at the sockets, mostly because a buffer was full: the workers are asked too much.",
+        );
+        page.sample(&[], self.lost());
         page.family("hale_tcp_connections", MetricKind::Gauge, "TCP connections open.");
         page.sample(&[], self.tcp_open());
         page.family("hale_tcp_accepted_total", MetricKind::Counter, "TCP connections taken.");

@@ -9,9 +9,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::ListenAddress;
 
-/// Requested socket buffers. At about 768 octets of kernel memory a small datagram this is a burst of some 1300 queries;
-/// `net.core.rmem_max` may cut it.
-const BUFFER_BYTES: usize = 1 << 20;
+/// Requested send buffer; `net.core.wmem_max` may cut it.
+const SEND_BUFFER: usize = 1 << 20;
 /// A datagram waits no longer than this for a device that takes nothing.
 const SEND_TIMEOUT: Duration = Duration::from_millis(100);
 /// An idle worker looks up so often.
@@ -57,10 +56,14 @@ pub(super) struct Sockets {
 }
 
 /// Binds every address. An optional one whose family the machine does not have is left out with a warning.
-pub(super) fn bind_all(listen: &[ListenAddress], workers: usize) -> Result<Vec<Sockets>, BindError> {
+pub(super) fn bind_all(
+    listen: &[ListenAddress],
+    workers: usize,
+    receive_buffer: usize,
+) -> Result<Vec<Sockets>, BindError> {
     let mut all = Vec::with_capacity(listen.len());
     for (i, entry) in listen.iter().enumerate() {
-        match bind_one(entry.address, workers) {
+        match bind_one(entry.address, workers, receive_buffer) {
             Ok(sockets) => all.push(sockets),
             Err(e) if entry.optional && is_missing_family(&e.error) => {
                 tracing::warn!(address = %entry.address, error = %e.error, "this machine has no such address family: not listening there");
@@ -75,10 +78,11 @@ pub(super) fn bind_all(listen: &[ListenAddress], workers: usize) -> Result<Vec<S
     Ok(all)
 }
 
-fn bind_one(address: SocketAddr, workers: usize) -> Result<Sockets, BindError> {
+fn bind_one(address: SocketAddr, workers: usize, receive_buffer: usize) -> Result<Sockets, BindError> {
     let mut attempt = 1;
     loop {
         let udp = bind_group(address, Type::DGRAM, workers)?;
+        widen(&udp, address, receive_buffer);
         let bound = local_address(&udp, address)?;
         match bind_group(bound, Type::STREAM, workers) {
             Ok(tcp) => return Ok(Sockets { address: bound, udp, tcp }),
@@ -147,8 +151,7 @@ fn new_socket(address: SocketAddr, kind: Type) -> io::Result<Socket> {
         return Ok(socket);
     }
     // More is better, less is no reason not to serve.
-    let _ = socket.set_recv_buffer_size(BUFFER_BYTES);
-    let _ = socket.set_send_buffer_size(BUFFER_BYTES);
+    let _ = socket.set_send_buffer_size(SEND_BUFFER);
     socket.set_read_timeout(Some(IDLE_WAKE))?;
     socket.set_write_timeout(Some(SEND_TIMEOUT))?;
     #[cfg(target_os = "linux")]
@@ -159,6 +162,28 @@ fn new_socket(address: SocketAddr, kind: Type) -> io::Result<Socket> {
         }
     }
     Ok(socket)
+}
+
+/// Gives every socket its receive buffer. Less is no reason not to serve, but one to be told.
+fn widen(sockets: &[Socket], address: SocketAddr, octets: usize) {
+    let least = sockets.iter().filter_map(|socket| receive_buffer(socket, octets).ok()).min();
+    if let Some(least) = least.filter(|least| *least < octets) {
+        tracing::warn!(
+            %address, wanted = octets, granted = least,
+            "the receive buffer is smaller than limits.receive_buffer: raise net.core.rmem_max, or give the program CAP_NET_ADMIN"
+        );
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn receive_buffer(socket: &Socket, octets: usize) -> io::Result<usize> {
+    super::udp::mmsg::set_receive_buffer(socket, octets)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn receive_buffer(socket: &Socket, octets: usize) -> io::Result<usize> {
+    socket.set_recv_buffer_size(octets)?;
+    socket.recv_buffer_size()
 }
 
 fn local_address(group: &[Socket], configured: SocketAddr) -> Result<SocketAddr, BindError> {
@@ -260,10 +285,14 @@ mod tests {
 
     #[test]
     fn datagram_sockets_have_what_they_need() {
-        let bound =
-            bind_all(&[ListenAddress { address: "127.0.0.1:0".parse().unwrap(), optional: false }], 2)
-                .unwrap();
+        let bound = bind_all(
+            &[ListenAddress { address: "127.0.0.1:0".parse().unwrap(), optional: false }],
+            2,
+            65_536,
+        )
+        .unwrap();
         for socket in &bound[0].udp {
+            assert!(receive_buffer(socket, 65_536).unwrap() >= 65_536);
             assert_eq!(socket.read_timeout().unwrap(), Some(IDLE_WAKE));
             assert_eq!(socket.write_timeout().unwrap(), Some(SEND_TIMEOUT));
             assert!(!socket.reuse_address().unwrap(), "it would share the port with anybody");

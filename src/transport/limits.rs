@@ -9,13 +9,15 @@ use std::time::Duration;
 use crate::config::{LimitsConfig, RateLimits, TcpLimits};
 use crate::telemetry::counters::RefuseReason;
 
-/// Limits of the transports; all but the first two are of TCP connections.
+/// Limits of the transports; all but the first three are of TCP connections.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Rates of responses over UDP; `None` for no limit.
     pub rrl: Option<RateLimits>,
     /// Whether a UDP worker that is asked too much answers less of a zone's random names for the sake of other zones.
     pub fair_share: bool,
+    /// Octets that the kernel keeps of datagrams for each UDP socket.
+    pub receive_buffer: usize,
     /// Connections in all.
     pub connections: usize,
     /// Connections of one client: an IPv4 address, or an IPv6 /64, since that is what one subscriber has.
@@ -32,7 +34,12 @@ pub struct Limits {
 
 impl From<&LimitsConfig> for Limits {
     fn from(limits: &LimitsConfig) -> Self {
-        Self { rrl: limits.rrl.clone(), fair_share: limits.fair_share, ..Self::from(limits.tcp) }
+        Self {
+            rrl: limits.rrl.clone(),
+            fair_share: limits.fair_share,
+            receive_buffer: limits.receive_buffer,
+            ..Self::from(limits.tcp)
+        }
     }
 }
 
@@ -41,6 +48,7 @@ impl From<TcpLimits> for Limits {
         Self {
             rrl: None,
             fair_share: true,
+            receive_buffer: 1 << 20,
             connections: tcp.connections,
             per_client: tcp.per_client,
             idle: Duration::from_millis(tcp.idle_ms),

@@ -7,6 +7,7 @@
 
 mod account;
 mod bind;
+mod cores;
 mod engine;
 mod limits;
 mod portable;

@@ -38,6 +38,12 @@ impl<E: Engine> Responder<E> {
         }
     }
 
+    /// Unix seconds at the last [`begin`](Self::begin).
+    #[inline]
+    pub(super) fn now_s(&self) -> u32 {
+        self.now_s
+    }
+
     /// Counts what happened to them together.
     #[inline]
     pub(super) fn end(&mut self) {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 
 use super::bind::{BindError, Sockets, bind_all};
+use super::cores::Cores;
 use super::limits::Limits;
 use super::respond::Responder;
 use super::shutdown::Stop;
@@ -38,7 +39,13 @@ pub fn bind(
     let portable = portable || cfg!(not(target_os = "linux"));
     // Elsewhere SO_REUSEPORT is missing, or gives everything to the last socket.
     let workers = if cfg!(target_os = "linux") { workers.max(1) } else { 1 };
-    Ok(Bound { sockets: bind_all(listen, workers)?, workers, limits, portable })
+    Ok(Bound {
+        sockets: bind_all(listen, workers, limits.receive_buffer)?,
+        workers,
+        limits,
+        portable,
+        pin: false,
+    })
 }
 
 /// Sockets that are bound and wait.
@@ -48,9 +55,17 @@ pub struct Bound {
     workers: usize,
     limits: Limits,
     portable: bool,
+    pin: bool,
 }
 
 impl Bound {
+    /// Whether each worker's threads stay on one core: the first on the first that the process may use, and so on, round again
+    /// where there are more workers. Only on Linux.
+    #[must_use]
+    pub fn pinned(self, pin: bool) -> Self {
+        Self { pin, ..self }
+    }
+
     /// What is listened on, for UDP and TCP alike, in the order configured: port 0 is replaced by the port taken, and
     /// optional addresses that could not be had are missing.
     pub fn addresses(&self) -> Vec<SocketAddr> {
@@ -70,7 +85,8 @@ impl Bound {
         let stop = Stop::default();
         let mut running = Running { stop: stop.clone(), threads: Vec::new(), wakers: Vec::new() };
         let limits = self.limits.clone();
-        let context = Context { engine: Arc::new(engine), counters, limits, stop };
+        let cores = if self.pin { Cores::allowed()? } else { Cores::default() };
+        let context = Context { cores, engine: Arc::new(engine), counters, limits, stop };
         // An error drops `running`, which ends the threads started so far.
         if self.portable {
             running.start_portable(self, &context)?;
@@ -86,6 +102,7 @@ struct Context<F> {
     engine: Arc<F>,
     counters: Arc<Counters>,
     limits: Limits,
+    cores: Cores,
     stop: Stop,
 }
 
@@ -188,8 +205,10 @@ impl Running {
         let (engine, counters, stop) =
             (Arc::clone(&context.engine), Arc::clone(&context.counters), context.stop.clone());
         let limits = context.limits.clone();
+        let core = context.cores.of(worker);
         // The body runs also where the stop comes before the thread does: what has arrived by then is answered.
         let run = move || {
+            core.take(worker);
             loop {
                 // What a panic leaves behind is dropped: the engine and the writer are made anew, sockets hold no state.
                 let once = AssertUnwindSafe(|| {

@@ -2,7 +2,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
 
 use hale::telemetry::counters::{DropReason, Protocol};
-use hale::transport::bind;
+use hale::transport::{Limits, bind};
 
 use crate::support::*;
 
@@ -174,4 +174,48 @@ fn a_worker_that_panics_is_started_again() {
     std::io::Write::write_all(&mut stream, &framed(&poison)).unwrap();
     expect_end(&mut stream);
     ask_tcp(&mut tcp_client(server.addresses[0]), 3);
+}
+
+#[test]
+fn what_the_kernel_had_no_room_for_is_counted() {
+    let bound =
+        bind(&listen(&["127.0.0.1:0"]), 1, Limits { receive_buffer: 65_536, ..limits() }, false).unwrap();
+    let client = udp_client(bound.addresses()[0]);
+    for id in 0..2000 {
+        client.send(&query(id, 0)).unwrap();
+    }
+    let server = Server::start_bound(bound);
+    server.wait_for("the count of what was lost", |t| t.lost() > 0);
+    server.wait_for("the rest", |t| t.lost() + t.queries(Protocol::Udp) == 2000);
+}
+
+#[test]
+fn pinned_workers_have_a_core_each() {
+    use std::collections::BTreeMap;
+    use std::sync::{Arc, Mutex};
+    let cores = || {
+        let set = rustix::thread::sched_getaffinity(None).unwrap();
+        (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect::<Vec<_>>()
+    };
+    let allowed = cores();
+    for pin in [false, true] {
+        let seen: Arc<Mutex<BTreeMap<usize, Vec<usize>>>> = Arc::default();
+        let engine = {
+            let seen = Arc::clone(&seen);
+            move |worker| {
+                seen.lock().unwrap().insert(worker, cores());
+                Echo
+            }
+        };
+        let bound = try_bind(&["127.0.0.1:0"], 3).unwrap().pinned(pin);
+        let address = bound.addresses()[0];
+        let running = bound.start(engine, Arc::default()).unwrap();
+        (0..20).for_each(|id| ask(&udp_client(address), id));
+        running.stop();
+        for (worker, cores) in seen.lock().unwrap().iter() {
+            let expected = if pin { vec![allowed[worker % allowed.len()]] } else { allowed.clone() };
+            assert_eq!(*cores, expected, "worker {worker}");
+        }
+        assert_eq!(seen.lock().unwrap().len(), 3);
+    }
 }

@@ -343,6 +343,43 @@ pub(in crate::transport) fn ignore_path_mtu(socket: &impl AsRawFd, v6: bool) -> 
     }
 }
 
+/// Asks for a receive buffer of so many octets: beyond `net.core.rmem_max` if the process may do that, else up to it. Gives how many
+/// there are now.
+///
+/// # Errors
+/// Those of `getsockopt`; less than was asked for is none.
+pub(in crate::transport) fn set_receive_buffer(socket: &socket2::Socket, octets: usize) -> io::Result<usize> {
+    let wanted = c_int::try_from(octets).unwrap_or(c_int::MAX);
+    if set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, wanted).is_err() {
+        let _ = socket.set_recv_buffer_size(octets);
+    }
+    // Linux doubles what was asked for, for its own use, and gives the double.
+    socket.recv_buffer_size().map(|octets| octets / 2)
+}
+
+/// How many datagrams the kernel has dropped at this socket since it was made, mostly for want of room; the number wraps. `None` where
+/// the kernel does not tell.
+pub(in crate::transport) fn drops(socket: &impl AsRawFd) -> Option<u32> {
+    // linux/sock_diag.h: the values of SO_MEMINFO, of which the last one here counts drops.
+    const VALUES: usize = 9;
+    let mut values = [0u32; VALUES];
+    let mut len = size_of_val(&values) as socklen_t;
+    // SAFETY: `values` has room for `len` octets and lives across the call, which writes no more than that and sets `len` to how many.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_MEMINFO,
+            values.as_mut_ptr().cast::<c_void>(),
+            &raw mut len,
+        )
+    };
+    (result == 0 && len as usize == size_of_val(&values)).then_some(values[VALUES - 1])
+}
+
+/// The same number on every architecture but SPARC and PA-RISC, where the kernel then knows no such option (asm-generic/socket.h).
+const SO_MEMINFO: c_int = 55;
+
 fn set_option(socket: &impl AsRawFd, level: c_int, option: c_int, value: c_int) -> io::Result<()> {
     // SAFETY: the value is an int that lives across the call, and its size is given.
     let result = unsafe {

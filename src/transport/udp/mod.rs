@@ -24,15 +24,19 @@ const DRAIN: Duration = Duration::from_millis(50);
 pub(super) fn serve<E: Engine>(socket: &UdpSocket, responder: &mut Responder<E>, stop: &Stop) {
     let wildcard = socket.local_addr().is_ok_and(|a| a.ip().is_unspecified());
     let mut batch = Batch::new(wildcard);
-    let mut errors = 0;
+    let (mut losses, mut errors) = (Losses::default(), 0);
     while !stop.requested() {
         match batch.receive(socket, BATCH, true) {
             Ok(received) => {
                 errors = 0;
                 answer_batch(&mut batch, received, responder);
                 send(&mut batch, socket, responder);
+                losses.count(socket, responder);
             }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => responder.engine.idle(),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                losses.count(socket, responder);
+                responder.engine.idle();
+            }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => {
                 // An ICMP error of an earlier response, mostly. One that stays must not become a busy loop.
@@ -45,6 +49,32 @@ pub(super) fn serve<E: Engine>(socket: &UdpSocket, responder: &mut Responder<E>,
         }
     }
     drain(&mut batch, socket, responder);
+}
+
+/// Counts what the kernel had no room for.
+#[derive(Default)]
+struct Losses {
+    known: u32,
+    looked_s: u32,
+}
+
+impl Losses {
+    /// Asks the kernel once a second.
+    #[inline]
+    fn count<E: Engine>(&mut self, socket: &UdpSocket, responder: &mut Responder<E>) {
+        if responder.now_s() != self.looked_s {
+            self.look(socket, responder);
+        }
+    }
+
+    #[cold]
+    fn look<E: Engine>(&mut self, socket: &UdpSocket, responder: &mut Responder<E>) {
+        self.looked_s = responder.now_s();
+        if let Some(drops) = mmsg::drops(socket) {
+            responder.counters.lost(u64::from(drops.wrapping_sub(self.known)));
+            self.known = drops;
+        }
+    }
 }
 
 /// Answers what arrived before the stop.
