@@ -13,6 +13,7 @@ use crate::model::diagnostic::Diagnostic;
 use crate::model::name::Name;
 use crate::zone::build;
 use crate::zone::crowded::Crowding;
+use crate::zone::follow::{self, Follow};
 
 /// What was found in all files.
 #[derive(Default)]
@@ -22,6 +23,8 @@ struct Findings {
     apexes: HashMap<Name, PathBuf>,
     /// Owner names with records.
     names: usize,
+    /// Which names owners follow.
+    follows: Vec<Follow>,
     /// What the checks of all zones want of each address.
     crowding: Crowding,
 }
@@ -36,6 +39,8 @@ pub(super) fn run(args: &ServeArgs) -> Outcome {
     for (label, text) in &config.inline_zones {
         findings.read(ZoneReader::from_text(label.clone(), text.clone(), &config.shared), &config);
     }
+    let apexes = findings.apexes.keys().cloned().collect();
+    findings.diagnostics.extend(follow::findings(&findings.follows, &apexes));
     if findings.diagnostics.iter().any(Diagnostic::is_error) {
         return Err(Failure::Configuration(findings.diagnostics));
     }
@@ -66,6 +71,7 @@ impl Findings {
             if let Some(zone) = zone {
                 self.names += zone.owners.len();
                 self.crowding.add(&zone, &header.file);
+                self.follows.extend(follow::follows(&zone, &header.file));
             }
             found.append(&mut more);
             found.append(&mut keys(header, apex, config));

@@ -27,6 +27,7 @@ use crate::state::StateDir;
 use crate::state::signed::SignedZones;
 use crate::zone;
 use crate::zone::desired::DesiredZone;
+use crate::zone::follow::{self, Follow};
 
 /// A zone's JSON, and what stands around it.
 #[derive(Clone, Debug)]
@@ -127,6 +128,8 @@ pub(super) struct Reading {
     pub is_missing: bool,
     /// A layout for each apex, or nothing if there is any error.
     pub layouts: Vec<Layout>,
+    /// Which names its owners follow.
+    pub follows: Vec<Follow>,
     /// Errors, and warnings that do not keep it from being served.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -154,6 +157,7 @@ pub(super) fn read(source: &ZoneSource, workshop: &Workshop, is_signed: &dyn Fn(
         apexes: Vec::new(),
         is_missing: source.is_missing(),
         layouts: Vec::new(),
+        follows: Vec::new(),
         diagnostics: Vec::new(),
     };
     let reader = match source.open() {
@@ -185,6 +189,7 @@ pub(super) fn read(source: &ZoneSource, workshop: &Workshop, is_signed: &dyn Fn(
     for (desired, signer) in laid_out {
         let Some(mut desired) = desired else { continue };
         let alias_of = (desired.apex != header.apex).then(|| header.apex.clone());
+        reading.follows.extend(follow::follows(&desired, &header.file));
         let checked = hold_targets(&mut desired, &workshop.registry);
         reading.layouts.push(Layout {
             file: header.file.clone(),

@@ -10,6 +10,7 @@ pub mod channel;
 mod comparison;
 mod compile;
 mod crew;
+mod follow;
 mod leftovers;
 mod overrides;
 mod pass;
@@ -167,6 +168,7 @@ impl Keeper {
             changed.extend_from_slice(&dirty);
         }
         self.reselect(&dirty);
+        self.follow_dependents(&dirty);
     }
 
     fn reselect(&mut self, dirty: &[TargetId]) {

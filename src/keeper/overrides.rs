@@ -55,6 +55,7 @@ impl Keeper {
             |_, _| {},
             crew,
         );
+        self.follow_all();
         for apex in failed {
             if let (Some(Entry::Serving(zone)), Some(before)) =
                 (self.zones.get_mut(&apex), before.remove(&apex))

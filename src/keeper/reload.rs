@@ -11,6 +11,7 @@ use super::build::{Reading, Workshop, ZoneSource, read, refuse_twins, release};
 use super::channel::{Built, BuiltZone, Change, Command, KeeperFigures, OwnerCounts, ReloadSummary};
 use super::compile::{Earlier, SavedSerial, compile};
 use super::crew::Crew;
+use super::follow;
 use super::leftovers::{self, Leftovers};
 use super::zone_state::ZoneState;
 use super::{Entry, FindSources, Keeper};
@@ -112,6 +113,7 @@ impl Keeper {
                 }
             }
             self.publish_zones();
+            self.follow_all();
         }
         left.report_to(summary, replies);
         if let Err(left) = leftovers.send(left) {
@@ -330,6 +332,7 @@ impl Builder {
             }
         };
         let mut readings = read_all(&sources, &self.workshop, &|apex| self.signed.contains(apex));
+        follow::settle(&readings, &self.workshop, self.now_s);
         let mut zones = Vec::new();
         for reading in &mut readings {
             summary.diagnostics.extend(reading.diagnostics.iter().cloned());
@@ -370,6 +373,7 @@ pub(super) fn read_all(
 ) -> Vec<Reading> {
     let mut readings: Vec<Reading> = sources.iter().map(|source| read(source, workshop, is_signed)).collect();
     refuse_twins(&mut readings, workshop);
+    follow::check(&mut readings, workshop);
     readings
 }
 

@@ -9,6 +9,7 @@ use tracing::{error, warn};
 use super::build::{Reading, ZoneSource, release};
 use super::channel::{Command, KeeperFigures, KeeperHandle};
 use super::compile::{Earlier, compile};
+use super::follow;
 use super::reload::{lock, read_all};
 use super::serials::Serials;
 use super::zone_state::ZoneState;
@@ -66,6 +67,7 @@ impl Starting {
         let Self { tools, mut serials, readings, handle, receiver } = self;
         // Verdicts are read from here on; one that changes later sets its bit again.
         tools.workshop.board.drain_dirty(&mut Vec::new());
+        follow::settle(&readings, &tools.workshop, (tools.now_s)());
         let mut zones = BTreeMap::new();
         for reading in readings {
             compile_reading(reading, &tools, &mut serials, &handle, &mut zones);

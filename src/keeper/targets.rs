@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::model::check::CheckKind;
+use crate::model::name::Name;
 use crate::model::target::{Target, TargetId};
 
 /// Gives targets their numbers. A number is used again only after its last holder has released it.
@@ -11,6 +13,10 @@ pub struct TargetRegistry {
     by_target: HashMap<Arc<Target>, TargetId>,
     slots: Vec<Option<Slot>>,
     free: Vec<TargetId>,
+    /// Numbers of names that were followed. A number stays with its kind: health forgets those of targets that are gone in its own time,
+    /// and must not forget what is not its own.
+    free_followed: Vec<TargetId>,
+    followed: HashMap<Name, TargetId>,
 }
 
 #[derive(Debug)]
@@ -30,7 +36,9 @@ impl TargetRegistry {
         }
         let target = Arc::new(target.clone());
         let slot = Some(Slot { target: target.clone(), holders: 1 });
-        let id = match self.free.pop() {
+        let followed = followed(&target);
+        let free = if followed.is_some() { &mut self.free_followed } else { &mut self.free };
+        let id = match free.pop() {
             Some(id) => {
                 self.slots[id.0 as usize] = slot;
                 id
@@ -41,6 +49,9 @@ impl TargetRegistry {
                 TargetId(u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX))
             }
         };
+        if let Some(name) = followed {
+            self.followed.insert(name.clone(), id);
+        }
         self.by_target.insert(target, id);
         id
     }
@@ -54,16 +65,28 @@ impl TargetRegistry {
             return false;
         }
         self.by_target.remove(&slot.target);
+        match followed(&slot.target) {
+            Some(name) => {
+                self.followed.remove(name);
+                self.free_followed.push(id);
+            }
+            None => self.free.push(id),
+        }
         *entry = None;
-        self.free.push(id);
         true
     }
 
-    /// Every target with its number.
+    /// The names whose verdicts others follow.
+    pub fn followed(&self) -> &HashMap<Name, TargetId> {
+        &self.followed
+    }
+
+    /// Every target with its number, for health: followed names are the keeper's own.
     pub fn list(&self) -> Vec<(TargetId, Arc<Target>)> {
         let numbered = self.slots.iter().enumerate();
         numbered
             .filter_map(|(i, slot)| slot.as_ref().map(|s| (TargetId(i as u32), s.target.clone())))
+            .filter(|(_, target)| followed(target).is_none())
             .collect()
     }
 
@@ -75,6 +98,13 @@ impl TargetRegistry {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.by_target.is_empty()
+    }
+}
+
+fn followed(target: &Target) -> Option<&Name> {
+    match &target.check.kind {
+        CheckKind::Name(name) => Some(name),
+        _ => None,
     }
 }
 

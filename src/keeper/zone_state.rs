@@ -62,8 +62,7 @@ impl CheckedOwner {
     /// What the present verdicts make of the condition of the endpoint at an index.
     fn verdict(&self, i: usize, board: &VerdictBoard) -> Verdict {
         let of_target = |id: &TargetId| board.get(*id);
-        let of_name = |_: &Name| Verdict::Unknown;
-        self.conditions[i].as_ref().map_or(Verdict::Up, |condition| condition.evaluate(&of_target, &of_name))
+        self.conditions[i].as_ref().map_or(Verdict::Up, |condition| condition.evaluate(&of_target))
     }
 
     /// The percentage of its weight that the endpoint at an index is answered with: as much as the slowest of its targets.
@@ -93,15 +92,19 @@ impl CheckedOwner {
         targets
     }
 
-    /// What is served under the present circumstances by the owner of this name.
-    pub(super) fn select(&self, name: &Name, by: Circumstances<'_>) -> Selection {
-        let inherited = |i: usize| self.inherited.as_ref().map_or(Verdict::Unknown, |all| all[i]);
-        let verdict = |i: usize| match self.verdict(i, by.board) {
-            Verdict::Unknown => inherited(i),
+    /// Everything that is said of the endpoint at an index.
+    pub(super) fn state(&self, i: usize, name: &Name, by: Circumstances<'_>) -> State {
+        let verdict = match self.verdict(i, by.board) {
+            Verdict::Unknown => self.inherited.as_ref().map_or(Verdict::Unknown, |all| all[i]),
             known => known,
         };
-        let word = |i: usize| self.find_override(i, name, by).map(|found| found.said.word);
-        let state = |i: usize| State { verdict: verdict(i), share: self.share(i, by.board), word: word(i) };
+        let word = self.find_override(i, name, by).map(|found| found.said.word);
+        State { verdict, share: self.share(i, by.board), word }
+    }
+
+    /// What is served under the present circumstances by the owner of this name.
+    pub(super) fn select(&self, name: &Name, by: Circumstances<'_>) -> Selection {
+        let state = |i: usize| self.state(i, name, by);
         let memory = Memory { last_good: self.last_good.as_deref(), chosen: &self.chosen };
         select(&self.checked, memory, state)
     }

@@ -27,6 +27,8 @@ pub enum CheckKind {
     Exec(Box<ExecCheck>),
     /// Nothing is probed: the verdict is pushed over the API.
     External(Box<ExternalCheck>),
+    /// Nothing is probed: the owner of this absolute name, in whatever zone, has an endpoint that is up.
+    Name(Name),
 }
 
 impl CheckKind {
@@ -42,6 +44,7 @@ impl CheckKind {
             Self::Icmp(_) => "icmp",
             Self::Exec(_) => "exec",
             Self::External(_) => "external",
+            Self::Name(_) => "name",
         }
     }
 }

@@ -1,8 +1,7 @@
-//! What must hold for an endpoint to count as up: a target's verdict, another owner's verdict, or a combination of these. Pure.
+//! What must hold for an endpoint to count as up: a target's verdict, or a combination of several. Pure.
 
 use std::fmt;
 
-use super::name::Name;
 use super::target::{Target, TargetId, Verdict};
 
 /// An expression over verdicts. As configured its leaves are [`Target`]s; as the keeper holds it they are [`TargetId`]s.
@@ -16,8 +15,6 @@ pub enum Condition<T = Target> {
     Any(Box<[Condition<T>]>),
     /// So many of these are up.
     AtLeast(u16, Box<[Condition<T>]>),
-    /// The owner of this absolute name, in whatever zone, has an endpoint that is up.
-    Name(Name),
 }
 
 /// A condition whose targets have their numbers on the verdict board.
@@ -28,21 +25,16 @@ impl<T> Condition<T> {
     ///
     /// A combination is unknown only as long as what is unknown could still decide it: `all` is down as soon as one is down, `any`
     /// is up as soon as one is up, and "at least n" is down once n can no longer be reached.
-    pub fn evaluate(
-        &self,
-        of_target: &impl Fn(&T) -> Verdict,
-        of_name: &impl Fn(&Name) -> Verdict,
-    ) -> Verdict {
+    pub fn evaluate(&self, of_target: &impl Fn(&T) -> Verdict) -> Verdict {
         let (wanted, parts) = match self {
             Self::Target(target) => return of_target(target),
-            Self::Name(name) => return of_name(name),
             Self::All(parts) => (parts.len(), parts),
             Self::Any(parts) => (1, parts),
             Self::AtLeast(wanted, parts) => (usize::from(*wanted), parts),
         };
         let (mut up, mut unknown) = (0, 0);
         for part in parts {
-            match part.evaluate(of_target, of_name) {
+            match part.evaluate(of_target) {
                 Verdict::Up => up += 1,
                 Verdict::Unknown => unknown += 1,
                 Verdict::Down => {}
@@ -69,7 +61,6 @@ impl<T> Condition<T> {
     pub fn map<U>(&self, leaf: &mut impl FnMut(&T) -> U) -> Condition<U> {
         match self {
             Self::Target(target) => Condition::Target(leaf(target)),
-            Self::Name(name) => Condition::Name(name.clone()),
             Self::All(parts) => Condition::All(parts.iter().map(|part| part.map(leaf)).collect()),
             Self::Any(parts) => Condition::Any(parts.iter().map(|part| part.map(leaf)).collect()),
             Self::AtLeast(wanted, parts) => {
@@ -82,20 +73,8 @@ impl<T> Condition<T> {
     pub fn for_each_target<'a>(&'a self, leaf: &mut impl FnMut(&'a T)) {
         match self {
             Self::Target(target) => leaf(target),
-            Self::Name(_) => {}
             Self::All(parts) | Self::Any(parts) | Self::AtLeast(_, parts) => {
                 parts.iter().for_each(|part| part.for_each_target(leaf));
-            }
-        }
-    }
-
-    /// Calls `leaf` for each name that it follows.
-    pub fn for_each_name<'a>(&'a self, leaf: &mut impl FnMut(&'a Name)) {
-        match self {
-            Self::Target(_) => {}
-            Self::Name(name) => leaf(name),
-            Self::All(parts) | Self::Any(parts) | Self::AtLeast(_, parts) => {
-                parts.iter().for_each(|part| part.for_each_name(leaf));
             }
         }
     }
@@ -106,7 +85,6 @@ impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = match self {
             Self::Target(target) => return target.fmt(f),
-            Self::Name(name) => return write!(f, "name {name}"),
             Self::All(parts) => {
                 f.write_str("all(")?;
                 parts
@@ -155,7 +133,7 @@ mod tests {
             Condition::AtLeast(2, parts.clone()),
         ]
         .iter()
-        .map(|condition| condition.evaluate(&|v| *v, &|_| Verdict::Down))
+        .map(|condition| condition.evaluate(&|v| *v))
         .map(|verdict| match verdict {
             Verdict::Up => 'u',
             Verdict::Down => 'd',
@@ -188,19 +166,13 @@ mod tests {
     }
 
     #[test]
-    fn nests_and_follows_names() {
-        let name = Name::root();
-        let condition = Condition::All(Box::new([
-            leaf('u'),
-            Condition::Any(Box::new([leaf('d'), Condition::Name(name.clone())])),
-        ]));
-        for verdict in [Verdict::Up, Verdict::Down, Verdict::Unknown] {
-            assert_eq!(condition.evaluate(&|v| *v, &|_| verdict), verdict);
-        }
-        let (mut targets, mut names) = (Vec::new(), Vec::new());
+    fn nests() {
+        let condition =
+            Condition::All(Box::new([leaf('u'), Condition::Any(Box::new([leaf('d'), leaf('?')]))]));
+        assert_eq!(condition.evaluate(&|v| *v), Verdict::Unknown);
+        let mut targets = Vec::new();
         condition.for_each_target(&mut |target| targets.push(*target));
-        condition.for_each_name(&mut |name| names.push(name.clone()));
-        assert_eq!((targets, names), (vec![Verdict::Up, Verdict::Down], vec![name]));
+        assert_eq!(targets, [Verdict::Up, Verdict::Down, Verdict::Unknown]);
         let mut count = 0;
         let numbered = condition.map(&mut |_| {
             count += 1;
@@ -208,7 +180,7 @@ mod tests {
         });
         let mut ids = Vec::new();
         numbered.for_each_target(&mut |id| ids.push(id.0));
-        assert_eq!(ids, [1, 2]);
+        assert_eq!(ids, [1, 2, 3]);
     }
 
     #[test]

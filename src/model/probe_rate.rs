@@ -31,7 +31,7 @@ impl Scope {
             CheckKind::Http(_) | CheckKind::Tls(_) | CheckKind::Grpc(_) | CheckKind::Exec(_) => {
                 Some(Self::Name)
             }
-            CheckKind::External(_) => None,
+            CheckKind::External(_) | CheckKind::Name(_) => None,
         }
     }
 }

@@ -112,6 +112,7 @@ impl fmt::Display for Target {
             }
             CheckKind::Exec(exec) => write!(f, "{kind} {address} {}", exec.argv[0]),
             CheckKind::External(external) => write!(f, "{kind} {}", external.id),
+            CheckKind::Name(name) => write!(f, "{kind} {name}"),
         }
     }
 }

@@ -10,7 +10,8 @@ use super::rules::DampingKeys;
 use super::template::{ProbeTemplate, Wanted};
 use super::tls::{GrpcKeys, TlsKeys};
 use crate::config::json::{
-    At, Duration, Element, Int, Kind, Object, OneOrMany, Port, Read, Reader, Slot, Value, show_ms,
+    AbsoluteName, At, Duration, Element, Int, Kind, Object, OneOrMany, Port, Read, Reader, Slot, Value,
+    show_ms,
 };
 use crate::config::schema::Definitions;
 use crate::model::check::CheckKind;
@@ -47,6 +48,8 @@ object! {
         "exec" exec: Exec,
         /// Nothing is probed: the verdict is pushed over the API.
         "external" external: ExternalKeys,
+        /// The owner of this absolute name, in whatever zone, has an endpoint that is up.
+        "name" name: AbsoluteName,
         /// Each of these checks, by name or in place, is up.
         "all" all: OneOrMany<CheckRef>,
         /// One of these checks, by name or in place, is up.
@@ -169,6 +172,7 @@ impl CheckKeys {
             ("icmp", self.icmp.is_absent()),
             ("exec", self.exec.is_absent()),
             ("external", self.external.is_absent()),
+            ("name", self.name.is_absent()),
             ("all", self.all.is_absent()),
             ("any", self.any.is_absent()),
             // Half of it is said below.
@@ -185,6 +189,7 @@ impl CheckKeys {
             }
             ["all" | "any" | "at_least"] => self.combination(reader),
             ["external"] => self.external(reader),
+            ["name"] => self.name(reader),
             [_] => self.probe(reader),
             [first, second, ..] => {
                 let hint =
@@ -251,6 +256,16 @@ impl CheckKeys {
             fall: 1,
             rules: VerdictRules::default(),
         });
+        Some(Written::Probe(Arc::new(ProbeTemplate { port: None, check })))
+    }
+
+    fn name(mut self, reader: &mut Reader<'_>) -> Option<Written> {
+        self.refuse_timing(reader, "a check that follows a name", "give it to the checks of that name");
+        let kind = CheckKind::Name(self.name.take()?.value.0);
+        // Only for the TTL "auto", which is that of a check with nothing given.
+        let (interval_ms, timeout_ms) = (DEFAULT_INTERVAL_MS as u32, DEFAULT_TIMEOUT_MS as u32);
+        let rules = VerdictRules::default();
+        let check = Arc::new(Check { kind, interval_ms, timeout_ms, rise: 2, fall: 2, rules });
         Some(Written::Probe(Arc::new(ProbeTemplate { port: None, check })))
     }
 

@@ -102,6 +102,7 @@ impl ProbeTemplate {
         let address = match &check.kind {
             CheckKind::Icmp(_) => SocketAddr::new(to, 0),
             CheckKind::Exec(_) => SocketAddr::new(to, port.unwrap_or(0)),
+            CheckKind::Name(_) => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0),
             CheckKind::External(external) => {
                 if external.id.contains(ADDRESS) {
                     let id = external.id.replace(ADDRESS, &address.to_string());

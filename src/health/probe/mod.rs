@@ -98,7 +98,7 @@ impl ProbeKind {
             CheckKind::Dns(_) => Self::Dns,
             CheckKind::Icmp(_) => Self::Icmp,
             CheckKind::Exec(_) => Self::Exec,
-            CheckKind::External(_) => return None,
+            CheckKind::External(_) | CheckKind::Name(_) => return None,
         })
     }
 
@@ -160,7 +160,7 @@ impl Prober {
             CheckKind::Grpc(check) => Box::pin(self.grpc.probe(&self.tls, target, check)).await,
             CheckKind::Dns(check) => Box::pin(dns::probe(address, check)).await,
             CheckKind::Icmp(check) => Box::pin(icmp::probe(address, check)).await,
-            CheckKind::Exec(_) | CheckKind::External(_) => {
+            CheckKind::Exec(_) | CheckKind::External(_) | CheckKind::Name(_) => {
                 Outcome::LocalError("nothing is probed here".into())
             }
         }

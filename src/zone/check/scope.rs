@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::{Link, Mark, below_root, owner_path, relative};
 use crate::config::ZoneHeader;
+use crate::model::check::CheckKind;
 use crate::model::diagnostic::{Diagnostic, Position};
 use crate::model::name::Name;
 use crate::model::rrtype::RrType;
@@ -45,6 +46,7 @@ pub(in crate::zone) fn check(scope: &Scope<'_>, out: &mut Vec<Diagnostic>) {
     scope.check_hidden(out);
     for (name, mark) in scope.checked {
         scope.check_glue(name, mark, out);
+        scope.check_follows(name, mark, out);
     }
 }
 
@@ -234,6 +236,29 @@ impl<'a> Scope<'a> {
             let message =
                 format!("a {what} on \"{name}\", whose addresses are glue of the delegation \"{cut}\"");
             out.push(Diagnostic::error(&self.header.file, message).at(mark.position, &*mark.path).hint(hint));
+        }
+    }
+
+    /// A check that follows a name of this zone needs that name to have a verdict.
+    fn check_follows(&self, name: &Name, mark: &Mark, out: &mut Vec<Diagnostic>) {
+        let endpoints = self.get(name).into_iter().flat_map(|o| &o.checked).flat_map(|c| &c.endpoints);
+        let mut told = HashSet::new();
+        for condition in endpoints.filter_map(|endpoint| endpoint.condition.as_ref()) {
+            condition.for_each_target(&mut |target| {
+                let CheckKind::Name(followed) = &target.check.kind else { return };
+                let is_here = followed.is_at_or_below(self.apex);
+                let has_verdict = |o: &DesiredOwner| has_addresses(o) || holds(o, RrType::CNAME);
+                if is_here && !self.get(followed).is_some_and(has_verdict) && told.insert(followed.clone()) {
+                    let message =
+                        format!("the check follows \"{}\", which has no address", self.name(followed));
+                    let hint = "follow an owner with addresses; a wildcard does not stand in for it";
+                    out.push(
+                        Diagnostic::error(&self.header.file, message)
+                            .at(mark.position, &*mark.path)
+                            .hint(hint),
+                    );
+                }
+            });
         }
     }
 
