@@ -78,7 +78,7 @@ impl FairShare {
 
     /// A window of nothing but full calls is over.
     fn end_window(&mut self) {
-        let heaviest = self.taken.iter().max_by_key(|taken| taken.idle).copied().unwrap_or_default();
+        let heaviest = self.taken.iter().max_by_key(|taken| (taken.idle, taken.all)).copied().unwrap_or_default();
         if self.arrived > u32::from(heaviest.all) {
             self.others = MEMORY;
         } else {
@@ -183,6 +183,18 @@ mod tests {
         assert!((0..1000).all(|_| share.admits(Some(1), true)));
         (0..40).for_each(|_| share.received(false));
         assert_eq!(share.level, WINDOW);
+    }
+
+    #[test]
+    fn a_zone_is_no_other_zone_to_itself() {
+        let mut share = FairShare::new();
+        for may_go in [false, true, false, true] {
+            for _ in 0..100 {
+                share.received(true);
+                assert!((0..BATCH).all(|_| share.admits(Some(1), may_go)));
+            }
+        }
+        assert_eq!((share.level, share.others), (WINDOW, 0));
     }
 
     #[test]
