@@ -78,7 +78,8 @@ impl FairShare {
 
     /// A window of nothing but full calls is over.
     fn end_window(&mut self) {
-        let heaviest = self.taken.iter().max_by_key(|taken| (taken.idle, taken.all)).copied().unwrap_or_default();
+        let heaviest =
+            self.taken.iter().max_by_key(|taken| (taken.idle, taken.all)).copied().unwrap_or_default();
         if self.arrived > u32::from(heaviest.all) {
             self.others = MEMORY;
         } else {
