@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use hale::answer::{Kind, Outcome, Query, Scratch, Settings, Transport, answer};
 use hale::config::{ListenAddress, RateLimits, TcpLimits};
 use hale::model::pick::{Candidate, Pick};
+use hale::model::prefixes::PrefixTableBuilder;
 use hale::model::rrset::RdataSet;
 use hale::snapshot::handle::Published;
 use hale::snapshot::image::Choice;
@@ -89,7 +90,10 @@ fn with_policy(snapshot: &Snapshot) -> Snapshot {
     others[1].rrset.rdata = RdataSet::new([[192, 0, 2, 8]]);
     let candidate = |(place, weight)| Candidate { seed: u64::from(place), weight, pick: Pick::Set(place) };
     let hashed = |weights: [u32; 3]| Pick::Hashed((0..3).zip(weights).map(candidate).collect());
-    let pick = Pick::Weighted(vec![(3, hashed([1, 2, 3])), (1, hashed([1, 1, 1])), (1, Pick::Set(2))]);
+    let mut table = PrefixTableBuilder::new(0);
+    table.set([10, 0, 0, 0].into(), 8, 1);
+    let geo = Pick::Geo(Arc::new(table.finish()), vec![hashed([1, 1, 1]), Pick::Set(1)]);
+    let pick = Pick::Weighted(vec![(3, hashed([1, 2, 3])), (1, geo), (1, Pick::Set(2))]);
     owner.choices.push(Choice { rtype: owner.rrsets[0].rrset.rtype, others, pick });
     let mut draft = ZoneDraft::from_image(image);
     draft.put(&owner).unwrap();
@@ -123,6 +127,14 @@ fn no_answer_allocates() {
         let options = b"\0\x03\0\0\0\x0b\0\0\0\x0a\0\x18clientckAAAABBBBCCCCDDDD";
         with_options.extend(message::opt(1232, 0, true, options));
         messages.push(with_options);
+        for subnet in
+            [&b"\0\x08\0\x07\0\x01\x18\0\x0a\x01\x02"[..], b"\0\x08\0\x07\0\x01\x18\x08\x0a\x01\x02"]
+        {
+            let mut with_subnet = message::query("pol.test A");
+            with_subnet[11] = 1;
+            with_subnet.extend(message::opt(1232, 0, true, subnet));
+            messages.push(with_subnet);
+        }
         messages.push(message::query("www.test A")[..20].to_vec());
         messages.push([0x12, 0x34, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0].to_vec());
 

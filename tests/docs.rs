@@ -3,6 +3,10 @@
 
 use std::path::Path;
 
+#[path = "support/mmdb.rs"]
+#[allow(unreachable_pub)]
+mod mmdb;
+
 use hale::config::{Config, ServeArgs, Shared, ZoneReader};
 use hale::zone::build::Builder;
 
@@ -30,13 +34,22 @@ fn findings(text: String, shared: &Shared) -> String {
 }
 
 /// What `hale.json` on the page gives to its zones.
-fn shared(blocks: &[(String, String)]) -> Config {
-    let folder = tempfile::tempdir().unwrap();
+fn shared(blocks: &[(String, String)], folder: &tempfile::TempDir) -> Config {
     let config = blocks.iter().find(|(kind, _)| kind == "hale.json").map_or("{}", |(_, text)| text);
     std::fs::write(folder.path().join("hale.json"), config).unwrap();
     let zone = r#"{ "zone": "example.test", "nameservers": ["ns.example.net"] }"#;
     std::fs::create_dir(folder.path().join("zones")).unwrap();
     std::fs::write(folder.path().join("zones/z.json"), zone).unwrap();
+    let place = mmdb::place;
+    let places = [
+        ("10.0.0.0/16", place("EU", "CH", "")),
+        ("10.1.0.0/16", place("NA", "US", "CA")),
+        ("10.2.0.0/16", place("NA", "", "")),
+        ("10.3.0.0/16", place("EU", "", "")),
+    ];
+    let systems = [("10.0.1.0/24", mmdb::system(64_500))];
+    std::fs::write(folder.path().join("GeoLite2-City.mmdb"), mmdb::database("City", &places)).unwrap();
+    std::fs::write(folder.path().join("GeoLite2-ASN.mmdb"), mmdb::database("ASN", &systems)).unwrap();
     let args = ServeArgs { config: Some("hale.json".into()), ..ServeArgs::default() };
     let (config, warnings) =
         Config::load(&args, &|_| None, folder.path()).unwrap_or_else(|e| panic!("{e:#?}"));
@@ -49,7 +62,8 @@ fn every_example_is_without_fault() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/policies.md");
     let blocks = blocks(&std::fs::read_to_string(path).unwrap());
     assert!(blocks.len() > 5, "{blocks:?}");
-    let config = shared(&blocks);
+    let folder = tempfile::tempdir().unwrap();
+    let config = shared(&blocks, &folder);
     for (kind, text) in blocks {
         let zone = match kind.as_str() {
             "hale.json" => continue,

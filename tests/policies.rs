@@ -154,3 +154,54 @@ fn exports_hold_the_default_variants_and_verify() {
         assert!(done.status.success(), "{done:?}");
     }
 }
+
+/// What `dig` makes of the answer to a query for a client's network: the addresses, and the client subnet line.
+fn dig(hale: &Hale, name: &str, subnet: &str) -> Option<(Vec<String>, String)> {
+    let mut command = std::process::Command::new(support::process::find("dig")?);
+    command.arg(format!("@{}", hale.address.ip())).args(["-p", &hale.address.port().to_string()]);
+    let done = support::process::run(
+        command.args([name, "A", &format!("+subnet={subnet}")]),
+        Duration::from_secs(10),
+    );
+    assert!(done.status.success(), "{done:?}");
+    let line = done.stdout.lines().find(|line| line.contains("CLIENT-SUBNET")).unwrap_or_default();
+    let is_answer = |line: &&str| line.starts_with(name) && line.contains("\tA\t");
+    let addresses = done.stdout.lines().filter(is_answer).filter_map(|line| line.split('\t').next_back());
+    Some((addresses.map(str::to_owned).collect(), line.trim_start_matches("; ").to_owned()))
+}
+
+#[test]
+fn dig_sees_the_answer_of_its_subnet_and_the_scope() {
+    let zone = r#"{
+  "zone": "example.test", "nameservers": ["ns1.example.net"],
+  "pools": { "fra": { "A": ["192.0.2.1"] }, "nyc": { "A": ["192.0.2.2"] }, "isp": { "A": ["192.0.2.3"] }, "rest": { "A": ["192.0.2.4"] } },
+  "records": {
+    "www": { "policy": "geo", "map": { "EU": "fra", "US": "nyc", "AS64500": "isp", "198.51.100.0/24": "isp", "default": "rest" } },
+    "app": { "policy": "geo", "map": { "EU": { "policy": "failover", "pools": ["fra", "nyc"] }, "default": { "policy": "weighted", "pools": ["nyc", "rest"] } } }
+  } }"#;
+    let setup = Setup::new("geo").zone("zone.json", zone);
+    let place = support::mmdb::place;
+    let places = support::mmdb::database(
+        "Test-Country",
+        &[("10.0.0.0/8", place("EU", "DE", "")), ("2001:db8::/32", place("NA", "US", ""))],
+    );
+    let systems = support::mmdb::database("Test-ASN", &[("10.5.0.0/16", support::mmdb::system(64_500))]);
+    std::fs::write(setup.folder.path().join("places.mmdb"), places).unwrap();
+    std::fs::write(setup.folder.path().join("systems.mmdb"), systems).unwrap();
+    let hale = setup.config(r#"{ "geo": { "databases": ["places.mmdb", "systems.mmdb"] } }"#).start();
+    for (name, subnet, want, line) in [
+        ("www.example.test.", "10.1.0.0/24", &["192.0.2.1"][..], "CLIENT-SUBNET: 10.1.0.0/24/14"),
+        ("www.example.test.", "10.5.6.0/24", &["192.0.2.3"], "CLIENT-SUBNET: 10.5.6.0/24/16"),
+        ("www.example.test.", "198.51.100.0/24", &["192.0.2.3"], "CLIENT-SUBNET: 198.51.100.0/24/24"),
+        ("www.example.test.", "2001:db8:1::/48", &["192.0.2.2"], "CLIENT-SUBNET: 2001:db8:1::/48/32"),
+        ("www.example.test.", "203.0.113.0/24", &["192.0.2.4"], "CLIENT-SUBNET: 203.0.113.0/24/5"),
+        ("www.example.test.", "0", &["192.0.2.4"], "CLIENT-SUBNET: 0.0.0.0/0/0"),
+        ("app.example.test.", "10.5.6.0/24", &["192.0.2.1"], "CLIENT-SUBNET: 10.5.6.0/24/8"),
+    ] {
+        let Some((addresses, subnet_line)) = dig(&hale, name, subnet) else { return };
+        assert_eq!(
+            (addresses.iter().map(String::as_str).collect::<Vec<_>>(), subnet_line.as_str()),
+            (want.to_vec(), line)
+        );
+    }
+}

@@ -80,7 +80,7 @@ impl<'s> Resolver<'s, '_> {
     pub(super) fn add_addresses(&mut self, hop: Hop<'s>, node: Node<'s>, at: usize) -> Result<(), Full> {
         let owner = if at <= MAX_POINTER { Owner::At(at) } else { Owner::Below(node.prefix(), hop.apex_at) };
         for rtype in [RrType::A, RrType::AAAA] {
-            let Some(set) = node.rrset_for(rtype, &mut self.chooser) else { continue };
+            let Some(set) = node.rrset_for(rtype, hop.image.tables(), &mut self.chooser) else { continue };
             let rrs = Rrs {
                 set,
                 owner,

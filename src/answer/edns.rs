@@ -6,11 +6,13 @@ use super::cookie;
 use super::encode::{Full, Response};
 use super::parse::be16;
 use super::rcode::Rcode;
+use super::subnet::Subnet;
 use super::{Query, Settings, Transport};
 
 /// Option codes (IANA, DNS EDNS0 option codes).
 mod option {
     pub(super) const NSID: u16 = 3;
+    pub(super) const CLIENT_SUBNET: u16 = 8;
     pub(super) const COOKIE: u16 = 10;
     pub(super) const TCP_KEEPALIVE: u16 = 11;
     pub(super) const EXTENDED_ERROR: u16 = 15;
@@ -45,6 +47,8 @@ pub(super) struct Edns<'q> {
     pub(super) dnssec_ok: bool,
     /// The COOKIE option's data: 8 octets, or 16 to 40.
     pub(super) cookie: Option<&'q [u8]>,
+    /// The data of the client subnet option.
+    pub(super) subnet: Option<&'q [u8]>,
     wants_nsid: bool,
     wants_keepalive: bool,
 }
@@ -57,6 +61,7 @@ impl<'q> Edns<'q> {
             version: ttl[1],
             dnssec_ok: ttl[2] & DO != 0,
             cookie: None,
+            subnet: None,
             wants_nsid: false,
             wants_keepalive: false,
         }
@@ -78,6 +83,9 @@ impl<'q> Edns<'q> {
                     self.cookie.get_or_insert(data);
                 }
                 option::TCP_KEEPALIVE => self.wants_keepalive = true,
+                option::CLIENT_SUBNET => {
+                    self.subnet.get_or_insert(data);
+                }
                 _ => {}
             }
         }
@@ -93,11 +101,19 @@ pub(super) struct Opt<'a> {
     nsid: Option<&'a [u8]>,
     cookie: Option<cookie::Reply>,
     keepalive: Option<u16>,
+    subnet: Option<Subnet<'a>>,
+    /// Bits of the client's address that the answer holds for.
+    pub(super) scope: u8,
 }
 
 impl<'a> Opt<'a> {
     #[inline]
-    pub(super) fn new(settings: &'a Settings, query: &Query<'_>, edns: &Edns<'_>) -> Self {
+    pub(super) fn new(
+        settings: &'a Settings,
+        query: &Query<'_>,
+        edns: &Edns<'_>,
+        subnet: Option<Subnet<'a>>,
+    ) -> Self {
         let client: IpAddr = query.peer.ip();
         let cookie = match (&settings.cookie_secret, edns.cookie) {
             (Some(secret), Some(data)) => cookie::respond(secret, data, client, query.now_s),
@@ -111,6 +127,8 @@ impl<'a> Opt<'a> {
             cookie,
             // On UDP the option is ignored (RFC 7828 §3.3.1).
             keepalive: settings.tcp_keepalive_100ms.filter(|_| on_tcp && edns.wants_keepalive),
+            subnet,
+            scope: 0,
         }
     }
 
@@ -128,6 +146,7 @@ impl<'a> Opt<'a> {
             + option(self.nsid.map(<[u8]>::len))
             + option(self.cookie.as_ref().map(|_| cookie::LEN))
             + option(self.keepalive.map(|_| 2))
+            + option(self.subnet.as_ref().map(Subnet::len))
     }
 
     /// Writes the record; an extended error is left out where it does not fit.
@@ -166,6 +185,9 @@ impl<'a> Opt<'a> {
         }
         if let Some(keepalive) = self.keepalive {
             push_option(response, option::TCP_KEEPALIVE, &[&keepalive.to_be_bytes()])?;
+        }
+        if let Some(Subnet { head, octets, .. }) = &self.subnet {
+            push_option(response, option::CLIENT_SUBNET, &[head, &[self.scope], octets])?;
         }
         if let Some(ExtendedError(code, text)) = error {
             push_option(response, option::EXTENDED_ERROR, &[&code.to_be_bytes(), text.as_bytes()])?;

@@ -14,6 +14,7 @@ mod rcode;
 mod referral;
 mod resolve;
 mod slip;
+mod subnet;
 mod tsig;
 
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ use encode::Response;
 use parse::{HEADER, Parsed, Request};
 use rcode::Rcode;
 use resolve::{Resolver, Work};
+use subnet::Subnet;
 
 pub use slip::cut_down;
 
@@ -138,11 +140,19 @@ pub struct Settings {
     pub udp_payload_limit: u16,
     /// Idle timeout announced by edns-tcp-keepalive (RFC 7828) in units of 100 ms; without it the option is ignored.
     pub tcp_keepalive_100ms: Option<u16>,
+    /// Whether the client subnet option (RFC 7871) is honoured; `None` as soon as a name gives different clients different answers.
+    pub client_subnet: Option<bool>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { nsid: None, cookie_secret: None, udp_payload_limit: 1232, tcp_keepalive_100ms: None }
+        Self {
+            nsid: None,
+            cookie_secret: None,
+            udp_payload_limit: 1232,
+            tcp_keepalive_100ms: None,
+            client_subnet: None,
+        }
     }
 }
 
@@ -215,12 +225,16 @@ fn answer_query(
     let Scratch { settings, name, other, turn, random } = scratch;
     let settings: &Settings = settings;
     let edns = request.edns.as_ref();
-    let opt = edns.map(|edns| Opt::new(settings, query, edns));
+    let (subnet, refusal) = match edns.and_then(|edns| edns.subnet) {
+        Some(data) => read_subnet(snapshot, settings, data, refusal(request)),
+        None => (None, refusal(request)),
+    };
+    let mut opt = edns.map(|edns| Opt::new(settings, query, edns, subnet));
     let limit = edns::response_limit(settings, query.transport, edns);
     let reserved = opt.as_ref().map_or(0, Opt::len);
     let Ok(mut response) = Response::new(out, request.echo, limit, reserved) else { return Outcome::Drop };
     let mut class = Class::new(Rcode::NOERROR, request.qtype);
-    let (rcode, error) = match refusal(request) {
+    let (rcode, error) = match refusal {
         Some(Rcode::NOTAUTH) => {
             return answer_unknown_key(snapshot, other, request, opt.as_ref(), response);
         }
@@ -229,7 +243,8 @@ fn answer_query(
         None if request.echo.len() == HEADER => (Rcode::NOERROR, None),
         None => {
             let dnssec_ok = edns.is_some_and(|edns| edns.dnssec_ok);
-            let chooser = Chooser::new(query.peer.ip(), random);
+            let client = subnet.and_then(|subnet| subnet.client);
+            let chooser = Chooser::new(client.unwrap_or(query.peer.ip()), random);
             let work = Work { name, other, turn, chooser };
             let mut resolver = Resolver::new(snapshot, work, response, request.qtype, dnssec_ok);
             if let Some(zone) = resolver.zone() {
@@ -243,6 +258,9 @@ fn answer_query(
                 resolver.error = Some(ExtendedError::NOT_AUTHORITATIVE);
             }
             class.name_hash = resolver.counted;
+            if let (Some(opt), Some(_)) = (&mut opt, client) {
+                opt.scope = resolver.chooser.scope();
+            }
             response = resolver.response;
             (resolver.rcode, resolver.error)
         }
@@ -255,6 +273,26 @@ fn answer_query(
         opt_len = response.write_opt(rcode, opt, error);
     }
     Outcome::Reply(Reply { len: response.finish(rcode), opt_len, class })
+}
+
+/// The client subnet option where it is honoured, and why the query is refused after all if it is malformed.
+///
+/// Without a name that gives different clients different answers the option is ignored, as by a server that does not know it (RFC 7871
+/// §7.2.1), unless the settings say otherwise.
+#[cold]
+fn read_subnet<'q>(
+    snapshot: &Snapshot,
+    settings: &Settings,
+    data: &'q [u8],
+    refusal: Option<Rcode>,
+) -> (Option<Subnet<'q>>, Option<Rcode>) {
+    if !settings.client_subnet.unwrap_or(snapshot.is_by_client()) {
+        return (None, refusal);
+    }
+    match Subnet::read(data) {
+        Some(subnet) => (Some(subnet), refusal),
+        None => (None, refusal.or(Some(Rcode::FORMERR))),
+    }
 }
 
 /// Why a query is not answered from the zones, if so.

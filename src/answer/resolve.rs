@@ -236,7 +236,7 @@ impl<'s, 'w> Resolver<'s, 'w> {
             return Step::Done(self.answer_any_unsigned(hop, kind));
         }
         if node.has_cname()
-            && let Some(set) = node.rrset_for(RrType::CNAME, &mut self.chooser)
+            && let Some(set) = node.rrset_for(RrType::CNAME, hop.image.tables(), &mut self.chooser)
         {
             return self.follow_cname(hop, set, kind);
         }
@@ -259,7 +259,7 @@ impl<'s, 'w> Resolver<'s, 'w> {
                     let sets = node.rrsets().filter(|set| set.rtype != RrType::NSEC);
                     sets.min_by_key(|set| set.rrs_and_signatures().len()).or_else(|| node.rrset(RrType::NSEC))
                 } else {
-                    node.rrset_for(RrType::CNAME, &mut self.chooser)
+                    node.rrset_for(RrType::CNAME, hop.image.tables(), &mut self.chooser)
                 }
             }
             // Likewise the signatures of one RRset: no set of all of them exists that could be validated.
@@ -267,7 +267,7 @@ impl<'s, 'w> Resolver<'s, 'w> {
                 let signed = node.rrsets().filter(|set| set.signature_count > 0);
                 signed.min_by_key(|set| set.signatures().len()).map(|set| set.signatures_alone())
             }
-            qtype => node.rrset_for(qtype, &mut self.chooser),
+            qtype => node.rrset_for(qtype, hop.image.tables(), &mut self.chooser),
         }
     }
 

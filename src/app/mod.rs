@@ -355,6 +355,7 @@ fn settings(config: &Config, random: &SystemRandom) -> Result<Settings, AppError
     }
     Ok(Settings {
         nsid: config.nsid.clone(),
+        client_subnet: config.client_subnet,
         cookie_secret: Some(secret),
         tcp_keepalive_100ms: Some((config.limits.tcp.idle_ms / 100).try_into().unwrap_or(u16::MAX)),
         ..Settings::default()

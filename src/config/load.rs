@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::args::ServeArgs;
 use super::files::expand;
+use super::geo::Geo;
 use super::healthy_dns;
 use super::json::{Element, FilePath, Reader, Slot, Source, Value, Word};
 use super::server::{HealthKeys, LogLevel, SOCKET_HINT, ServerKeys};
@@ -151,6 +152,7 @@ fn load(args: &ServeArgs, env: &dyn Fn(&str) -> Option<String>, cwd: &Path, syst
         admin,
         health: health(keys.health.take().map(|health| health.value).unwrap_or_default()),
         shared: Arc::new(file.shared),
+        client_subnet: keys.client_subnet.take().map(|given| given.value.0),
         limits: keys.limits.take().map(|limits| limits.value).unwrap_or_default().into_limits(),
         workers,
         pin_workers: pin_workers.unwrap_or(false),
@@ -250,6 +252,11 @@ fn read_server_keys(file: &Path, base: &Path, settings: &mut Settings<'_>) -> Op
         check_server_keys(&mut reader, keys);
         if let Some(checks) = keys.checks.take() {
             shared.checks = Arc::new(Checks::resolve(&mut reader, &checks.value, None));
+        }
+        if let Some(mut geo) = keys.geo.take() {
+            let databases = geo.value.databases.take().map_or_else(Vec::new, |list| list.value.0);
+            let paths = databases.into_iter().map(|path| path.value.0).collect();
+            shared.geo = Arc::new(Geo::new(paths));
         }
         if let Some(pools) = keys.pools.take() {
             shared.pools = Arc::new(Pools::new(&mut reader, pools.value, None));

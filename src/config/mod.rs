@@ -7,6 +7,7 @@
 mod json;
 mod args;
 mod files;
+mod geo;
 mod healthy_dns;
 mod limits;
 mod load;

@@ -36,6 +36,11 @@ object! {
         "checks" checks: Map<Written>,
         /// Pools by name, for "pools" keys of all zones to refer to; a zone's own pool of the same name goes before.
         "pools" pools: Map<PoolKeys>,
+        /// Where clients are, for "geo" policies.
+        "geo" geo: GeoKeys,
+        /// Whether answers are made for the network that a resolver asks for (EDNS Client Subnet, RFC 7871); unless given, as soon as a name has a
+        /// "geo" or "hashed" policy.
+        "client_subnet" client_subnet: Boolean,
         /// Name server identifier (RFC 5001).
         "nsid" nsid: Nsid,
         /// Secret of DNS cookies (RFC 9018), 32 hexadecimal digits; the same on all servers of an anycast address.
@@ -54,6 +59,15 @@ object! {
         "log_format" log_format: LogFormat,
     }
     later: ["sources", "conflict", "tsig", "transfer", "update", "mirror", "watch", "ready_timeout"]
+}
+
+object! {
+    /// Where clients are, for "geo" policies.
+    pub(crate) struct GeoKeys {
+        /// MaxMind DB files (.mmdb) of countries, cities or autonomous systems; they are read again with each reload.
+        "databases" (required) databases: OneOrMany<FilePath>,
+    }
+    later: []
 }
 
 object! {

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::geo::Geo;
 use super::limits::LimitsConfig;
 use super::zone_file::{Checks, Pools};
 use crate::model::diagnostic::Position;
@@ -29,6 +30,8 @@ pub struct Config {
     pub health: HealthConfig,
     /// What zones may refer to by name.
     pub shared: Arc<Shared>,
+    /// Whether the client subnet option (RFC 7871) is honoured; `None` as soon as a name gives different clients different answers.
+    pub client_subnet: Option<bool>,
     /// Limits of the listeners, and of what clients are sent.
     pub limits: LimitsConfig,
     /// UDP and TCP worker pairs; one for each core by default.
@@ -54,6 +57,7 @@ pub struct Config {
 pub struct Shared {
     pub(crate) checks: Arc<Checks>,
     pub(crate) pools: Arc<Pools>,
+    pub(crate) geo: Arc<Geo>,
 }
 
 /// One `listen` entry.

@@ -12,6 +12,7 @@ pub mod name;
 pub mod overrides;
 pub mod pick;
 pub mod policy;
+pub mod prefixes;
 pub mod probe_rate;
 pub mod rdata;
 pub mod report;

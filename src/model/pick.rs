@@ -2,6 +2,9 @@
 //! allocation, so that `hale explain` and the answer engine cannot differ.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::prefixes::PrefixTable;
 
 /// Bits of an IPv4 address that `hashed` looks at: the network that RFC 7871 §11.1 has resolvers send.
 pub const HASHED_V4_BITS: u8 = 24;
@@ -9,7 +12,7 @@ pub const HASHED_V4_BITS: u8 = 24;
 pub const HASHED_V6_BITS: u8 = 56;
 
 /// How one of an owner's RRsets of one type is picked.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pick {
     /// This one, by its place among them.
     Set(u16),
@@ -17,10 +20,12 @@ pub enum Pick {
     Weighted(Vec<(u32, Pick)>),
     /// The same one for the same client network.
     Hashed(Vec<Candidate>),
+    /// By the branch of the table that the client's network belongs to. One that the table has more branches than goes to the first.
+    Geo(Arc<PrefixTable>, Vec<Pick>),
 }
 
 /// One of those that `hashed` chooses among.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// What tells it from the others, whatever their number and order.
     pub seed: u64,
@@ -30,13 +35,22 @@ pub struct Candidate {
     pub pick: Pick,
 }
 
+/// What a query is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// The place of the RRset.
+    pub set: u16,
+    /// Bits of the client's address that it holds for: all clients with the same bits are given the same (RFC 7871 §6).
+    pub scope: u8,
+}
+
 impl Pick {
-    /// The place of the RRset for a client. `random` is the query's number, the same for each type that it asks for.
-    pub fn choose(&self, client: IpAddr, random: u64) -> u16 {
-        let mut pick = self;
+    /// What a client is given. `random` is the query's number, the same for each type that it asks for.
+    pub fn choose(&self, client: IpAddr, random: u64) -> Chosen {
+        let (mut pick, mut scope) = (self, 0);
         for depth in 0.. {
-            pick = match pick {
-                Self::Set(set) => return *set,
+            let next = match pick {
+                Self::Set(set) => return Chosen { set: *set, scope },
                 Self::Weighted(options) => {
                     let total = options.iter().map(|(weight, _)| *weight).fold(0, u32::saturating_add);
                     let drawn = draw(random, depth, total);
@@ -45,28 +59,54 @@ impl Pick {
                         bound = bound.saturating_add(*weight);
                         drawn < bound
                     });
-                    let Some((_, pick)) = found else { return 0 };
-                    pick
+                    found.map(|(_, pick)| pick)
                 }
                 Self::Hashed(candidates) => {
-                    let key = client_key(client);
-                    let Some(i) = winner(key, candidates.iter().map(|c| (c.seed, c.weight))) else {
-                        return 0;
-                    };
-                    &candidates[i].pick
+                    scope = scope.max(hashed_bits(client));
+                    let won = winner(client_key(client), candidates.iter().map(|c| (c.seed, c.weight)));
+                    won.map(|i| &candidates[i].pick)
+                }
+                Self::Geo(table, picks) => {
+                    let (branch, bits) = table.find(client);
+                    scope = scope.max(bits);
+                    picks.get(usize::from(branch)).or(picks.first())
                 }
             };
+            match next {
+                Some(next) => pick = next,
+                None => break,
+            }
         }
-        0
+        Chosen { set: 0, scope }
+    }
+
+    /// What is chosen among one level below it.
+    fn below(&self) -> Vec<&Self> {
+        match self {
+            Self::Set(_) => Vec::new(),
+            Self::Weighted(options) => options.iter().map(|(_, pick)| pick).collect(),
+            Self::Hashed(candidates) => candidates.iter().map(|c| &c.pick).collect(),
+            Self::Geo(_, picks) => picks.iter().collect(),
+        }
     }
 
     /// Every place that it can lead to, in the order of the tree.
     pub fn sets(&self) -> Vec<u16> {
         match self {
             Self::Set(set) => vec![*set],
-            Self::Weighted(options) => options.iter().flat_map(|(_, pick)| pick.sets()).collect(),
-            Self::Hashed(candidates) => candidates.iter().flat_map(|c| c.pick.sets()).collect(),
+            other => other.below().into_iter().flat_map(Self::sets).collect(),
         }
+    }
+
+    /// The tables that it looks clients up in.
+    pub fn tables(&self) -> Vec<&Arc<PrefixTable>> {
+        let own = if let Self::Geo(table, _) = self { Some(table) } else { None };
+        own.into_iter().chain(self.below().into_iter().flat_map(Self::tables)).collect()
+    }
+
+    /// Whether it depends on the client.
+    pub fn is_by_client(&self) -> bool {
+        matches!(self, Self::Hashed(_) | Self::Geo(..)) || self.below().into_iter().any(Self::is_by_client)
     }
 }
 
@@ -84,6 +124,12 @@ pub fn client_key(client: IpAddr) -> u64 {
         IpAddr::V4(v4) => mix(4 ^ u64::from(u32::from(v4) >> (32 - HASHED_V4_BITS)) << 8),
         IpAddr::V6(v6) => mix(6 ^ ((u128::from(v6) >> (128 - HASHED_V6_BITS)) as u64) << 8),
     }
+}
+
+/// Bits of a client's address that `hashed` looks at.
+#[inline]
+pub fn hashed_bits(client: IpAddr) -> u8 {
+    if client.is_ipv4() { HASHED_V4_BITS } else { HASHED_V6_BITS }
 }
 
 /// Seed of a candidate from what it is: an address, or the name of a pool.
@@ -144,7 +190,7 @@ mod tests {
         let mut random = 1u64;
         for client in 0..100_000 {
             random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            counts[usize::from(pick.choose(v4(client), mix(random)))] += 1;
+            counts[usize::from(pick.choose(v4(client), mix(random)).set)] += 1;
         }
         counts
     }
@@ -179,7 +225,7 @@ mod tests {
             let (all, without) = (Pick::Hashed(all), Pick::Hashed(without));
             let mut moved = 0;
             for client in (0..20_000).map(v4) {
-                let (before, after) = (all.choose(client, 0), without.choose(client, 0));
+                let (before, after) = (all.choose(client, 0).set, without.choose(client, 0).set);
                 assert!(before == after || before == 2, "{client} moved from {before} to {after}");
                 moved += u32::from(before == 2);
             }
@@ -191,12 +237,36 @@ mod tests {
     #[test]
     fn hashed_sticks_to_the_network() {
         let pick = Pick::Hashed(candidates(&[1; 16]));
-        let of = |text: &str| pick.choose(text.parse().unwrap(), 0);
+        let of = |text: &str| pick.choose(text.parse().unwrap(), 0).set;
         assert_eq!(of("192.0.2.1"), of("192.0.2.254"));
         assert_eq!(of("2001:db8:0:1::1"), of("2001:db8:0:1:ffff::"));
-        let mut seen: Vec<u16> = (0..64).map(|n| pick.choose(v4(n), 0)).collect();
+        let mut seen: Vec<u16> = (0..64).map(|n| pick.choose(v4(n), 0).set).collect();
         seen.sort_unstable();
         seen.dedup();
         assert!(seen.len() > 8, "other networks go elsewhere: {seen:?}");
+    }
+
+    #[test]
+    fn geo_tells_how_far_an_answer_holds() {
+        let mut builder = super::super::prefixes::PrefixTableBuilder::new(0);
+        builder.set("10.0.0.0".parse().unwrap(), 8, 1);
+        builder.set("2001:db8::".parse().unwrap(), 64, 2);
+        builder.set("192.0.2.0".parse().unwrap(), 24, 9);
+        let table = Arc::new(builder.finish());
+        let hashed = Pick::Hashed(candidates(&[1, 1]));
+        let pick = Pick::Geo(Arc::clone(&table), vec![Pick::Set(5), hashed, Pick::Set(7)]);
+        for (client, set, scope) in [
+            ("11.0.0.1", Some(5), 8),
+            ("10.0.0.1", None, 24),
+            ("2001:db8::1", Some(7), 64),
+            ("::1", Some(5), 3),
+            // A branch without a pick.
+            ("192.0.2.1", Some(5), 24),
+        ] {
+            let chosen = pick.choose(client.parse().unwrap(), 1);
+            assert_eq!((Some(chosen.set).filter(|_| set.is_some()), chosen.scope), (set, scope), "{client}");
+        }
+        assert!(pick.is_by_client() && !Pick::Set(0).is_by_client());
+        assert_eq!(Pick::Weighted(vec![(1, pick)]).tables(), [&table]);
     }
 }

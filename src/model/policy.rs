@@ -1,6 +1,9 @@
 //! Policies: how the endpoints of an owner become its answers. A tree of pools, whose leaves are endpoints.
 
 use std::ops::Range;
+use std::sync::Arc;
+
+use super::prefixes::PrefixTable;
 
 /// Different answers of one type that an owner may have at one time. Each is an RRset of its own, signed and compiled.
 pub const MAX_VARIANTS: usize = 256;
@@ -10,14 +13,14 @@ pub const MAX_PICK_ENTRIES: usize = 4096;
 pub const MAX_POOL_DEPTH: usize = 8;
 
 /// The policy of one owner.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Every pool, members in front of what they belong to; the last one is the root. A pool that is referred to twice stands once.
     pub pools: Vec<Pool>,
 }
 
 /// Endpoints or pools that stand for each other, with the rule that chooses among them.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pool {
     /// Its name, for references, overrides and explanations.
     pub name: Option<Box<str>>,
@@ -34,7 +37,7 @@ pub struct Pool {
 }
 
 /// How members are chosen.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// Every one that is up.
     All,
@@ -47,6 +50,19 @@ pub enum Rule {
     Weighted,
     /// The same one for the same client network.
     Hashed,
+    /// By where the client is.
+    Geo(Geo),
+}
+
+/// Which member a client is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Geo {
+    /// The place among the members for each network.
+    pub table: Arc<PrefixTable>,
+    /// The region of each member, as it is written; `default` for one of them.
+    pub regions: Arc<[Box<str>]>,
+    /// The place among the members of the one for all others, to which any other gives way first.
+    pub default: usize,
 }
 
 /// What a pool is made of.

@@ -11,6 +11,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use super::choice::Tables;
 use super::compile::{self, ImageError};
 use super::denial::DenialIndex;
 use super::draft::{Totals, image_of};
@@ -88,6 +89,7 @@ pub struct ZonePortion {
     /// By depth of the parent.
     children: Vec<Children>,
     denial: Vec<DenialRun>,
+    tables: Tables,
     /// The owner in work and the one before it, if there was one.
     name: Box<KeyedName>,
     before: Box<KeyedName>,
@@ -105,6 +107,7 @@ impl ZonePortion {
             totals: Totals::new(),
             children: Vec::new(),
             denial: Vec::new(),
+            tables: Tables::default(),
             name: Box::default(),
             before: Box::default(),
             is_first: true,
@@ -126,7 +129,8 @@ impl ZonePortion {
     /// # Errors
     /// An owner outside the zone, or records that no message can carry.
     pub fn put(&mut self, owner: &OwnerRecords) -> Result<(), ImageError> {
-        compile::encode_owner(owner, &self.apex, &mut self.record)?;
+        owner.choices.iter().for_each(|choice| self.tables.hold(&choice.pick));
+        compile::encode_owner(owner, &self.apex, &self.tables, &mut self.record)?;
         self.name.set(self.key, &owner.name);
         let hash = self.name.whole_hash();
         self.bins[bin_of(hash)].push(hash, &self.record);
@@ -206,10 +210,12 @@ pub fn join(
 ) -> Result<ZoneImage, ImageError> {
     let mut totals = Totals::new();
     let mut denial = Vec::new();
+    let mut tables = Tables::default();
     for portion in &mut portions {
         let ZonePortion { children, bins, record, .. } = portion;
         children.iter_mut().for_each(|children| write_children(children, bins, record));
         totals.add(&portion.totals);
+        tables.add(&portion.tables);
         denial.append(&mut portion.denial);
     }
     denial.sort_unstable_by_key(|run| run.number);
@@ -242,7 +248,7 @@ pub fn join(
     sealed.sort_unstable_by_key(|(unit, _)| *unit);
     let shards: Vec<Shard> = sealed.into_iter().flat_map(|(_, shards)| shards).collect();
     totals.shard_bytes = shards.iter().map(|shard| shard.len()).sum();
-    image_of(key, apex.clone(), Radix::of_shards(bits, &shards), totals, denial)
+    image_of((key, apex.clone()), Radix::of_shards(bits, &shards), totals, denial, tables)
 }
 
 /// Makes shards of bins, one bin after the other in the same memory.

@@ -6,7 +6,7 @@ use crate::model::name::Name;
 use crate::model::rrset::{RdataSet, Rrset};
 use crate::model::rrtype::RrType;
 
-use super::choice;
+use super::choice::{self, Tables};
 use super::image::{Choice, OwnerRecords, ServedRrset};
 use super::record::{
     BLOCK_HEADER, DIRECTORY_ENTRY, Node, OWNER_HEADER, RR_HEADER, RrsetView, entry_flag, flag, rr_at,
@@ -128,8 +128,13 @@ fn put32(out: &mut [u8], at: usize, value: usize) {
     out[at..at + 4].copy_from_slice(&(value as u32).to_le_bytes());
 }
 
-/// Writes the record of an owner into `out` (emptied first), without children.
-pub(super) fn encode_owner(owner: &OwnerRecords, apex: &Name, out: &mut Vec<u8>) -> Result<(), ImageError> {
+/// Writes the record of an owner into `out` (emptied first), without children. `tables` must hold those of its picks.
+pub(super) fn encode_owner(
+    owner: &OwnerRecords,
+    apex: &Name,
+    tables: &Tables,
+    out: &mut Vec<u8>,
+) -> Result<(), ImageError> {
     if !owner.name.is_at_or_below(apex) {
         return Err(ImageError::NotInZone { owner: owner.name.clone(), apex: apex.clone() });
     }
@@ -159,7 +164,7 @@ pub(super) fn encode_owner(owner: &OwnerRecords, apex: &Name, out: &mut Vec<u8>)
             None => encode_block(&owner.name, served, apex, out)?,
             Some(choice) => {
                 out[entry + 2] |= entry_flag::CHOICE;
-                encode_choice(owner, served, choice, apex, out)?;
+                encode_choice(owner, served, choice, (apex, tables), out)?;
             }
         }
     }
@@ -173,12 +178,12 @@ fn encode_choice(
     owner: &OwnerRecords,
     default: &ServedRrset,
     choice: &Choice,
-    apex: &Name,
+    (apex, tables): (&Name, &Tables),
     out: &mut Vec<u8>,
 ) -> Result<(), ImageError> {
     let malformed = || ImageError::Malformed { owner: owner.name.clone(), rtype: choice.rtype };
     let start = out.len();
-    choice::encode(&choice.pick, choice.others.len() + 1, out).ok_or_else(malformed)?;
+    choice::encode(&choice.pick, choice.others.len() + 1, tables, out).ok_or_else(malformed)?;
     for (i, served) in std::iter::once(default).chain(&choice.others).enumerate() {
         if served.rrset.rtype != choice.rtype {
             return Err(malformed());
@@ -206,6 +211,9 @@ fn owner_flags(owner: &OwnerRecords, is_apex: bool) -> u16 {
     }
     if !owner.withheld.is_empty() {
         flags |= flag::WITHHELD;
+    }
+    if owner.choices.iter().any(|choice| choice.pick.is_by_client()) {
+        flags |= flag::BY_CLIENT;
     }
     flags
 }
@@ -362,25 +370,34 @@ pub(super) fn decode_rrset(view: &RrsetView<'_>, apex: &Name) -> ServedRrset {
 }
 
 /// The owner as it was put; `None` for an empty non-terminal.
-pub(super) fn decode_owner(node: Node<'_>, apex: &Name) -> Option<OwnerRecords> {
+pub(super) fn decode_owner(node: Node<'_>, apex: &Name, tables: &Tables) -> Option<OwnerRecords> {
     if !node.is_declared() {
         return None;
     }
     Some(OwnerRecords {
         name: Name::from_wire(&[node.prefix(), apex.wire()].concat()).ok()?,
         rrsets: node.rrsets().map(|view| decode_rrset(&view, apex)).collect(),
-        choices: node.choices().filter_map(|(at, views)| decode_choice(node, at, &views, apex)).collect(),
+        choices: node
+            .choices()
+            .filter_map(|(at, views)| decode_choice(node, at, &views, apex, tables))
+            .collect(),
         pending: node.pending().collect(),
         withheld: node.withheld().collect(),
     })
 }
 
-fn decode_choice(node: Node<'_>, at: usize, views: &[RrsetView<'_>], apex: &Name) -> Option<Choice> {
+fn decode_choice(
+    node: Node<'_>,
+    at: usize,
+    views: &[RrsetView<'_>],
+    apex: &Name,
+    tables: &Tables,
+) -> Option<Choice> {
     let (default, others) = views.split_first()?;
     Some(Choice {
         rtype: default.rtype,
         others: others.iter().map(|view| decode_rrset(view, apex)).collect(),
-        pick: choice::decode(node.bytes(), at)?,
+        pick: choice::decode(node.bytes(), at, tables)?,
     })
 }
 

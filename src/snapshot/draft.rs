@@ -8,6 +8,7 @@ use crate::model::rrtype::RrType;
 use crate::model::serial::Serial;
 use crate::model::sort_key::SortKey;
 
+use super::choice::Tables;
 use super::compile::{self, ImageError};
 use super::denial::{DenialChanges, DenialIndex};
 use super::image::OwnerRecords;
@@ -26,6 +27,8 @@ pub(super) struct Totals {
     pub(super) rrsets: usize,
     pub(super) cuts: usize,
     pub(super) dnames: usize,
+    /// Owners that give different clients different answers.
+    pub(super) by_client: usize,
     /// Octets of all shards.
     pub(super) shard_bytes: usize,
 }
@@ -39,6 +42,7 @@ impl Totals {
             rrsets: 0,
             cuts: 0,
             dnames: 0,
+            by_client: 0,
             shard_bytes: 0,
         }
     }
@@ -51,6 +55,7 @@ impl Totals {
         self.rrsets += other.rrsets;
         self.cuts += other.cuts;
         self.dnames += other.dnames;
+        self.by_client += other.by_client;
         self.shard_bytes += other.shard_bytes;
     }
 
@@ -63,6 +68,7 @@ impl Totals {
         shift(&mut self.rrsets, node.rrsets().count());
         shift(&mut self.cuts, usize::from(node.is_cut()));
         shift(&mut self.dnames, usize::from(node.has_dname()));
+        shift(&mut self.by_client, usize::from(node.flags() & flag::BY_CLIENT != 0));
     }
 
     pub(super) fn name_added(&mut self, depth: usize) {
@@ -88,6 +94,7 @@ pub struct ZoneDraft {
     totals: Totals,
     denial: DenialIndex,
     denial_changes: DenialChanges,
+    tables: Tables,
     /// The name in work, and its record: kept to use their memory again.
     name: Box<KeyedName>,
     record: Vec<u8>,
@@ -104,6 +111,7 @@ impl ZoneDraft {
             totals: Totals::new(),
             denial: DenialIndex::default(),
             denial_changes: DenialChanges::default(),
+            tables: Tables::default(),
             name,
             record: Vec::new(),
             apex,
@@ -126,6 +134,7 @@ impl ZoneDraft {
             totals: image.totals().clone(),
             denial: image.denial().clone(),
             denial_changes: DenialChanges::default(),
+            tables: image.tables().clone(),
             name,
             record: Vec::new(),
         }
@@ -134,7 +143,7 @@ impl ZoneDraft {
     /// An owner as it stands in the draft.
     pub fn owner(&self, name: &Name) -> Option<OwnerRecords> {
         let prefix = self.prefix_of(name)?;
-        compile::decode_owner(self.shards.find(self.key.name(name), prefix)?, &self.apex)
+        compile::decode_owner(self.shards.find(self.key.name(name), prefix)?, &self.apex, &self.tables)
     }
 
     fn prefix_of<'n>(&self, name: &'n Name) -> Option<&'n [u8]> {
@@ -146,7 +155,8 @@ impl ZoneDraft {
     /// # Errors
     /// An owner outside the zone, or records that no message can carry; the draft is then as before.
     pub fn put(&mut self, owner: &OwnerRecords) -> Result<(), ImageError> {
-        compile::encode_owner(owner, &self.apex, &mut self.record)?;
+        owner.choices.iter().for_each(|choice| self.tables.hold(&choice.pick));
+        compile::encode_owner(owner, &self.apex, &self.tables, &mut self.record)?;
         self.shards.grow_for(self.totals.names + 1);
         self.name.set(self.key, &owner.name);
         let (hash, depth) = (self.name.whole_hash(), self.name.depth());
@@ -261,7 +271,7 @@ impl ZoneDraft {
         let denial = self.denial.changed(&self.denial_changes);
         let (radix, difference) = self.shards.seal();
         self.totals.shard_bytes = self.totals.shard_bytes.saturating_add_signed(difference);
-        image_of(self.key, self.apex, radix, self.totals, denial)
+        image_of((self.key, self.apex), radix, self.totals, denial, self.tables)
     }
 }
 
@@ -270,11 +280,11 @@ impl ZoneDraft {
 /// # Errors
 /// No single SOA record at the apex.
 pub(super) fn image_of(
-    key: HashKey,
-    apex: Name,
+    (key, apex): (HashKey, Name),
     radix: Radix,
     totals: Totals,
     denial: DenialIndex,
+    tables: Tables,
 ) -> Result<ZoneImage, ImageError> {
     let no_soa = || ImageError::NoSoa { apex: apex.clone() };
     let node = radix.find(key.name(&apex), &[], &[]).ok_or_else(no_soa)?;
@@ -296,5 +306,6 @@ pub(super) fn image_of(
         serial,
         is_signed,
         negative_soa,
+        tables,
     }))
 }

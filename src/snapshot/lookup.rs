@@ -1,6 +1,6 @@
 //! What the answer engine sees of a snapshot: zones by longest match, names by the algorithm of RFC 1034 §4.3.2.
 
-pub use super::choice::Chooser;
+pub use super::choice::{Chooser, Tables};
 pub use super::image::Note;
 pub use super::keyed::{KeyedName, NotAName};
 pub use super::record::{Node, RrsetView};

@@ -21,7 +21,7 @@
 
 use crate::model::rrtype::RrType;
 
-use super::choice::{self, Chooser};
+use super::choice::{self, Chooser, Tables};
 use super::image::Note;
 
 /// Bits of the owner's flags.
@@ -42,6 +42,8 @@ pub(super) mod flag {
     pub(in crate::snapshot) const WITHHELD: u16 = 1 << 6;
     /// Holds an NSEC RRset.
     pub(in crate::snapshot) const NSEC: u16 = 1 << 7;
+    /// Gives different clients different answers.
+    pub(in crate::snapshot) const BY_CLIENT: u16 = 1 << 8;
 }
 
 /// Bits of a directory entry's flags.
@@ -200,14 +202,19 @@ impl<'s> Node<'s> {
         self.entry(rtype).and_then(|entry| self.view(entry))
     }
 
-    /// The RRset of a type that a query gets.
+    /// The RRset of a type that a query gets. `tables` are those of the node's zone.
     #[inline]
-    pub fn rrset_for(self, rtype: RrType, chooser: &mut Chooser<'_>) -> Option<RrsetView<'s>> {
+    pub fn rrset_for(
+        self,
+        rtype: RrType,
+        tables: &Tables,
+        chooser: &mut Chooser<'_>,
+    ) -> Option<RrsetView<'s>> {
         let entry = self.entry(rtype)?;
         if entry[2] & entry_flag::CHOICE == 0 {
             return self.view(entry);
         }
-        self.view_at(entry, chooser.choose(self.record, le32(entry, 4) as usize))
+        self.view_at(entry, chooser.choose(self.record, le32(entry, 4) as usize, tables))
     }
 
     /// Every RRset, in the order they were put; the default variant where there are several.

@@ -19,6 +19,7 @@ pub struct Snapshot {
     slots: Arc<[(u64, u32)]>,
     /// Numbers of labels that some apex has, largest first.
     depths: Arc<[u8]>,
+    is_by_client: bool,
 }
 
 #[derive(Clone)]
@@ -62,7 +63,14 @@ impl std::fmt::Debug for Snapshot {
 impl Snapshot {
     /// A snapshot without zones. Every zone put into it must have been made with the same `key`.
     pub fn empty(key: HashKey) -> Self {
-        Self { key, generation: 0, zones: Vec::new(), slots: Arc::new([]), depths: Arc::new([]) }
+        Self {
+            key,
+            generation: 0,
+            zones: Vec::new(),
+            slots: Arc::new([]),
+            depths: Arc::new([]),
+            is_by_client: false,
+        }
     }
 
     /// How many changes led here from the empty snapshot.
@@ -97,6 +105,7 @@ impl Snapshot {
         if let Some(zone) = self.zone(apex) {
             next.zones[zone.index as usize] = None;
             next.rebuild_slots();
+            next.note_clients();
         }
         next
     }
@@ -106,6 +115,7 @@ impl Snapshot {
         next.generation += 1;
         if let Some(zone) = self.zone(entry.apex()) {
             next.zones[zone.index as usize] = Some(entry);
+            next.note_clients();
             return next;
         }
         match next.zones.iter_mut().find(|place| place.is_none()) {
@@ -113,7 +123,19 @@ impl Snapshot {
             None => next.zones.push(Some(entry)),
         }
         next.rebuild_slots();
+        next.note_clients();
         next
+    }
+
+    /// Whether any zone gives different clients different answers.
+    #[inline]
+    pub fn is_by_client(&self) -> bool {
+        self.is_by_client
+    }
+
+    fn note_clients(&mut self) {
+        let is_by_client = self.zones().any(|zone| zone.image.is_some_and(|image| image.is_by_client()));
+        self.is_by_client = is_by_client;
     }
 
     fn rebuild_slots(&mut self) {

@@ -6,6 +6,7 @@ use crate::model::rrtype::RrType;
 use crate::model::serial::Serial;
 use crate::model::sort_key::{SortKey, prefix_of_key};
 
+use super::choice::Tables;
 use super::compile;
 use super::denial::DenialIndex;
 use super::draft::Totals;
@@ -21,7 +22,7 @@ pub struct ZoneSize {
     pub owners: usize,
     /// RRsets, without RRSIGs.
     pub rrsets: usize,
-    /// Octets of all shards and of the denial index.
+    /// Octets of all shards, of the denial index and of the tables that clients are looked up in, which zones may share.
     pub bytes: usize,
 }
 
@@ -42,6 +43,7 @@ pub struct ZoneImage {
     denial: DenialIndex,
     serial: Serial,
     totals: Totals,
+    tables: Tables,
 }
 
 pub(super) struct Parts {
@@ -53,11 +55,12 @@ pub(super) struct Parts {
     pub(super) serial: Serial,
     pub(super) is_signed: bool,
     pub(super) negative_soa: Box<[u8]>,
+    pub(super) tables: Tables,
 }
 
 impl ZoneImage {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { key, apex, radix, totals, denial, serial, is_signed, negative_soa } = parts;
+        let Parts { key, apex, radix, totals, denial, serial, is_signed, negative_soa, tables } = parts;
         Self {
             key,
             apex_hash: key.name(&apex),
@@ -70,6 +73,7 @@ impl ZoneImage {
             denial,
             serial,
             totals,
+            tables,
             apex,
         }
     }
@@ -94,14 +98,14 @@ impl ZoneImage {
         ZoneSize {
             owners: self.totals.owners,
             rrsets: self.totals.rrsets,
-            bytes: self.totals.shard_bytes + self.denial.bytes(),
+            bytes: self.totals.shard_bytes + self.denial.bytes() + self.tables.octets(),
         }
     }
 
     /// An owner as it was put; `None` for a name that does not exist and for an empty non-terminal.
     pub fn owner(&self, name: &Name) -> Option<OwnerRecords> {
         let prefix = self.prefix_of(name)?;
-        compile::decode_owner(self.find(self.key.name(name), &[], prefix)?, &self.apex)
+        compile::decode_owner(self.find(self.key.name(name), &[], prefix)?, &self.apex, &self.tables)
     }
 
     /// Every owner that was put, in canonical order (RFC 4034 §6.1).
@@ -113,12 +117,12 @@ impl ZoneImage {
             .map(|node| (SortKey::of_prefix(node.prefix()).as_bytes().into(), node))
             .collect();
         nodes.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        nodes.into_iter().filter_map(|(_, node)| compile::decode_owner(node, &self.apex))
+        nodes.into_iter().filter_map(|(_, node)| compile::decode_owner(node, &self.apex, &self.tables))
     }
 
     /// As [`ZoneImage::owners`], without the cost of an order.
     pub fn owners_in_no_order(&self) -> impl Iterator<Item = OwnerRecords> + '_ {
-        self.radix.nodes().filter_map(|node| compile::decode_owner(node, &self.apex))
+        self.radix.nodes().filter_map(|node| compile::decode_owner(node, &self.apex, &self.tables))
     }
 
     /// The owner of the NSEC RRset before `name` in canonical order, `name` itself not counted; the chain is a ring.
@@ -162,6 +166,17 @@ impl ZoneImage {
 
     pub(super) fn apex_hash(&self) -> u64 {
         self.apex_hash
+    }
+
+    /// The tables in which its owners look clients up.
+    #[inline]
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// Whether any owner gives different clients different answers.
+    pub fn is_by_client(&self) -> bool {
+        self.totals.by_client > 0
     }
 
     /// Labels of the apex.

@@ -66,7 +66,7 @@ pub enum Place {
 }
 
 /// Addresses with health checks, A and AAAA together. An address without a target counts as up.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
     /// The addresses.
     pub endpoints: Vec<Endpoint>,

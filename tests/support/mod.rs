@@ -11,6 +11,7 @@ pub mod denial;
 pub mod explain;
 pub mod fixture;
 pub mod hale;
+pub mod mmdb;
 pub mod process;
 pub mod random;
 pub mod servers;

@@ -8,6 +8,7 @@
 #[macro_use]
 mod object;
 mod hint;
+mod path;
 mod reader;
 mod scan;
 mod values;
@@ -16,6 +17,7 @@ pub(crate) use hint::nearest;
 #[cfg(test)]
 pub(crate) use object::join;
 pub(crate) use object::{KeyInfo, Object, Required, Slot, duplicate, object_schema, read_object};
+pub(crate) use path::key_path;
 pub(crate) use reader::{Abort, Key, Kind, Mark, Reader, Source};
 pub(crate) use values::{
     AbsoluteName, At, Boolean, Duration, Element, FilePath, Int, List, Map, OneOrMany, Port, Read, Secret,

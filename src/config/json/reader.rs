@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use super::path::push_key;
 use super::scan::{self, NoString};
 use crate::model::diagnostic::{Diagnostic, Position};
 
@@ -190,13 +191,6 @@ impl<'t> Reader<'t> {
     /// JSON path of a key of the object that is being read, or of one further below: `["https", "headers"]`.
     pub(crate) fn path_below(&self, keys: &[&str]) -> String {
         let mut out = self.path();
-        keys.iter().for_each(|key| push_key(&mut out, key));
-        out
-    }
-
-    /// JSON path of a key from the top of the file: `["pools", "fra"]`.
-    pub(crate) fn top_path(keys: &[&str]) -> String {
-        let mut out = String::new();
         keys.iter().for_each(|key| push_key(&mut out, key));
         out
     }
@@ -553,18 +547,6 @@ impl<'t> Reader<'t> {
             Some(_) => self.unexpected("the end of the file"),
         }
     }
-}
-
-fn push_key(out: &mut String, key: &str) {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'@' | b'*' | b'$');
-    if key.is_empty() || !key.bytes().all(plain) {
-        let _ = write!(out, "[{key:?}]");
-        return;
-    }
-    if !out.is_empty() {
-        out.push('.');
-    }
-    out.push_str(key);
 }
 
 fn shorten(text: &str) -> String {

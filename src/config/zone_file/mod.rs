@@ -13,6 +13,7 @@ mod header;
 mod http;
 mod kinds;
 mod owner;
+mod policy;
 mod pool;
 mod rrset;
 mod rules;
@@ -23,6 +24,7 @@ mod tls;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub(crate) use check::Written;
 pub(crate) use dnssec::ALGORITHMS;
@@ -30,6 +32,7 @@ pub(crate) use header::{ZoneKeys, distinct};
 pub(crate) use pool::{PoolKeys, Pools};
 pub(crate) use template::Checks;
 
+use super::geo::Geo;
 use super::json::{Abort, Key, Kind, Read, Reader, Source, Value, read_name};
 use super::types::{OwnerConfig, Shared, ZoneHeader};
 use crate::model::diagnostic::{Diagnostic, Position};
@@ -53,6 +56,7 @@ pub struct ZoneReader {
     header: ZoneHeader,
     checks: Checks,
     pools: Pools,
+    geo: Arc<Geo>,
     health_port: ProbeTemplate,
     /// `None` if there are none.
     records: Option<header::Records>,
@@ -116,8 +120,9 @@ impl ZoneReader {
         let failed = !is_usable && diagnostics.iter().any(Diagnostic::is_error);
         let health_port = ProbeTemplate::health_port(HEALTH_PORT_INTERVAL_MS, HEALTH_PORT_TIMEOUT_MS);
         let header::Found { header, checks, pools, records } = found;
+        let geo = Arc::clone(&shared.geo);
         let mut this =
-            Self { file, text, env, header, checks, pools, health_port, records, findings: Vec::new() };
+            Self { file, text, env, header, checks, pools, geo, health_port, records, findings: Vec::new() };
         if failed {
             this.owners(&mut |_| {}, &mut diagnostics);
             // A syntax error within the records is found by both walks.
@@ -167,6 +172,7 @@ impl ZoneReader {
             header: &self.header,
             checks: &self.checks,
             pools: &self.pools,
+            geo: &self.geo,
             health_port: &self.health_port,
         };
         let owners = Owners::new(&context);
@@ -202,8 +208,8 @@ pub(crate) fn check_records(
     timeout_ms: u32,
 ) -> Read<()> {
     let (checks, health_port) = (Checks::default(), ProbeTemplate::health_port(interval_ms, timeout_ms));
-    let pools = Pools::default();
-    let context = Context { header, checks: &checks, pools: &pools, health_port: &health_port };
+    let (pools, geo) = (Pools::default(), Geo::default());
+    let context = Context { header, checks: &checks, pools: &pools, geo: &geo, health_port: &health_port };
     let start = reader.mark();
     if header::Records::read(reader)?.is_none() {
         return Ok(None);

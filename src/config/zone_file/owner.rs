@@ -11,7 +11,10 @@ use super::endpoints::Endpoints;
 use super::pool::{PolicyWord, PoolValue, Pools};
 use super::rrset::{read_rrset, rrset_schema};
 use super::template::{Checks, ProbeTemplate, Template};
-use crate::config::json::{At, Boolean, Int, Kind, OneOrMany, Port, Read, Reader, Slot, Ttl, Value, Word};
+use crate::config::geo::Geo;
+use crate::config::json::{
+    At, Boolean, Int, Kind, Map, OneOrMany, Port, Read, Reader, Slot, Ttl, Value, Word,
+};
 use crate::config::schema::Definitions;
 use crate::config::types::{Order, OwnerConfig, RrsetConfig, Startup, WhenAllDown, ZoneHeader};
 use crate::model::diagnostic::{Diagnostic, Position};
@@ -34,10 +37,13 @@ object! {
         "health_port" health_port: Port,
         /// TTL of every RRset of this owner that has none of its own.
         "ttl" ttl: Ttl,
-        /// How endpoints become an answer: all that are up, one by weight, the same one for the same client, or the first healthy pool.
+        /// How endpoints become an answer: all that are up, the first healthy pool, one by weight, the same one for the same client, or by where
+        /// the client is.
         "policy" policy: PolicyWord,
         /// Pools that the policy chooses among, instead of addresses: by name, or written in place.
         "pools" pools: OneOrMany<PoolValue>,
+        /// Which pool clients of a continent, country, network or autonomous system are given; "default" for all others.
+        "map" map: Map<PoolValue>,
         /// How many addresses an answer holds at most; 1 unless given where the policy chooses addresses, else all.
         "answers" answers: Int<1, 65_535>,
         /// A pool is healthy with at least so many of its addresses up; 1 unless given.
@@ -55,7 +61,7 @@ object! {
         /// What is answered before the first verdict; the zone's unless given.
         "startup" startup: Startup,
     }
-    later: ["ALIAS", "map"],
+    later: ["ALIAS"],
     other: read_rrset, rrset_schema,
     extra: { rrsets: Vec<(Position, RrsetConfig)>, has_other_key: bool }
 }
@@ -127,6 +133,8 @@ pub(crate) struct Context<'a> {
     pub(crate) checks: &'a Checks,
     /// The zone's `pools`.
     pub(crate) pools: &'a Pools,
+    /// Where clients are.
+    pub(crate) geo: &'a Geo,
     /// What `health_port` stands for, without the port.
     pub(crate) health_port: &'a ProbeTemplate,
 }
@@ -228,7 +236,7 @@ impl<'a> Resolver<'a, '_, '_> {
 
     /// Keys that exclude or need each other.
     fn conflicts(&mut self, keys: &OwnerKeys) {
-        let no_addresses = keys.has_no_addresses() && keys.pools.is_absent();
+        let no_addresses = keys.has_no_addresses() && keys.pools.is_absent() && keys.map.is_absent();
         // A key that was refused, or that asks for addresses, says enough.
         let has_other_key = keys.has_other_key || !keys.health_port.is_absent();
         if no_addresses && keys.rrsets.is_empty() && !has_other_key {
@@ -416,7 +424,7 @@ impl<'a> Resolver<'a, '_, '_> {
 
     fn unused_rule(&mut self, keys: &OwnerKeys, endpoints: &[Endpoint]) {
         let mut unused = vec![("when_all_down", keys.when_all_down.key_position(), "none is ever down")];
-        if !keys.pools.is_absent() {
+        if !keys.pools.is_absent() || !keys.map.is_absent() {
             unused.push(("min_healthy", keys.min_healthy.key_position(), "every pool is healthy"));
         }
         unused.push(("up_threshold", keys.up_threshold.key_position(), "all of them are always up"));

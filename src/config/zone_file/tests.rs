@@ -473,6 +473,7 @@ fn shown_policy(owner: &OwnerConfig) -> String {
             Rule::Failover { failback: false } => "stay",
             Rule::Weighted => "weighted",
             Rule::Hashed => "hashed",
+            Rule::Geo(_) => "geo",
         };
         text += &match &pool.members {
             Members::Endpoints(range) => format!("[{}-{}]", range.start, range.end),
@@ -546,4 +547,20 @@ fn pools_inherit_and_are_resolved_once() {
     let policy = found.policy.unwrap();
     assert_eq!(policy.names_around(0), ["fra", "eu"]);
     assert_eq!(policy.pools.len(), 7, "the same pool stands once");
+}
+
+#[test]
+fn a_map_leads_to_pools_by_name_or_in_place() {
+    let found = owner(
+        r#""w": {"policy": "geo", "check": {"tcp": 80}, "pools": [{"name": "fra", "A": "192.0.2.1"}, {"name": "ams", "A": "192.0.2.2"}],
+            "map": {"10.0.0.0/8": {"policy": "failover", "pools": ["fra", "ams"]}, "default": "ams",
+                    "2001:db8::/32": {"pool": "fra", "weight": 2}}}"#,
+        "",
+    );
+    assert_eq!(shown_policy(&found), "geo(failover(fra=all[0-1] ams=all[1-2]) ams=all[1-2] fra=all[0-1]*2)");
+    let policy = found.policy.unwrap();
+    let Rule::Geo(geo) = &policy.pools[policy.root()].rule else { panic!("{policy:?}") };
+    assert_eq!((geo.default, &*geo.regions[0]), (1, "10.0.0.0/8"));
+    let find = |client: &str| geo.table.find(client.parse().unwrap());
+    assert_eq!([find("10.1.2.3"), find("11.0.0.0"), find("2001:db8::1")], [(0, 8), (1, 8), (2, 32)]);
 }

@@ -142,7 +142,8 @@ fn address_of(rdata: &[u8]) -> Option<IpAddr> {
 /// and `*N` for a weight within the pool around it.
 mod text {
     use super::*;
-    use crate::model::policy::{Member, Members, Pool, Rule};
+    use crate::model::policy::{Geo, Member, Members, Pool, Rule};
+    use crate::model::prefixes::PrefixTableBuilder;
 
     pub(super) fn policy(text: &str) -> Policy {
         let mut pools = Vec::new();
@@ -169,14 +170,28 @@ mod text {
         tail.is_some()
     }
 
+    fn geo(members: usize) -> Rule {
+        let default = members - 1;
+        let mut table = PrefixTableBuilder::new(default as u16);
+        for branch in 0..default as u8 {
+            table.set([10, branch, 0, 0].into(), 16, u16::from(branch));
+        }
+        let regions = (0..members).map(|i| format!("r{i}").into()).collect();
+        Rule::Geo(Geo { table: Arc::new(table.finish()), regions, default })
+    }
+
     fn pool(rest: &mut &str, pools: &mut Vec<Pool>) -> Member {
+        let taken = *rest;
         let rule = match take(rest, |c| c.is_ascii_lowercase()) {
             "all" => Rule::All,
             "failover" => Rule::Failover { failback: true },
             "weighted" => Rule::Weighted,
             "hashed" => Rule::Hashed,
+            // One network for each member but the last, which is the default.
+            "geo" => Rule::All,
             other => panic!("{other:?}"),
         };
+        let is_geo = taken.starts_with("geo");
         let members = if eat(rest, '[') {
             let from = number(rest);
             assert!(eat(rest, '-'));
@@ -191,6 +206,10 @@ mod text {
             }
             assert!(eat(rest, ')'));
             Members::Pools(members)
+        };
+        let rule = match &members {
+            Members::Pools(members) if is_geo => geo(members.len()),
+            _ => rule,
         };
         let mut pool = Pool::new(rule, members);
         while eat(rest, '/') {
@@ -276,6 +295,10 @@ fn show_pick(pick: &Pick, sets: &[String]) -> String {
             let all = all.iter().map(|c| format!("{}:{}", c.weight, show_pick(&c.pick, sets)));
             format!("hashed({})", all.collect::<Vec<_>>().join(" "))
         }
+        Pick::Geo(_, picks) => {
+            let picks = picks.iter().map(|pick| show_pick(pick, sets));
+            format!("geo({})", picks.collect::<Vec<_>>().join(" "))
+        }
     }
 }
 
@@ -320,6 +343,14 @@ fn policies() {
         ("444", "failover(all[0-2] all[2-3])/ans=1", "uuu", "A=weighted(100:0 100:1)"),
         ("444", "hashed[0-3]", "udu", "A=hashed(100:0 100:2)"),
         ("444", "hashed(all[0-1] all[1-3])", "uuu", "A=hashed(100:0 100:1,2)"),
+        // By place: a pool that is down gives way to the default one, then to the first.
+        ("444", "geo(all[0-1] all[1-2] all[2-3])", "uuu", "A=geo(0 1 2)"),
+        ("444", "geo(all[0-1] all[1-2] all[2-3])", "duu", "A=geo(2 1 2)"),
+        ("444", "geo(all[0-1] all[1-2] all[2-3])", "dud", "A=1"),
+        ("444", "geo(all[0-1] all[1-2] all[2-3])", "uud", "A=geo(0 1 0)"),
+        ("4466", "geo(all[0-1] all[1-3] all[3-4])", "uuuu", "A=geo(0 1 0) AAAA=geo(3 2 3)"),
+        ("4444", "geo(weighted[0-2] failover(all[2-3] all[3-4]))", "uuuu", "A=geo(weighted(100:0 100:1) 2)"),
+        ("444", "hashed(geo(all[0-1] all[1-2]) all[2-3])", "uuu", "A=hashed(100:geo(0 1) 100:2)"),
         // All of them at once, pools that fail over among them.
         ("4444", "all(failover(all[0-1] all[1-2]) all[2-4])", "uuuu", "A=0,2,3"),
         ("4444", "all(failover(all[0-1] all[1-2]) all[2-4])", "duud", "A=1,2"),
@@ -431,7 +462,7 @@ mod any {
         let inner = leaf.prop_flat_map(options).prop_map(|(pool, option)| finish(&pool, option));
         inner.prop_recursive(3, 12, 3, move |pool| {
             let members = prop::collection::vec((pool, 1u16..9), 1..4);
-            (prop::sample::select(vec!["failover", "weighted", "hashed"]), members)
+            (prop::sample::select(vec!["failover", "weighted", "hashed", "geo"]), members)
                 .prop_map(|(rule, members)| {
                     let members: Vec<String> = members.iter().map(|(p, w)| format!("{p}*{w}")).collect();
                     format!("{rule}({})", members.join(" "))
@@ -478,7 +509,7 @@ mod any {
                 led_to.sort_unstable();
                 led_to.dedup();
                 prop_assert_eq!(led_to.len(), choice.sets.len(), "no answer is made that nobody gets");
-                prop_assert!(usize::from(choice.pick.choose(client.to_be_bytes().into(), random)) < choice.sets.len());
+                prop_assert!(usize::from(choice.pick.choose(client.to_be_bytes().into(), random).set) < choice.sets.len());
             }
             let sets = got.rrsets.iter().chain(got.choices.iter().flat_map(|c| &c.sets));
             for address in sets.flat_map(|set| set.rdata.iter()).map(|rdata| address_of(rdata).unwrap()) {

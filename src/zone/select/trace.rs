@@ -45,9 +45,9 @@ pub struct PoolTrace {
     pub place: usize,
     /// Its name; the root's is `policy`, that of another without a name tells its place.
     pub name: String,
-    /// `all`, `failover`, `weighted` or `hashed`.
+    /// `all`, `failover`, `weighted`, `hashed` or `geo`.
     pub rule: &'static str,
-    /// Its members: pools by name, or how many endpoints there are.
+    /// Its members: pools by name, behind their regions where there are any; or how many endpoints there are.
     pub members: Vec<String>,
     /// How it stands.
     pub standing: PoolStanding,
@@ -64,6 +64,7 @@ pub(super) fn rule_word(rule: &Rule) -> &'static str {
         Rule::Failover { .. } => "failover",
         Rule::Weighted => "weighted",
         Rule::Hashed => "hashed",
+        Rule::Geo(_) => "geo",
     }
 }
 
@@ -78,7 +79,13 @@ pub(super) fn trace(situation: &Situation<'_>, selection: &Selection) -> Trace {
     };
     let members = |pool: &Pool| match &pool.members {
         Members::Endpoints(range) => vec![format!("{} endpoints", range.len())],
-        Members::Pools(members) => members.iter().map(|m| name(m.pool as usize)).collect(),
+        Members::Pools(members) => {
+            let named = members.iter().map(|m| name(m.pool as usize));
+            match &pool.rule {
+                Rule::Geo(geo) => named.zip(&*geo.regions).map(|(name, r)| format!("{r}: {name}")).collect(),
+                _ => named.collect(),
+            }
+        }
     };
     let pools = policy.pools.iter().zip(&judged.pools).enumerate().rev();
     let endpoints = situation.checked.endpoints.iter().enumerate();

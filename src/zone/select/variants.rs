@@ -1,11 +1,12 @@
 //! The answers that a policy can give by the present standings, and the rule that picks one for a query.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::standing::{Judged, Life, Standing};
 use super::{family, octets, ttl_of};
 use crate::model::pick::{Candidate, Pick, seed};
-use crate::model::policy::{Member, Members, Pool, Rule};
+use crate::model::policy::{Geo, Member, Members, Pool, Rule};
 use crate::model::rrset::{RdataSet, Rrset};
 use crate::model::rrtype::RrType;
 use crate::zone::desired::Checked;
@@ -84,7 +85,31 @@ impl<'a> Maker<'a> {
                 });
                 collapse_hashed(options)
             }
+            Rule::Geo(geo) => self.pick_by_place(geo, members, answers),
         }
+    }
+
+    /// A pick for each region. One whose pool is not healthy gives way to the default one, and then to the others as they are written.
+    fn pick_by_place(&mut self, geo: &Geo, members: &[Member], answers: Option<u16>) -> Option<Pick> {
+        let judged = self.judged;
+        let standing = |place: usize| judged.pools[members[place].pool as usize].standing;
+        let mut of = |place: usize| {
+            let others = (0..members.len()).filter(|other| *other != place && *other != geo.default);
+            let mut order: Vec<usize> = std::iter::once(place).chain([geo.default]).chain(others).collect();
+            order.sort_by_key(|&place| standing(place));
+            let order: Vec<u32> = order.into_iter().map(|place| members[place].pool).collect();
+            self.first(&order, answers)
+        };
+        // The default one is made first: its answer is the default variant.
+        let default = of(geo.default)?;
+        let mut picks = Vec::with_capacity(members.len());
+        for place in 0..members.len() {
+            picks.push(if place == geo.default { default.clone() } else { of(place)? });
+        }
+        if picks.iter().all(|pick| *pick == default) {
+            return Some(default);
+        }
+        Some(Pick::Geo(Arc::clone(&geo.table), picks))
     }
 
     /// Members of a failover pool in the order in which they are tried: by standing, then as written.
@@ -167,7 +192,7 @@ impl<'a> Maker<'a> {
                     .collect(),
             ),
             Rule::Weighted => collapse_weighted(numbered.map(|(i, pick)| (weight(i), pick)).collect()),
-            Rule::All | Rule::Failover { .. } => {
+            Rule::All | Rule::Failover { .. } | Rule::Geo(_) => {
                 collapse_weighted(numbered.map(|(i, pick)| (share(i), pick)).collect())
             }
         }
