@@ -48,6 +48,7 @@ class Generator:
 
     def __init__(self, program: str):
         self.program = program
+        self.asked = self.sampled = False
         self.perf = find("perf")
         if self.perf and not self._samples():
             self.perf = None
@@ -56,14 +57,18 @@ class Generator:
         """Whether perf can sample a thread's user time; not so without privileges or in some containers."""
         with tempfile.TemporaryDirectory() as folder:
             record = [*self._record(f"{folder}/data", [os.getpid()]), "sleep", "0.01"]
-            return subprocess.run(record, capture_output=True, check=False, timeout=20).returncode == 0
+            works = subprocess.run(record, capture_output=True, check=False, timeout=20).returncode == 0
+            self.sampled = False
+            return works
 
     def _record(self, file: str, threads: list[int]) -> list[str]:
+        self.sampled = True
         return [self.perf, "record", "-q", "-N", "-B", "-e", "cpu-clock:u", "-c", str(SAMPLE_NS), "-t",
                 ",".join(map(str, threads)), "-o", file, "--"]
 
     def run(self, server: Server, workload: Workload, seconds: float | None, extra: tuple[str, ...] = (), around: list[str] | None = None) -> str:
         """What dnsperf prints after so many seconds, or after each query once."""
+        self.asked = True
         # A server under callgrind may take its time.
         end = ["-n", "1", "-t", "30"] if seconds is None else ["-l", str(seconds), "-t", "1"]
         command = [*(around or []), self.program, "-s", ADDRESS, "-p", str(server.port), "-d", str(workload.queries), *end,

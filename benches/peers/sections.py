@@ -300,17 +300,25 @@ def flips(bench: Bench) -> str:
     """benches/flips: from a verdict to the answer that shows it, and what signing costs beside kzonesign."""
     if not shutil.which("cargo"):
         return "Not measured: cargo is not there, which builds benches/flips."
+    bench.used.update({"hale", "knot"} & set(bench.programs))
     return printed(["cargo", "bench", "--quiet", "--locked", "--bench", "flips"])
 
 
-def flood(bench: Bench, *more: str) -> str:
+def flood(bench: Bench) -> str:
     """benches/peers/flood, in network namespaces of its own."""
-    options = ["--dry", "--hale", bench.programs["hale"], "--seconds", str(min(bench.options.seconds, 5)), "--rounds", str(bench.options.rounds)]
-    return printed([sys.executable, str(Path(__file__).with_name("flood")), *options, *more]) or "Not measured: network namespaces need root and ip(8)."
+    bench.used.update(bench.programs)
+    return flooded(bench)
 
 
 def fair(bench: Bench) -> str:
-    return flood(bench, "--fair")
+    bench.used.add("hale")
+    return flooded(bench, "--fair")
+
+
+def flooded(bench: Bench, *more: str) -> str:
+    options = ["--dry", "--hale", bench.programs["hale"], "--seconds", str(min(bench.options.seconds, 5)), "--rounds", str(bench.options.rounds)]
+    text = printed([sys.executable, str(Path(__file__).with_name("flood")), *options, *more])
+    return text.split("\n\nNot there:")[0] or "Not measured: network namespaces need root and ip(8)."
 
 
 def printed(command: list[str]) -> str:
