@@ -38,7 +38,12 @@ impl<'s> Resolver<'s, '_> {
     /// Addresses of name servers below the cut must all be there, or the response is truncated (RFC 9471 §3.1). Those below a sibling
     /// cut follow as far as there is room (§3.2), ahead of addresses that are authoritative here: a resolver can ask for these.
     fn add_glue(&mut self, targets: Targets<'s>, cut_depth: usize) {
+        // Most delegations have servers in their own domain, or in none of ours: then one round is all.
+        let mut has_others = false;
         for wanted in [Server::InDomain, Server::Sibling, Server::Elsewhere] {
+            if wanted != Server::InDomain && !has_others {
+                return;
+            }
             let mut at = targets.start;
             for _ in 0..targets.records {
                 let Some((name_at, next)) = targets.name_at(self.response.written(), at) else { return };
@@ -48,10 +53,14 @@ impl<'s> Resolver<'s, '_> {
                     return;
                 }
                 let Some(node) = targets.hop.image.glue(self.other) else { continue };
-                if self.place_of_server(targets.hop, cut_depth) != wanted {
-                    continue;
-                }
-                if self.add_addresses(targets.hop, node, name_at).is_err() {
+                let is_in_domain = self.other.depth() >= cut_depth
+                    && self.other.suffix(cut_depth) == self.name.suffix(cut_depth);
+                has_others |= !is_in_domain;
+                let is_wanted = match wanted {
+                    Server::InDomain => is_in_domain,
+                    _ => !is_in_domain && self.place_of_other_server(targets.hop) == wanted,
+                };
+                if is_wanted && self.add_addresses(targets.hop, node, name_at).is_err() {
                     self.response.truncated = wanted == Server::InDomain;
                     return;
                 }
@@ -59,12 +68,9 @@ impl<'s> Resolver<'s, '_> {
         }
     }
 
-    /// Where the name server whose name was read last stands; it is in the zone.
-    fn place_of_server(&self, hop: Hop<'s>, cut_depth: usize) -> Server {
-        let below_cut =
-            self.other.depth() >= cut_depth && self.other.suffix(cut_depth) == self.name.suffix(cut_depth);
+    /// Where the name server whose name was read last stands; it is in the zone, and not below the cut that is referred to.
+    fn place_of_other_server(&self, hop: Hop<'s>) -> Server {
         match hop.image.lookup(self.other) {
-            _ if below_cut => Server::InDomain,
             Found::BelowCut { .. } => Server::Sibling,
             Found::Exact(node) if node.is_cut() => Server::Sibling,
             _ => Server::Elsewhere,

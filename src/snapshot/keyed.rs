@@ -97,8 +97,9 @@ impl KeyedName {
             labels += 1;
         }
         // Names in RDATA keep their case where RFC 4034 §6.2 does not fold it.
-        let whole = self.wire;
-        fold_case(&mut self.wire, &whole, len);
+        for word in self.wire.as_chunks_mut::<8>().0.iter_mut().take(len.div_ceil(8)) {
+            *word = fold_word(u64::from_le_bytes(*word)).to_le_bytes();
+        }
         self.len = len;
         self.labels = labels;
         self.hash(key);
