@@ -10,6 +10,7 @@ use crate::config::json::{
 };
 use crate::config::schema::Definitions;
 use crate::model::check::{CheckKind, DnsCheck, ExecCheck, ExternalCheck, IcmpCheck, TalkCheck};
+use crate::model::diagnostic::Diagnostic;
 use crate::model::name::Name;
 use crate::model::rdata;
 use crate::model::rrtype::RrType;
@@ -256,7 +257,15 @@ impl Exec {
                 return None;
             }
             let is_path = is_program && value.0.contains('/');
-            words.push(match is_path.then(|| reader.source().base.join(&value.0)) {
+            let path = is_path.then(|| reader.source().base.join(&value.0));
+            if path.as_ref().is_some_and(|path| !path.is_file()) {
+                let message = format!("there is no program {}", value.0);
+                let hint = "until there is, the check has no verdict; a path is relative to this file";
+                let warning = Diagnostic::warning(reader.source().file, message);
+                let path = reader.path_below(&["exec"]);
+                reader.report(warning.at(position, path).hint(hint));
+            }
+            words.push(match path {
                 // A path that came out bare would be looked up in PATH.
                 Some(path) if path.components().count() > 1 => path.to_string_lossy().into_owned(),
                 Some(path) => format!("./{}", path.display()),

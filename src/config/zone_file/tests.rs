@@ -415,7 +415,7 @@ fn every_kind_becomes_a_target() {
         ),
         (r#"{"dns": {"name": "example.test", "type": "SOA"}}"#, "dns 127.0.0.1:53 example.test. SOA"),
         (r#"{"icmp": true}"#, "icmp 127.0.0.1"),
-        (r#"{"exec": ["/bin/check", "-x"]}"#, "exec 127.0.0.1 /bin/check"),
+        (r#"{"exec": ["/bin/sh", "-x"]}"#, "exec 127.0.0.1 /bin/sh"),
         (r#"{"exec": {"argv": "check", "port": 5432}}"#, "exec 127.0.0.1:5432 check"),
         (
             r#"{"external": {"id": "web-{name}-{address}", "ttl": "1m"}}"#,
@@ -444,11 +444,11 @@ fn every_kind_becomes_a_target() {
     assert_eq!(dns.answer, [b"\0\x0a\x04mail\x01a\x04test\0"]);
     let CheckKind::Icmp(icmp) = check(r#"{"icmp": {"size": 1000}}"#) else { panic!() };
     assert_eq!(icmp.size, 1000);
-    let exec = r#"{"exec": {"argv": ["./bin/check", "./data"], "env": {"SECRET": {"env": "TOKEN"}}}}"#;
+    let exec = r#"{"exec": {"argv": ["./example.json", "./data"], "env": {"SECRET": {"env": "TOKEN"}}}}"#;
     let CheckKind::Exec(exec) = check(exec) else { panic!() };
     assert_eq!(
         (&exec.argv[..], &*exec.name),
-        (&["zones/./bin/check".to_owned(), "./data".to_owned()][..], "w.example.test")
+        (&["zones/./example.json".to_owned(), "./data".to_owned()][..], "w.example.test")
     );
     assert_eq!(exec.env, [("SECRET".to_owned(), "Bearer x".to_owned())]);
     let wildcard = target("*", r#"{"exec": ["check"]}"#);

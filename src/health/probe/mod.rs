@@ -15,13 +15,18 @@ mod tcp;
 mod tls;
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::io;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 pub use certificate::Certificates;
 use tokio::time::timeout;
 
 use crate::model::target::{Check, CheckKind, Target, TargetId};
+
+/// So many different things that this host fails to do are logged.
+const TOLD_LIMIT: usize = 100;
 
 /// Why a probe did not succeed: a few words for logs and the status page.
 pub type Reason = Cow<'static, str>;
@@ -124,6 +129,7 @@ pub struct Prober {
     http: http::Http,
     grpc: grpc::Grpc,
     programs: exec::Limit,
+    told: Mutex<HashSet<Reason>>,
 }
 
 impl Prober {
@@ -134,17 +140,35 @@ impl Prober {
             http: http::Http::default(),
             grpc: grpc::Grpc::default(),
             programs: exec::Limit::new(exec_in_flight),
+            told: Mutex::default(),
         }
     }
 
     /// Runs the target's check once, within the check's own timeout. The future may be dropped at any time.
     pub async fn run(&self, target: &Target) -> Outcome {
         let limit = Duration::from_millis(target.check.timeout_ms.into());
-        if let CheckKind::Exec(check) = &target.check.kind {
+        let outcome = match &target.check.kind {
             // Its time begins when the program does.
-            return Box::pin(exec::probe(&self.programs, target.address, check, limit)).await;
+            CheckKind::Exec(check) => {
+                Box::pin(exec::probe(&self.programs, target.address, check, limit)).await
+            }
+            _ => timeout(limit, self.exchange(target))
+                .await
+                .unwrap_or_else(|_| Outcome::Failure("timed out".into())),
+        };
+        if let Outcome::LocalError(why) = &outcome {
+            self.tell_once(target, why);
         }
-        timeout(limit, self.exchange(target)).await.unwrap_or_else(|_| Outcome::Failure("timed out".into()))
+        outcome
+    }
+
+    /// Logs what this host fails to do, each thing once: it is no verdict, and would otherwise be seen only by who looks at the target.
+    fn tell_once(&self, target: &Target, why: &Reason) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() < TOLD_LIMIT && !told.contains(why) {
+            told.insert(why.clone());
+            tracing::warn!(%target, problem = %why, "a check cannot be run by this host; its target keeps the verdict it has");
+        }
     }
 
     async fn exchange(&self, target: &Target) -> Outcome {
@@ -226,7 +250,13 @@ fn describe(error: &io::Error) -> Reason {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
+
     use super::*;
+    use crate::model::check::{DnsCheck, GrpcCheck, HttpCheck, TalkCheck, TlsCheck};
+    use crate::model::name::Name;
+    use crate::model::rrtype::RrType;
+    use crate::model::target::VerdictRules;
 
     #[track_caller]
     fn check(code: i32, before: fn(&Outcome) -> bool, after: fn(&Outcome) -> bool) {
@@ -254,5 +284,109 @@ mod tests {
         }
         check(libc::ETIMEDOUT, local, failure);
         check(libc::EPIPE, local, failure);
+    }
+
+    /// One check of each kind that reads from a connection.
+    fn readers() -> Vec<CheckKind> {
+        let tls = TlsCheck {
+            sni: "a.test".into(),
+            verify: false,
+            ca_file: None,
+            warn_expires_within_s: None,
+            fail_expires_within_s: None,
+        };
+        let http = HttpCheck {
+            tls: None,
+            host: "a.test".into(),
+            path: "/".into(),
+            method: "GET".into(),
+            headers: Vec::new(),
+            status: vec![(200, 200)],
+            body_contains: Some("well".into()),
+            body_not: None,
+            follow: 5,
+            reuse: true,
+        };
+        let https = HttpCheck { tls: Some(tls.clone()), reuse: false, ..http.clone() };
+        let grpc = GrpcCheck { tls: None, host: "a.test".into(), service: String::new(), reuse: true };
+        let dns = DnsCheck {
+            name: Name::parse_absolute("a.test").unwrap(),
+            rtype: RrType::A,
+            rcode: 0,
+            answer: vec![vec![192, 0, 2, 1]],
+            tcp: true,
+            recursion: true,
+        };
+        vec![
+            CheckKind::Talk(Box::new(TalkCheck { send: "x".into(), expect: "well".into() })),
+            CheckKind::Http(Box::new(http)),
+            CheckKind::Http(Box::new(https)),
+            CheckKind::Tls(Box::new(tls)),
+            CheckKind::Grpc(Box::new(grpc)),
+            CheckKind::Dns(Box::new(dns)),
+        ]
+    }
+
+    /// A server that sends `what` again and again, pausing in between, until the other side has gone.
+    async fn tireless(what: &'static [u8], first: &'static [u8], pause: Duration) -> std::net::SocketAddr {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut good = stream.write_all(first).await.is_ok();
+                    while good {
+                        good = stream.write_all(what).await.is_ok();
+                        tokio::time::sleep(pause).await;
+                    }
+                });
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn whatever_a_backend_sends_a_probe_ends_in_time() {
+        const HEADER: &[u8] =
+            b"X: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n";
+        const CHUNK: &[u8] = b"5\r\nnever\r\n";
+        // An empty SETTINGS frame, and a PING: each wants an acknowledgement.
+        const FRAMES: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x06\0\0\0\0\0pingpong";
+        let (slow, fast) = (Duration::from_millis(20), Duration::ZERO);
+        let servers = [
+            ("silence", tireless(b"", b"", slow).await),
+            ("octets one by one", tireless(b"H", b"", slow).await),
+            ("zeros without end", tireless(&[0; 4096], b"", fast).await),
+            ("headers without end", tireless(HEADER, b"HTTP/1.1 200 OK\r\n", fast).await),
+            ("headers one by one", tireless(HEADER, b"HTTP/1.1 200 OK\r\n", slow).await),
+            ("interim responses", tireless(b"HTTP/1.1 103 Early Hints\r\n\r\n", b"", fast).await),
+            (
+                "a body without end",
+                tireless(CHUNK, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", fast).await,
+            ),
+            ("frames without end", tireless(FRAMES, b"\0\0\0\x04\0\0\0\0\0", fast).await),
+        ];
+        let prober = Prober::new(1);
+        for (what, address) in servers {
+            for kind in readers() {
+                let check = Check {
+                    kind,
+                    interval_ms: 1000,
+                    timeout_ms: 300,
+                    rise: 1,
+                    fall: 1,
+                    rules: VerdictRules::default(),
+                };
+                let target = Target { address, check: std::sync::Arc::new(check) };
+                let began = std::time::Instant::now();
+                let outcome = prober.run(&target).await;
+                assert!(matches!(outcome, Outcome::Failure(_)), "{what}: {target}: {outcome:?}");
+                assert!(
+                    began.elapsed() < Duration::from_secs(3),
+                    "{what}: {target} took {:?}",
+                    began.elapsed()
+                );
+            }
+        }
     }
 }
