@@ -180,22 +180,18 @@ pub(crate) fn zone_of_names(folder: &Path, names: usize, checked: usize) -> Path
     save(folder, text)
 }
 
-/// The address that all owners of [`shared_zone`] have in common, for each of its rounds.
-pub(crate) fn shared_address(round: usize) -> [u8; 4] {
-    [192, 0, 2, 101 + round as u8]
-}
+/// The address that all owners of [`shared_zone`] have in common.
+pub(crate) const SHARED: [u8; 4] = [192, 0, 2, 101];
 
-/// A signed zone of `owners` owners, each with an address of its own, unchecked, and one checked address a round that all share.
-pub(crate) fn shared_zone(folder: &Path, owners: usize, rounds: usize) -> PathBuf {
+/// A signed zone of `owners` owners, each with an address of its own, unchecked, and a checked one that all share.
+pub(crate) fn shared_zone(folder: &Path, owners: usize) -> PathBuf {
     let mut text = HEAD.to_owned();
-    let shared: Vec<String> =
-        (0..rounds).map(|round| format!("{:?}", dotted(shared_address(round)))).collect();
+    let shared = dotted(SHARED);
     for owner in 0..owners {
         let own = dotted([11, (owner >> 16) as u8, (owner >> 8) as u8, owner as u8]);
         write!(
             text,
-            ",\n\"h{owner}\":{{\"A\":[{{\"address\":\"{own}\",\"check\":\"none\"}},{}],\"check\":{{\"tcp\":80}}}}",
-            shared.join(",")
+            ",\n\"h{owner}\":{{\"A\":[{{\"address\":\"{own}\",\"check\":\"none\"}},\"{shared}\"],\"check\":{{\"tcp\":80}}}}"
         )
         .unwrap();
     }

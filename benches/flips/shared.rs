@@ -15,16 +15,15 @@ const ROUNDS: usize = 5;
 /// A table with a row for each number of owners.
 pub(crate) fn table(owners: &[usize]) -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let signing = signing::one_signature();
     let mut text = format!(
         "#### One address behind N owners flips\n\n\
-         Median (and worst) of {ROUNDS}, nothing else going on. One signature takes {:.1} µs; the bound is 5 ms + 1.2 × N × that / {cores} cores.\n\n\
-         | N | commits | signatures | first answer ms | all answers ms | bound ms | back: commits | signatures | all answers ms |\n|---|---|---|---|---|---|---|---|---|\n",
-        signing.as_secs_f64() * 1e6
+         Median (and worst) of {ROUNDS}, each of a server that has just started, nothing else going on. The bound is \
+         5 ms + 1.2 × N × S / {cores} cores, S being what one signature took on one thread just before.\n\n\
+         | N | S µs | commits | signatures | first answer ms | all answers ms | CPU ms | bound ms | of the bound | back: commits | signatures | all answers ms |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|\n"
     );
     for &count in owners {
-        let bound = Duration::from_millis(5) + signing.mul_f64(1.2 * count as f64 / cores as f64);
-        let row = row(count, bound);
+        let row = row(count, cores);
         eprintln!("shared by {row}");
         writeln!(text, "| {row} |").unwrap();
     }
@@ -36,19 +35,29 @@ struct Flip {
     commits: u64,
     signatures: u64,
     first: Duration,
+    /// CPU time of all threads until the first answer.
+    cpu: Duration,
     all: Duration,
 }
 
-fn row(owners: usize, bound: Duration) -> String {
+fn row(owners: usize, cores: usize) -> String {
     let folder = tempfile::tempdir().unwrap();
-    let house = House::start(&house::shared_zone(folder.path(), owners, ROUNDS));
-    let mut client = Client::new(house.address);
-    let (mut down, mut up) = (Vec::new(), Vec::new());
-    for round in 0..ROUNDS {
-        down.push(flip(&house, &mut client, owners, round, Verdict::Down));
-        up.push(flip(&house, &mut client, owners, round, Verdict::Up));
+    let file = house::shared_zone(folder.path(), owners);
+    let (mut down, mut up, mut shares, mut costs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let house = House::start(&file);
+        let mut client = Client::new(house.address);
+        let cost = signing::one_signature();
+        let flipped = flip(&house, &mut client, owners, Verdict::Down);
+        shares.push(flipped.all.as_secs_f64() / bound(owners, cores, cost).as_secs_f64());
+        down.push(flipped);
+        up.push(flip(&house, &mut client, owners, Verdict::Up));
+        costs.push(cost);
+        house.stop();
     }
-    house.stop();
+    costs.sort_unstable();
+    shares.sort_unstable_by(f64::total_cmp);
+    let cost = costs[ROUNDS / 2];
     let range = |flips: &[Flip], of: fn(&Flip) -> u64| {
         let (least, most) = (flips.iter().map(of).min().unwrap(), flips.iter().map(of).max().unwrap());
         if least == most { least.to_string() } else { format!("{least}–{most}") }
@@ -59,34 +68,43 @@ fn row(owners: usize, bound: Duration) -> String {
         format!("{:.1} ({:.1})", all[ROUNDS / 2].as_secs_f64() * 1e3, all[ROUNDS - 1].as_secs_f64() * 1e3)
     };
     format!(
-        "{owners} | {} | {} | {} | {} | {:.1} | {} | {} | {}",
+        "{owners} | {:.1} | {} | {} | {} | {} | {} | {:.1} | {:.2} ({:.2}) | {} | {} | {}",
+        cost.as_secs_f64() * 1e6,
         range(&down, |f| f.commits),
         range(&down, |f| f.signatures),
         ms(&down, |f| f.first),
         ms(&down, |f| f.all),
-        bound.as_secs_f64() * 1e3,
+        ms(&down, |f| f.cpu),
+        bound(owners, cores, cost).as_secs_f64() * 1e3,
+        shares[ROUNDS / 2],
+        shares[ROUNDS - 1],
         range(&up, |f| f.commits),
         range(&up, |f| f.signatures),
         ms(&up, |f| f.all),
     )
 }
 
-fn flip(house: &House, client: &mut Client, owners: usize, round: usize, verdict: Verdict) -> Flip {
-    let id = house.targets()[&IpAddr::from(house::shared_address(round))];
+fn bound(owners: usize, cores: usize, signature: Duration) -> Duration {
+    Duration::from_millis(5) + signature.mul_f64(1.2 * owners as f64 / cores as f64)
+}
+
+fn flip(house: &House, client: &mut Client, owners: usize, verdict: Verdict) -> Flip {
+    let id = house.targets()[&IpAddr::from(house::SHARED)];
     let figures = house.keeper.figures();
     let counts = || [House::count(&figures.commits), House::count(&figures.signatures)];
-    // The cycle before is over: the answers have come, and the figures are counted after the publication.
+    // What the flip before left to do is done by then.
     std::thread::sleep(Duration::from_millis(300));
     let before = counts();
     let expected = |owner: usize| {
         let mut all = vec![[11, (owner >> 16) as u8, (owner >> 8) as u8, owner as u8]];
-        let others = (0..ROUNDS).filter(|other| *other != round || verdict == Verdict::Up);
-        all.extend(others.map(house::shared_address));
+        all.extend((verdict == Verdict::Up).then_some(house::SHARED));
         all
     };
+    let cpu = house::process_cpu();
     let recorded = Instant::now();
     house.board.set(id, verdict);
     let first = client.wait_for(0, &expected(0)) - recorded;
+    let cpu = house::process_cpu() - cpu;
     // A sample of all owners: one swap shows them all.
     let mut all = first;
     for owner in (1..owners).step_by((owners / 50).max(1)).chain([owners - 1]) {
@@ -94,5 +112,5 @@ fn flip(house: &House, client: &mut Client, owners: usize, round: usize, verdict
     }
     std::thread::sleep(Duration::from_millis(50));
     let after = counts();
-    Flip { commits: after[0] - before[0], signatures: after[1] - before[1], first, all }
+    Flip { commits: after[0] - before[0], signatures: after[1] - before[1], first, cpu, all }
 }

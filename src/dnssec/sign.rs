@@ -57,6 +57,28 @@ impl Signed {
     /// Whether these signatures can be served at `now_s` and need no renewal yet. Those from the future (the clock went back) are
     /// no good: validators with the right time refuse them.
     pub fn is_fresh(&self, now_s: u32) -> bool {
+        self.times().are_fresh(now_s)
+    }
+
+    fn times(&self) -> Times {
+        let Self { inception_s, expiration_s, renew_at_s, .. } = *self;
+        Times { inception_s, expiration_s, renew_at_s }
+    }
+}
+
+/// When the signatures over one RRset can be served, as in [`Signed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// Start of their validity.
+    pub inception_s: u32,
+    /// End of the earliest one's validity.
+    pub expiration_s: u32,
+    /// From when on they are to be replaced.
+    pub renew_at_s: u32,
+}
+
+impl Times {
+    fn are_fresh(self, now_s: u32) -> bool {
         self.inception_s <= now_s && now_s < self.renew_at_s
     }
 }
@@ -132,14 +154,26 @@ impl Signer {
 
     /// What these RRSIG RDATAs, made earlier, amount to; `None` if one is malformed or there is none.
     pub fn recall(&self, rrsigs: &RdataSet) -> Option<Signed> {
-        let word = |rrsig: &[u8], at: usize| rrsig.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes);
-        let times: Option<Vec<(u32, u32)>> =
-            rrsigs.iter().map(|r| Some((word(r, 8)?, word(r, 12)?))).collect();
-        let times = times?;
-        let expiration_s = times.iter().map(|t| t.0).min()?;
-        let inception_s = times.iter().map(|t| t.1).max()?;
-        let renew_at_s = expiration_s.wrapping_sub(self.refresh_s);
+        let Times { inception_s, expiration_s, renew_at_s } = self.times(rrsigs)?;
         Some(Signed { rrsigs: rrsigs.clone(), inception_s, expiration_s, renew_at_s })
+    }
+
+    /// The times of these RRSIG RDATAs; `None` if one is malformed or there is none.
+    pub fn times(&self, rrsigs: &RdataSet) -> Option<Times> {
+        let word = |rrsig: &[u8], at: usize| rrsig.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes);
+        let mut times: Option<Times> = None;
+        for rrsig in rrsigs.iter() {
+            let (expiration_s, inception_s) = (word(rrsig, 8)?, word(rrsig, 12)?);
+            let so_far = times.unwrap_or(Times { inception_s, expiration_s, renew_at_s: 0 });
+            let expiration_s = so_far.expiration_s.min(expiration_s);
+            let inception_s = so_far.inception_s.max(inception_s);
+            times = Some(Times {
+                inception_s,
+                expiration_s,
+                renew_at_s: expiration_s.wrapping_sub(self.refresh_s),
+            });
+        }
+        times
     }
 
     /// Whether these RRSIG RDATAs, made earlier over an equal RRset, can be served on: they come from exactly the keys that sign
@@ -149,7 +183,7 @@ impl Signer {
             let tag = key.tag().to_be_bytes();
             rrsigs.iter().any(|r| r.get(2) == Some(&key.algorithm().number()) && r.get(16..18) == Some(&tag))
         };
-        self.recall(rrsigs).is_some_and(|signed| signed.is_fresh(now_s))
+        self.times(rrsigs).is_some_and(|times| times.are_fresh(now_s))
             && self.keys.signers(rtype).all(made_by)
             && self.keys.signers(rtype).count() == rrsigs.len()
     }

@@ -3,7 +3,7 @@
 //! Signing is the expensive step, so it is done only for what differs: an RRset that stood before with the same data
 //! keeps its signatures as long as they are good, and a state that an owner flaps back to finds its own in the cache.
 
-use super::crew::Crew;
+use super::zone_state::Kept;
 use crate::dnssec::denial;
 use crate::dnssec::sign::{RrsetDigest, SignError, Signed, Signer};
 use crate::model::name::Name;
@@ -35,6 +35,8 @@ pub(super) struct Job {
     pub changes_data: bool,
     /// Whether the owner may come back to what it had: the signatures that it loses are kept.
     pub may_flap: bool,
+    /// What the owner is to remember of the selection once it is served, if that is new.
+    pub memory: Option<Kept>,
 }
 
 impl Job {
@@ -89,11 +91,10 @@ pub(super) fn assemble(job: Job, signer: Option<&Signer>, now_s: u32) -> Result<
                     signer.sign(&name, &served.rrset, now_s)?.rrsigs
                 }
             };
-            if let Some(recalled) = signer.recall(&served.signatures) {
+            if let Some(times) = signer.times(&served.signatures) {
                 due = Some(Due {
-                    inception_s: due
-                        .map_or(recalled.inception_s, |d| d.inception_s.max(recalled.inception_s)),
-                    renew_at_s: due.map_or(recalled.renew_at_s, |d| d.renew_at_s.min(recalled.renew_at_s)),
+                    inception_s: due.map_or(times.inception_s, |d| d.inception_s.max(times.inception_s)),
+                    renew_at_s: due.map_or(times.renew_at_s, |d| d.renew_at_s.min(times.renew_at_s)),
                 });
             }
         }
@@ -109,22 +110,6 @@ pub(super) fn assemble(job: Job, signer: Option<&Signer>, now_s: u32) -> Result<
         replaced.extend(reusable.iter().filter(is_lost).filter_map(kept));
     }
     Ok(Assembled { records, due, signed, replaced })
-}
-
-/// Assembles many owners, in the order of `jobs`.
-///
-/// # Errors
-/// The first error of signing.
-pub(super) fn assemble_all(
-    jobs: Vec<Job>,
-    signer: Option<&Signer>,
-    now_s: u32,
-    crew: Crew,
-) -> Result<Vec<Assembled>, SignError> {
-    /// Below this a thread costs more than it saves: one ECDSA signature is about as much as starting a thread.
-    const WORTH_THREADS: usize = 8;
-    let worth = if signer.is_some() { WORTH_THREADS } else { usize::MAX };
-    crew.run(jobs, worth, |job| assemble(job, signer, now_s)).into_iter().collect()
 }
 
 /// Whether an RRset of this type at this place carries signatures (RFC 4035 §2.2): at a cut only DS and NSEC, below it nothing.

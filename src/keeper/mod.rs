@@ -11,6 +11,7 @@ mod comparison;
 mod compile;
 mod crew;
 mod follow;
+mod jobs;
 mod leftovers;
 mod overrides;
 mod pass;
@@ -212,6 +213,7 @@ impl Keeper {
         let started = Instant::now();
         let now_s = (self.tools.now_s)();
         let mut snapshot: Option<Snapshot> = None;
+        let mut notes = Vec::new();
         for entry in self.zones.values_mut() {
             let Entry::Serving(zone) = entry else { continue };
             let jobs = jobs(zone, now_s);
@@ -227,6 +229,7 @@ impl Keeper {
                         None => self.tools.published.load().with_zone(Arc::clone(&zone.image)),
                     };
                     snapshot = Some(next);
+                    notes.push((zone.apex().clone(), committed.notes));
                 }
                 Err(e) => {
                     KeeperFigures::add(&self.handle.figures.failures, 1);
@@ -239,6 +242,11 @@ impl Keeper {
             self.tools.published.publish(snapshot);
             KeeperFigures::add(&self.handle.figures.commits, 1);
             KeeperFigures::add(&self.handle.figures.commit_ns, started.elapsed().as_nanos() as u64);
+        }
+        for (apex, notes) in notes {
+            if let Some(Entry::Serving(zone)) = self.zones.get_mut(&apex) {
+                zone.note(notes);
+            }
         }
         failed
     }

@@ -120,7 +120,7 @@ impl ZoneState {
         }
         let concerned = names.len();
         let selected = self.select_again(names, board, now_s, crew);
-        (self.remember(selected), concerned)
+        (self.jobs_of(selected), concerned)
     }
 }
 

@@ -239,6 +239,7 @@ impl<'e> Pass<'_, 'e> {
             reusable: Vec::new(),
             changes_data: true,
             may_flap: false,
+            memory: None,
         };
         job.reusable = match before {
             Some(before) if self.can_reuse => before.all_rrsets().cloned().collect(),

@@ -160,7 +160,10 @@ impl Keeper {
         let flipped = zone.reselect(&changed, &self.tools.workshop.board, now_s, crew);
         jobs.extend(flipped.into_iter().filter(|job| !overridden.contains(&job.name)));
         match zone.commit_after_install(jobs, now_s, crew) {
-            Ok(committed) => KeeperFigures::add(&self.handle.figures.signatures, committed.signed as u64),
+            Ok(committed) => {
+                KeeperFigures::add(&self.handle.figures.signatures, committed.signed as u64);
+                zone.note(committed.notes);
+            }
             Err(e) => {
                 // The image as it was built is sound; only the newest verdicts are missing, and are tried again.
                 error!(zone = %apex, error = %e, "verdicts since the reload began are not served yet");

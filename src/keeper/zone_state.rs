@@ -5,14 +5,14 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::assemble::{Job, assemble_all, nsec_over, plain};
+use super::assemble::{Assembled, Due, Job, assemble, plain};
 use super::channel::OwnerCounts;
 use super::crew::Crew;
+use super::jobs::{changed_job, unchanged_job};
 use crate::config::Order;
 use crate::dnssec::cache::SignatureCache;
-use crate::dnssec::denial;
 use crate::dnssec::schedule::Schedule;
-use crate::dnssec::sign::{SignError, Signer};
+use crate::dnssec::sign::{RrsetDigest, SignError, Signed, Signer};
 use crate::model::board::{FULL_SHARE, VerdictBoard};
 use crate::model::condition::Resolved;
 use crate::model::name::Name;
@@ -23,7 +23,7 @@ use crate::model::serial::Serial;
 use crate::model::target::{TargetId, Verdict};
 use crate::snapshot::ZoneImage;
 use crate::snapshot::image::{Choice, Note, OwnerRecords, ServedRrset};
-use crate::snapshot::{ImageError, ZoneDraft};
+use crate::snapshot::{EncodedOwner, ImageError, ZoneDraft};
 use crate::zone::desired::{Checked, Place, Soa};
 use crate::zone::select::{self, Memory, Reason, Selection, State, family, select};
 use crate::zone::serial;
@@ -184,11 +184,11 @@ pub(super) struct Kept {
 
 /// An owner that was selected again.
 #[derive(Debug)]
-pub(super) struct Selected {
-    /// What it is to remember, if that differs from what it does.
-    memory: Option<(Name, Kept)>,
-    /// What is to be done, if its records differ from what is served.
-    job: Option<Job>,
+pub(super) enum Selected {
+    /// Its records differ from what is served.
+    Changed(Box<Job>),
+    /// They do not, but there is something new to remember.
+    AsServed(Name, Kept),
 }
 
 /// Why a transaction did not commit. The zone serves what it served before.
@@ -223,13 +223,27 @@ impl From<ImageError> for TransactionError {
     }
 }
 
+/// What is noted of an owner once it is served.
+#[derive(Debug)]
+pub(super) struct OwnerNote {
+    name: Name,
+    /// When its signatures are due; `None` without signatures.
+    due: Option<Due>,
+    /// Signatures that it may come back to.
+    replaced: Vec<(RrsetDigest, Signed)>,
+    memory: Option<Kept>,
+}
+
 /// What a transaction did.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
+#[must_use = "what it noted is to be given back once it is served"]
 pub(super) struct Committed {
     /// Owners whose records changed, the apex for its SOA not counted.
     pub(super) owners: usize,
     /// RRsets signed anew.
     pub(super) signed: usize,
+    /// For [`ZoneState::note`].
+    pub(super) notes: Vec<OwnerNote>,
 }
 
 /// See the module's documentation.
@@ -295,7 +309,7 @@ impl ZoneState {
         let concerned = targets.iter().filter_map(|id| self.dependents.get(id)).flatten();
         let names = concerned.filter(|name| seen.insert(name)).collect();
         let selected = self.select_again(names, board, now_s, crew);
-        self.remember(selected)
+        self.jobs_of(selected)
     }
 
     /// Selects these owners again, and changes nothing yet.
@@ -312,27 +326,32 @@ impl ZoneState {
         let select = |name: &Name| {
             let owner = self.checked.get(name)?;
             let mut selection = owner.select(name, by);
-            let job = self.image.owner(name).and_then(|before| {
-                changed_job(owner, &selection, before, self.signer.as_deref(), &self.cache, now_s)
-            });
-            let memory = owner.would_remember(&mut selection).map(|memory| (name.clone(), memory));
-            Some(Selected { memory, job })
+            let memory = owner.would_remember(&mut selection);
+            let before = self.image.owner(name)?;
+            match changed_job(owner, selection, before, self.signer.as_deref(), &self.cache, now_s) {
+                Some(job) => Some(Selected::Changed(Box::new(Job { memory, ..job }))),
+                None => Some(Selected::AsServed(name.clone(), memory?)),
+            }
         };
         crew.run(names, WORTH_THREADS, select).into_iter().flatten().collect()
     }
 
-    /// Takes note of selections; the jobs that follow from them.
-    pub(super) fn remember(&mut self, selected: Vec<Selected>) -> Vec<Job> {
-        let mut jobs = Vec::with_capacity(selected.len());
+    /// The jobs that follow from selections; of those without one it takes note at once.
+    pub(super) fn jobs_of(&mut self, selected: Vec<Selected>) -> Vec<Job> {
+        let mut jobs = Vec::with_capacity(selected.len() + 1);
         for one in selected {
-            if let Some((name, memory)) = one.memory
-                && let Some(owner) = self.checked.get_mut(&name)
-            {
-                owner.remember(memory);
+            match one {
+                Selected::Changed(job) => jobs.push(*job),
+                Selected::AsServed(name, memory) => self.remember(&name, memory),
             }
-            jobs.extend(one.job);
         }
         jobs
+    }
+
+    fn remember(&mut self, name: &Name, memory: Kept) {
+        if let Some(owner) = self.checked.get_mut(name) {
+            owner.remember(memory);
+        }
     }
 
     /// Jobs that renew the signatures due at `now_s`, for at most `most` owners.
@@ -348,7 +367,8 @@ impl ZoneState {
         jobs.collect()
     }
 
-    /// Commits jobs as one transaction under a new serial: signs, compiles, and swaps this state's image. The caller publishes it.
+    /// Commits jobs as one transaction under a new serial: signs, compiles, and swaps this state's image. The caller publishes it, and
+    /// then has [`ZoneState::note`] take note of what it did, for which nobody need wait.
     ///
     /// # Errors
     /// Signing or compiling failed; nothing has changed.
@@ -358,29 +378,51 @@ impl ZoneState {
         now_s: u32,
         crew: Crew,
     ) -> Result<Committed, TransactionError> {
+        /// Below this a thread costs more than it saves: one ECDSA signature is about as much as starting a thread.
+        const WORTH_THREADS: usize = 8;
         let owners = jobs.len();
         if jobs.iter().any(|job| job.changes_data) {
             self.add_soa(&mut jobs, serial::next(self.floor, now_s));
         }
-        let assembled = assemble_all(jobs, self.signer.as_deref(), now_s, crew)?;
+        let worth = if self.signer.is_some() { WORTH_THREADS } else { usize::MAX };
+        let done = crew.run(jobs, worth, |job| self.finish(job, now_s));
         let mut draft = ZoneDraft::from_image(&self.image);
-        for one in &assembled {
-            draft.put(&one.records)?;
+        let mut committed = Committed { owners, signed: 0, notes: Vec::with_capacity(done.len()) };
+        for one in done {
+            let (owner, signed, note) = one?;
+            draft.put_encoded(&owner);
+            committed.signed += signed;
+            committed.notes.push(note);
         }
         self.image = Arc::new(draft.finish()?);
         self.floor = self.serial();
         self.changed_s = now_s;
-        let signed = assembled.iter().map(|a| a.signed).sum();
-        for one in assembled {
-            match one.due {
-                Some(due) => self.schedule.set(&one.records.name, due.inception_s, due.renew_at_s),
-                None => self.schedule.remove(&one.records.name),
+        Ok(committed)
+    }
+
+    /// One owner in the form in which it is put, how many RRsets were signed, and what is to be noted.
+    fn finish(&self, mut job: Job, now_s: u32) -> Result<(EncodedOwner, usize, OwnerNote), TransactionError> {
+        let memory = job.memory.take();
+        let Assembled { records, due, signed, replaced } = assemble(job, self.signer.as_deref(), now_s)?;
+        let name = records.name.clone();
+        let owner = EncodedOwner::new(records, &self.image)?;
+        Ok((owner, signed, OwnerNote { name, due, replaced, memory }))
+    }
+
+    /// Takes note of what a commit did.
+    pub(super) fn note(&mut self, notes: Vec<OwnerNote>) {
+        for OwnerNote { name, due, replaced, memory } in notes {
+            match due {
+                Some(due) => self.schedule.set(&name, due.inception_s, due.renew_at_s),
+                None => self.schedule.remove(&name),
             }
-            for (digest, signatures) in one.replaced {
+            for (digest, signatures) in replaced {
                 self.cache.insert(digest, signatures);
             }
+            if let Some(memory) = memory {
+                self.remember(&name, memory);
+            }
         }
-        Ok(Committed { owners, signed })
     }
 
     /// Takes over from the version that was served while this one was built. Returns targets whose owners are to be selected again, since
@@ -451,100 +493,6 @@ impl ZoneState {
             job.rrsets.retain(|r| r.rrset.rtype != RrType::SOA);
             job.rrsets.push(plain(soa_rrset(&self.soa, serial)));
         }
-    }
-}
-
-/// A job that keeps an owner's records; with a signer, signatures that are due are renewed.
-fn unchanged_job(before: OwnerRecords, place: Place) -> Job {
-    let reusable = before.all_rrsets().cloned().collect();
-    let OwnerRecords { name, rrsets, choices, pending, withheld } = before;
-    Job {
-        name,
-        place,
-        reusable,
-        rrsets,
-        choices,
-        pending,
-        withheld,
-        denial: None,
-        changes_data: true,
-        may_flap: false,
-    }
-}
-
-/// A job for a checked owner if `selection` differs from what `before` serves.
-fn changed_job(
-    owner: &CheckedOwner,
-    selection: &Selection,
-    before: OwnerRecords,
-    signer: Option<&Signer>,
-    cache: &SignatureCache,
-    now_s: u32,
-) -> Option<Job> {
-    let is_address = |r: &&ServedRrset| matches!(r.rrset.rtype, RrType::A | RrType::AAAA);
-    let (served, choices) = owner.served(selection);
-    let same = same_choices(&before.choices, &choices)
-        && before
-            .rrsets
-            .iter()
-            .filter(is_address)
-            .map(|r| (&r.rrset, r.note))
-            .eq(served.iter().map(|r| (&r.rrset, r.note)))
-        && before.pending == selection.pending
-        && before.withheld == selection.withheld;
-    if same {
-        return None;
-    }
-    let mut rrsets: Vec<ServedRrset> = before.rrsets.iter().filter(|r| !is_address(r)).cloned().collect();
-    rrsets.extend(served);
-    if signer.is_some() {
-        renew_nsec(&mut rrsets, &selection.pending);
-    }
-    let others = || choices.iter().flat_map(|choice| &choice.others);
-    // The default variants are what a transfer is given: which of the RRsets they are is data, how one is picked is not.
-    let data = |rrsets: &[ServedRrset]| rrsets.iter().map(|r| r.rrset.clone()).collect::<HashSet<_>>();
-    let variants = before.all_rrsets().map(|r| &r.rrset).collect::<HashSet<_>>();
-    let changes_data = data(&before.rrsets) != data(&rrsets)
-        || variants != rrsets.iter().chain(others()).map(|r| &r.rrset).collect::<HashSet<_>>();
-    let mut reusable: Vec<ServedRrset> = before.all_rrsets().cloned().collect();
-    if let Some(signer) = signer {
-        for served in rrsets.iter().chain(others()) {
-            if !reusable.iter().any(|r| r.rrset == served.rrset) {
-                let cached = cache.peek(&signer.digest(&before.name, &served.rrset), now_s);
-                reusable
-                    .extend(cached.map(|c| ServedRrset { signatures: c.rrsigs.clone(), ..served.clone() }));
-            }
-        }
-    }
-    Some(Job {
-        name: before.name,
-        place: owner.place,
-        rrsets,
-        choices,
-        pending: selection.pending.clone(),
-        withheld: selection.withheld.clone(),
-        denial: None,
-        reusable,
-        changes_data,
-        may_flap: true,
-    })
-}
-
-fn same_choices(before: &[Choice], now: &[Choice]) -> bool {
-    let same = |(a, b): (&Choice, &Choice)| {
-        a.rtype == b.rtype
-            && a.pick == b.pick
-            && a.others.iter().map(|r| &r.rrset).eq(b.others.iter().map(|r| &r.rrset))
-    };
-    before.len() == now.len() && before.iter().zip(now).all(same)
-}
-
-/// Rewrites the type bitmap of the owner's NSEC record, if it has one, by the types beside it. The chain stays as it is.
-fn renew_nsec(rrsets: &mut [ServedRrset], pending: &[RrType]) {
-    let Some(i) = rrsets.iter().position(|r| r.rrset.rtype == RrType::NSEC) else { return };
-    let next = rrsets[i].rrset.rdata.iter().next().and_then(denial::parse_nsec).map(|(next, _)| next);
-    if let Some(next) = next {
-        rrsets[i] = plain(nsec_over(&next, rrsets, pending, rrsets[i].rrset.ttl));
     }
 }
 

@@ -28,6 +28,12 @@ impl RdataSet {
         Self(blob.into_boxed_slice())
     }
 
+    /// Takes RDATA that are in canonical order and without duplicates, each behind its length in two octets, as
+    /// [`RdataSet::as_bytes`] gives them.
+    pub(crate) fn from_canonical(octets: Vec<u8>) -> Self {
+        Self(octets.into_boxed_slice())
+    }
+
     /// Each RDATA, in canonical order.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> + Clone {
         let mut rest = &self.0[..];

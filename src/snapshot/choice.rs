@@ -41,6 +41,9 @@ impl Tables {
 
     /// Holds what another part of the zone holds.
     pub(super) fn add(&mut self, other: &Self) {
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return;
+        }
         // Records of the other part refer to its tables by their addresses, equal ones or not.
         other.0.iter().for_each(|table| self.insert(table));
     }

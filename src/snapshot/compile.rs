@@ -341,29 +341,35 @@ fn push_rdata(
 /// The RRset as it was put.
 pub(super) fn decode_rrset(view: &RrsetView<'_>, apex: &Name) -> ServedRrset {
     let relocations: Vec<usize> = view.relocations().collect();
-    let mut rdatas: Vec<Vec<u8>> = Vec::with_capacity(usize::from(view.rr_count));
+    // A record's header gives way to a length, and each pointer to the apex.
+    let shorter = usize::from(view.rr_count) * (RR_HEADER - 2);
+    let longer = relocations.len() * apex.wire().len().saturating_sub(2);
+    let mut rdata_octets = Vec::with_capacity(view.rrs().len() - shorter + longer);
     let mut at = 0;
     while let Some((rdata, next)) = rr_at(view.rrs(), at) {
-        let mut whole = Vec::with_capacity(rdata.len() + apex.wire().len());
-        let (start, mut copied) = (at + RR_HEADER, 0);
+        let (start, length, mut copied) = (at + RR_HEADER, rdata_octets.len(), 0);
+        rdata_octets.extend([0, 0]);
         for relocation in relocations.iter().filter(|&&r| (start..next).contains(&r)) {
-            whole.extend_from_slice(&rdata[copied..relocation - start]);
-            whole.extend_from_slice(apex.wire());
+            rdata_octets.extend_from_slice(&rdata[copied..relocation - start]);
+            rdata_octets.extend_from_slice(apex.wire());
             copied = relocation - start + 2;
         }
-        whole.extend_from_slice(&rdata[copied..]);
-        rdatas.push(whole);
+        rdata_octets.extend_from_slice(&rdata[copied..]);
+        let octets = (rdata_octets.len() - length - 2) as u16;
+        rdata_octets[length..length + 2].copy_from_slice(&octets.to_be_bytes());
         at = next;
     }
-    let mut signatures: Vec<&[u8]> = Vec::new();
+    let mut signatures = Vec::with_capacity(view.signatures().len());
     at = 0;
     while let Some((rdata, next)) = rr_at(view.signatures(), at) {
-        signatures.push(rdata);
+        signatures.extend((rdata.len() as u16).to_be_bytes());
+        signatures.extend_from_slice(rdata);
         at = next;
     }
+    // Records stand in the order in which they were put, which was that of their sets.
     ServedRrset {
-        rrset: Rrset { rtype: view.rtype, ttl: view.ttl(), rdata: RdataSet::new(rdatas) },
-        signatures: RdataSet::new(signatures),
+        rrset: Rrset { rtype: view.rtype, ttl: view.ttl(), rdata: RdataSet::from_canonical(rdata_octets) },
+        signatures: RdataSet::from_canonical(signatures),
         rotate: view.rotate,
         note: view.note,
     }

@@ -82,6 +82,28 @@ impl Totals {
     }
 }
 
+/// An owner in the form of the store, which any thread can make.
+#[derive(Debug)]
+pub struct EncodedOwner {
+    name: Name,
+    record: Vec<u8>,
+    /// What its record refers to.
+    tables: Tables,
+}
+
+impl EncodedOwner {
+    /// Encodes an owner for a draft that is made from `image`.
+    ///
+    /// # Errors
+    /// As [`ZoneDraft::put`].
+    pub fn new(owner: OwnerRecords, image: &ZoneImage) -> Result<Self, ImageError> {
+        let (mut record, mut tables) = (Vec::new(), image.tables().clone());
+        owner.choices.iter().for_each(|choice| tables.hold(&choice.pick));
+        compile::encode_owner(&owner, image.apex(), &tables, &mut record)?;
+        Ok(Self { name: owner.name, record, tables })
+    }
+}
+
 /// A zone under change.
 ///
 /// Made from an image it shares everything with it; what is touched is copied once, shard by shard. Empty non-terminals
@@ -157,8 +179,21 @@ impl ZoneDraft {
     pub fn put(&mut self, owner: &OwnerRecords) -> Result<(), ImageError> {
         owner.choices.iter().for_each(|choice| self.tables.hold(&choice.pick));
         compile::encode_owner(owner, &self.apex, &self.tables, &mut self.record)?;
+        self.put_record(&owner.name);
+        Ok(())
+    }
+
+    /// As [`ZoneDraft::put`], for what was encoded elsewhere, with the apex of this zone.
+    pub fn put_encoded(&mut self, owner: &EncodedOwner) {
+        self.tables.add(&owner.tables);
+        self.record.clone_from(&owner.record);
+        self.put_record(&owner.name);
+    }
+
+    /// Puts the record in work under its name.
+    fn put_record(&mut self, name: &Name) {
         self.shards.grow_for(self.totals.names + 1);
-        self.name.set(self.key, &owner.name);
+        self.name.set(self.key, name);
         let (hash, depth) = (self.name.whole_hash(), self.name.depth());
         let prefix = self.name.prefix(depth, self.apex.wire().len());
         let shard = self.shards.open(hash);
@@ -185,7 +220,6 @@ impl ZoneDraft {
                 self.link();
             }
         }
-        Ok(())
     }
 
     /// Makes the name in work known to its parent, and every ancestor that is missing.

@@ -24,7 +24,7 @@ pub struct OwnerRecords {
 
 impl OwnerRecords {
     /// Every RRset that a query can get, the default variants first.
-    pub fn all_rrsets(&self) -> impl Iterator<Item = &ServedRrset> {
+    pub fn all_rrsets(&self) -> impl Iterator<Item = &ServedRrset> + Clone {
         self.rrsets.iter().chain(self.choices.iter().flat_map(|choice| &choice.others))
     }
 }

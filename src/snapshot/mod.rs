@@ -24,6 +24,6 @@ mod zone;
 
 pub use bulk::{ZonePortion, join};
 pub use compile::{ImageError, MAX_RRSET_OCTETS};
-pub use draft::ZoneDraft;
+pub use draft::{EncodedOwner, ZoneDraft};
 pub use table::Snapshot;
 pub use zone::{ZoneImage, ZoneSize};

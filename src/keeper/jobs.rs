@@ -1,0 +1,122 @@
+//! The jobs of a commit: what an owner should serve from now on, and what of it is signed already.
+
+use super::assemble::{Job, nsec_over, plain};
+use super::zone_state::CheckedOwner;
+use crate::dnssec::cache::SignatureCache;
+use crate::dnssec::denial;
+use crate::dnssec::sign::Signer;
+use crate::model::rrtype::RrType;
+use crate::snapshot::image::{Choice, OwnerRecords, ServedRrset};
+use crate::zone::desired::Place;
+use crate::zone::select::Selection;
+
+/// A job that keeps an owner's records; with a signer, signatures that are due are renewed.
+pub(super) fn unchanged_job(before: OwnerRecords, place: Place) -> Job {
+    let reusable = before.all_rrsets().cloned().collect();
+    let OwnerRecords { name, rrsets, choices, pending, withheld } = before;
+    Job {
+        name,
+        place,
+        reusable,
+        rrsets,
+        choices,
+        pending,
+        withheld,
+        denial: None,
+        changes_data: true,
+        may_flap: false,
+        memory: None,
+    }
+}
+
+/// A job for a checked owner if `selection` differs from what `before` serves.
+pub(super) fn changed_job(
+    owner: &CheckedOwner,
+    selection: Selection,
+    before: OwnerRecords,
+    signer: Option<&Signer>,
+    cache: &SignatureCache,
+    now_s: u32,
+) -> Option<Job> {
+    let is_address = |r: &&ServedRrset| matches!(r.rrset.rtype, RrType::A | RrType::AAAA);
+    let (served, choices) = owner.served(&selection);
+    let same = same_choices(&before.choices, &choices)
+        && before
+            .rrsets
+            .iter()
+            .filter(is_address)
+            .map(|r| (&r.rrset, r.note))
+            .eq(served.iter().map(|r| (&r.rrset, r.note)))
+        && before.pending == selection.pending
+        && before.withheld == selection.withheld;
+    if same {
+        return None;
+    }
+    let mut rrsets: Vec<ServedRrset> = before.rrsets.iter().filter(|r| !is_address(r)).cloned().collect();
+    rrsets.extend(served);
+    if signer.is_some() && types(&before.rrsets, &before.pending) != types(&rrsets, &selection.pending) {
+        renew_nsec(&mut rrsets, &selection.pending);
+    }
+    let others = || choices.iter().flat_map(|choice| &choice.others);
+    // The default variants are what a transfer is given: which of the RRsets they are is data, how one is picked is not.
+    let changes_data = !same_data(&before.rrsets.iter(), &rrsets.iter())
+        || !same_data(&before.all_rrsets(), &rrsets.iter().chain(others()));
+    let mut reusable: Vec<ServedRrset> = before.all_rrsets().cloned().collect();
+    if let Some(signer) = signer {
+        for served in rrsets.iter().chain(others()) {
+            if !reusable.iter().any(|r| r.rrset == served.rrset) {
+                let cached = cache.peek(&signer.digest(&before.name, &served.rrset), now_s);
+                reusable
+                    .extend(cached.map(|c| ServedRrset { signatures: c.rrsigs.clone(), ..served.clone() }));
+            }
+        }
+    }
+    Some(Job {
+        name: before.name,
+        place: owner.place,
+        rrsets,
+        choices,
+        pending: selection.pending,
+        withheld: selection.withheld,
+        denial: None,
+        reusable,
+        changes_data,
+        may_flap: true,
+        memory: None,
+    })
+}
+
+/// Whether two lists hold the same RRsets. They are short: a set would take longer to make.
+fn same_data<'a>(
+    a: &(impl Iterator<Item = &'a ServedRrset> + Clone),
+    b: &(impl Iterator<Item = &'a ServedRrset> + Clone),
+) -> bool {
+    a.clone().all(|x| b.clone().any(|y| x.rrset == y.rrset))
+        && b.clone().all(|y| a.clone().any(|x| x.rrset == y.rrset))
+}
+
+/// The types of an NSEC record beside these, without those that it always has.
+fn types(rrsets: &[ServedRrset], pending: &[RrType]) -> Vec<RrType> {
+    let held = rrsets.iter().map(|r| r.rrset.rtype).filter(|t| *t != RrType::NSEC);
+    let mut types: Vec<RrType> = held.chain(pending.iter().copied()).collect();
+    types.sort_unstable();
+    types
+}
+
+fn same_choices(before: &[Choice], now: &[Choice]) -> bool {
+    let same = |(a, b): (&Choice, &Choice)| {
+        a.rtype == b.rtype
+            && a.pick == b.pick
+            && a.others.iter().map(|r| &r.rrset).eq(b.others.iter().map(|r| &r.rrset))
+    };
+    before.len() == now.len() && before.iter().zip(now).all(same)
+}
+
+/// Rewrites the type bitmap of the owner's NSEC record, if it has one, by the types beside it. The chain stays as it is.
+fn renew_nsec(rrsets: &mut [ServedRrset], pending: &[RrType]) {
+    let Some(i) = rrsets.iter().position(|r| r.rrset.rtype == RrType::NSEC) else { return };
+    let next = rrsets[i].rrset.rdata.iter().next().and_then(denial::parse_nsec).map(|(next, _)| next);
+    if let Some(next) = next {
+        rrsets[i] = plain(nsec_over(&next, rrsets, pending, rrsets[i].rrset.ttl));
+    }
+}
