@@ -1,6 +1,7 @@
 //! The keeper as others use it: zones in JSON, verdicts on the board, snapshots out.
 
 mod conditions;
+mod flips;
 mod overrides;
 mod policies;
 mod reloads;
