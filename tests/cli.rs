@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::Write;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -9,12 +10,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use hale::admin::{Admin, ChangeError, Control, ExportError, ExportFormat};
 use hale::config::AdminConfig;
+use hale::model::explain::{AnswerReport, Explanation};
 use hale::model::name::Name;
 use hale::model::report::{
     ChangeKind, HistoryReport, Listener, OverrideChange, OverrideReport, OverrideRequest, Readiness,
     ReloadReport, Status, TargetCounts, TargetReport, ZoneChange, ZoneReport, ZoneState,
 };
 use hale::model::target::Verdict;
+
+use hale::model::rrtype::RrType;
 
 /// Runs `hale` with the arguments in `line`, away from any configuration of this machine.
 fn hale(line: &str) -> Output {
@@ -62,7 +66,6 @@ fn what_is_not_built_says_so() {
     for command in [
         "sources",
         "plan",
-        "explain",
         "top",
         "events",
         "brake",
@@ -239,6 +242,11 @@ impl Control for Fake {
         None
     }
 
+    fn explain(&self, name: &Name, rtype: RrType, client: IpAddr) -> Explanation {
+        let (name, rtype) = (name.to_string(), rtype.to_string());
+        Explanation { name, rtype, client, names: Vec::new(), answer: AnswerReport::default() }
+    }
+
     fn overrides(&self) -> Vec<OverrideReport> {
         Vec::new()
     }
@@ -326,6 +334,9 @@ fn over_the_unix_socket() {
         check(&format!("{set} forever {at}"), 0, said, "");
         check(&format!("{set} soon {at}"), 2, "", "error: \"soon\" is neither a time");
         check(&format!("override list {at}"), 0, "no overrides\n", "");
+        let asked = "www.example.test. AAAA for 2001:db8::1\n";
+        check(&format!("explain www.example.test aaaa --client 2001:db8::1 {at}"), 0, asked, "");
+        check(&format!("explain www.example.test NOTYPE {at}"), 2, "", "\"NOTYPE\" is not an RR type");
         check(&format!("override clear 5 {at}"), 1, "", "error: there is no override 5\n");
     });
 }

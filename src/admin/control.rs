@@ -1,14 +1,17 @@
 //! What the admin pages need of the running server.
 
 use std::io;
+use std::net::IpAddr;
 
 use serde::Deserialize;
 
+use crate::model::explain::Explanation;
 use crate::model::name::Name;
 use crate::model::report::{
     HistoryReport, OverrideChange, OverrideReport, OverrideRequest, Readiness, ReloadReport, Status,
     TargetReport, ZoneReport,
 };
+use crate::model::rrtype::RrType;
 use crate::model::target::Verdict;
 
 /// The running server, as the admin listener sees it. Its methods are called on threads that may block, but for `readiness`.
@@ -40,6 +43,9 @@ pub trait Control: Send + Sync + 'static {
 
     /// The target with this number and its last transitions; `None` where there is none.
     fn history(&self, id: u32) -> Option<HistoryReport>;
+
+    /// What `client` would be answered for a name and type, and why.
+    fn explain(&self, name: &Name, rtype: RrType, client: IpAddr) -> Explanation;
 
     /// The overrides in force, oldest first.
     fn overrides(&self) -> Vec<OverrideReport>;

@@ -6,6 +6,7 @@
 
 mod access;
 mod control;
+mod explain;
 mod export;
 mod external;
 mod listen;

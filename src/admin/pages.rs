@@ -17,7 +17,7 @@ use super::access::{self, Door, Token, Wish};
 use super::control::{Control, ExportFormat};
 use super::peer::Peer;
 use super::problem::Refusal;
-use super::{export, external, overrides};
+use super::{explain, export, external, overrides};
 use crate::model::name::Name;
 use crate::telemetry::metrics::CONTENT_TYPE;
 
@@ -36,6 +36,7 @@ pub(super) fn everything(control: Shared, door: Door, token: Option<Arc<Token>>)
         .route("/api/v1/zones/{zone}/export", get(export))
         .route("/api/v1/targets", get(targets))
         .route("/api/v1/targets/{id}/history", get(history))
+        .route("/api/v1/explain", get(explain::explain))
         .route("/api/v1/reload", post(reload))
         .merge(overrides::routes())
         .merge(external::routes());

@@ -1,7 +1,7 @@
 //! The listener over real sockets, with a fake server behind it.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -13,11 +13,13 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::config::AdminConfig;
+use crate::model::explain::{AnswerReport, Explanation};
 use crate::model::name::Name;
 use crate::model::report::{
     HistoryReport, OverrideChange, OverrideReport, OverrideRequest, Readiness, ReadinessPart, ReloadReport,
     SOCKET_NAME, Status, TargetReport, ZoneReport, ZoneState,
 };
+use crate::model::rrtype::RrType;
 use crate::model::target::Verdict;
 use crate::telemetry::metrics::{MetricKind, MetricsWriter};
 
@@ -102,6 +104,11 @@ impl Control for Fake {
 
     fn history(&self, id: u32) -> Option<HistoryReport> {
         (id == 7).then(|| HistoryReport { target: "tcp 192.0.2.1:80".into(), history: Vec::new() })
+    }
+
+    fn explain(&self, name: &Name, rtype: RrType, client: IpAddr) -> Explanation {
+        let (name, rtype) = (name.to_string(), rtype.to_string());
+        Explanation { name, rtype, client, names: Vec::new(), answer: AnswerReport::default() }
     }
 
     fn overrides(&self) -> Vec<OverrideReport> {
@@ -300,6 +307,10 @@ fn errors_are_problems() {
         ("GET /api/v1/reload", 405, "does not take that method"),
         ("GET /api/v1/zones/other.test/export", 404, "other.test. is not a zone"),
         ("GET /api/v1/zones/broken.test/export", 409, "its key is missing"),
+        ("GET /api/v1/explain", 400, "name"),
+        ("GET /api/v1/explain?name=a..b", 400, "is not a domain name"),
+        ("GET /api/v1/explain?name=a.test&type=NOTYPE", 400, "is not an RR type"),
+        ("GET /api/v1/explain?name=a.test&client=b.test", 400, "client"),
         ("GET /api/v1/targets/8/history", 404, "there is no target 8"),
         ("GET /api/v1/targets/x/history", 404, "there is no target x"),
         ("GET /api/v1/zones/a..b/export", 400, "is not a domain name"),

@@ -1,22 +1,24 @@
 //! What the admin listener shows and changes, gathered from the parts.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use super::{metrics, now_s};
+use super::{explain, metrics, now_s};
 use crate::admin::{ChangeError, Control, ExportError, ExportFormat};
 use crate::health::HealthHandle;
-use crate::health::probe::Outcome;
+use crate::keeper::FindSources;
 use crate::keeper::channel::{Change, KeeperHandle, ReloadSummary, ZoneStatus};
+use crate::model::explain::Explanation;
 use crate::model::name::Name;
 use crate::model::report::{
     ChangeKind, HistoryReport, Listener, OverriddenReport, OverrideChange, OverrideReport, OverrideRequest,
     Readiness, ReadinessPart, ReloadReport, Status, TargetCounts, TargetReport, ZoneChange, ZoneReport,
     ZoneState,
 };
+use crate::model::rrtype::RrType;
 use crate::model::target::{TargetId, Verdict};
 use crate::snapshot::handle::Published;
 use crate::state::overrides::OverrideStore;
@@ -30,6 +32,8 @@ pub(super) struct Handles {
     pub(super) health: HealthHandle,
     pub(super) counters: Arc<Counters>,
     pub(super) overrides: OverrideStore,
+    /// Finds the zone files, to say where something stands in them.
+    pub(super) find_sources: FindSources,
     pub(super) listeners: Vec<SocketAddr>,
     pub(super) state: Option<PathBuf>,
     pub(super) started_s: u32,
@@ -144,6 +148,10 @@ impl Control for Handles {
         Some(HistoryReport { target: target.to_string(), history })
     }
 
+    fn explain(&self, name: &Name, rtype: RrType, client: IpAddr) -> Explanation {
+        self.explanation(name, rtype, client)
+    }
+
     fn overrides(&self) -> Vec<OverrideReport> {
         self.overrides_in_force().list().into_iter().map(OverrideReport::from).collect()
     }
@@ -202,11 +210,7 @@ fn target_report(target: crate::health::TargetReport, overrides: Vec<u64>) -> Ta
         braked: target.held,
         held_until: target.damped_until_unix_ms.map(|at_ms| at_ms / 1000),
         share: target.share,
-        problem: last.and_then(|result| match result.outcome {
-            Outcome::Success => None,
-            Outcome::HostUnreachable => Some("host unreachable".into()),
-            Outcome::Warning(why) | Outcome::Failure(why) | Outcome::LocalError(why) => Some(why.to_string()),
-        }),
+        problem: last.and_then(|result| explain::problem(&result.outcome)),
         overrides,
     }
 }

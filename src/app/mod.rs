@@ -1,6 +1,7 @@
 //! The composition root: builds the parts, wires their channels, and takes them down in order. The only place that knows all of them.
 
 mod control;
+mod explain;
 mod metrics;
 mod overrides;
 mod signals;
@@ -176,6 +177,7 @@ impl House {
             health: health.clone(),
             counters: Arc::new(Counters::new()),
             overrides,
+            find_sources: find_sources(reread),
             listeners: bound.addresses(),
             state: state.as_ref().map(|s| s.path().to_owned()),
             started_s,

@@ -4,6 +4,7 @@ mod check;
 mod client;
 mod configuration;
 mod demo;
+mod explain;
 mod healthcheck;
 mod keys;
 mod later;
@@ -57,6 +58,8 @@ enum Command {
     Zone(zone::ZoneCommand),
     /// Show the running server at a glance
     Status(status::StatusArgs),
+    /// Tell why an answer is what it is
+    Explain(explain::ExplainArgs),
     /// Say what health is not to decide: endpoints that are up, down or drained, for a while
     #[command(subcommand)]
     Override(overrides::OverrideCommand),
@@ -77,8 +80,6 @@ enum Command {
     Sources(Later),
     #[command(hide = true)]
     Plan(Later),
-    #[command(hide = true)]
-    Explain(Later),
     #[command(hide = true)]
     Top(Later),
     #[command(hide = true)]
@@ -122,6 +123,7 @@ fn run(command: Command) -> Outcome {
         Command::Schema(args) => schema::run(&args),
         Command::Zone(command) => zone::run(&command),
         Command::Status(args) => status::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Override(command) => overrides::run(&command),
         Command::Reload(args) => reload::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
@@ -130,7 +132,6 @@ fn run(command: Command) -> Outcome {
         Command::Man(args) => shell::man(&args),
         Command::Sources(_) => later::refuse("sources"),
         Command::Plan(_) => later::refuse("plan"),
-        Command::Explain(_) => later::refuse("explain"),
         Command::Top(_) => later::refuse("top"),
         Command::Events(_) => later::refuse("events"),
         Command::Brake(_) => later::refuse("brake"),

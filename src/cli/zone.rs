@@ -233,7 +233,7 @@ fn to_file(client: &Client, path: &str, file: &Path) -> Outcome {
 }
 
 /// A name as one segment of a URL's path (RFC 3986 §3.3).
-fn percent_encoded(name: &str) -> String {
+pub(super) fn percent_encoded(name: &str) -> String {
     name.bytes()
         .map(|b| match b {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(b).to_string(),

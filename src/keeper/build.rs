@@ -5,6 +5,7 @@
 //! first without and then with its addresses.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +14,7 @@ use tracing::error;
 use super::reload::lock;
 use super::targets::TargetRegistry;
 use super::zone_state::CheckedOwner;
-use crate::config::{Dnssec, KeySource, Shared, ZoneHeader, ZoneReader};
+use crate::config::{Dnssec, KeySource, OwnerConfig, Shared, ZoneHeader, ZoneReader};
 use crate::dnssec::keys::ZoneKeys;
 use crate::dnssec::sign::Signer;
 use crate::model::board::VerdictBoard;
@@ -78,6 +79,37 @@ impl ZoneSource {
             ZonePlace::File(path) => ZoneReader::open(path, &self.shared),
             ZonePlace::Inline(label, text) => ZoneReader::from_text(label, text.clone(), &self.shared),
         }
+    }
+}
+
+/// Where an endpoint stands in a zone file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointPlace {
+    /// What it publishes.
+    pub address: IpAddr,
+    /// File, line, column and JSON path.
+    pub place: String,
+}
+
+impl ZoneSource {
+    /// Where the endpoints of an owner of the zone `apex` stand, in the order written, by the file as it is now; none where it cannot be
+    /// read. Reads the file through: for people who ask.
+    pub fn endpoint_places(&self, apex: &Name, owner: &Name) -> Vec<EndpointPlace> {
+        let Some(relative) = owner.relative_to(apex) else { return Vec::new() };
+        let Ok(reader) = self.open() else { return Vec::new() };
+        let mut places = Vec::new();
+        let mut found = |config: OwnerConfig| {
+            if config.relative != relative {
+                return;
+            }
+            let named = config.endpoints.iter().zip(config.endpoint_places);
+            places.extend(named.map(|(endpoint, (at, path))| EndpointPlace {
+                address: endpoint.address,
+                place: format!("{}:{}:{} {path}", self.label().display(), at.line, at.column),
+            }));
+        };
+        reader.owners(&mut found, &mut Vec::new());
+        places
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::build::Reading;
+use super::explain::NameOrigin;
 use super::leftovers::Leftovers;
 use super::zone_state::{TransactionError, ZoneState};
 use crate::model::diagnostic::Diagnostic;
@@ -32,6 +33,8 @@ pub(super) enum Command {
     Overrides(Arc<Overrides>, Sender<usize>),
     /// Someone wants to know what is overridden.
     Overridden(Sender<Vec<OverriddenEndpoint>>),
+    /// Someone wants to know what answers for a name.
+    Explain(Name, Sender<Option<Box<NameOrigin>>>),
     /// A builder is done.
     Built(Box<Built>),
     /// Stop after what has been committed is saved.
@@ -277,6 +280,13 @@ impl KeeperHandle {
         let (reply, answer) = channel();
         self.send(Command::Overridden(reply));
         answer.recv().unwrap_or_default()
+    }
+
+    /// What answers for a name; `None` if no zone here does, or the keeper has stopped. See [`KeeperHandle::zones`].
+    pub fn explain(&self, name: &Name) -> Option<Box<NameOrigin>> {
+        let (reply, answer) = channel();
+        self.send(Command::Explain(name.clone(), reply));
+        answer.recv().ok().flatten()
     }
 
     /// Counted figures.

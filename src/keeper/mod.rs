@@ -10,6 +10,7 @@ pub mod channel;
 mod comparison;
 mod compile;
 mod crew;
+pub mod explain;
 mod follow;
 mod jobs;
 mod leftovers;
@@ -128,6 +129,9 @@ impl Keeper {
                     Command::Overrides(overrides, reply) => {
                         let concerned = self.set_overrides(overrides);
                         let _ = reply.send(concerned);
+                    }
+                    Command::Explain(name, reply) => {
+                        let _ = reply.send(self.explain(&name).map(Box::new));
                     }
                     Command::Overridden(reply) => {
                         let _ = reply.send(self.overridden());

@@ -25,7 +25,7 @@ use crate::snapshot::ZoneImage;
 use crate::snapshot::image::{Choice, Note, OwnerRecords, ServedRrset};
 use crate::snapshot::{EncodedOwner, ImageError, ZoneDraft};
 use crate::zone::desired::{Checked, Place, Soa};
-use crate::zone::select::{self, Memory, Reason, Selection, State, family, select};
+use crate::zone::select::{self, Memory, Reason, Selection, State, Trace, family, select};
 use crate::zone::serial;
 
 /// What decides about an owner's addresses besides its configuration.
@@ -92,6 +92,20 @@ impl CheckedOwner {
         targets
     }
 
+    /// What is served under the present circumstances by the owner of this name.
+    pub(super) fn select(&self, name: &Name, by: Circumstances<'_>) -> Selection {
+        select(&self.checked, self.memory(), |i| self.state(i, name, by))
+    }
+
+    /// As [`CheckedOwner::select`], with all that led to it.
+    pub(super) fn explain(&self, name: &Name, by: Circumstances<'_>) -> (Selection, Trace) {
+        select::explain(&self.checked, self.memory(), |i| self.state(i, name, by))
+    }
+
+    fn memory(&self) -> Memory<'_> {
+        Memory { last_good: self.last_good.as_deref(), chosen: &self.chosen }
+    }
+
     /// Everything that is said of the endpoint at an index.
     pub(super) fn state(&self, i: usize, name: &Name, by: Circumstances<'_>) -> State {
         let verdict = match self.verdict(i, by.board) {
@@ -100,13 +114,6 @@ impl CheckedOwner {
         };
         let word = self.find_override(i, name, by).map(|found| found.said.word);
         State { verdict, share: self.share(i, by.board), word }
-    }
-
-    /// What is served under the present circumstances by the owner of this name.
-    pub(super) fn select(&self, name: &Name, by: Circumstances<'_>) -> Selection {
-        let state = |i: usize| self.state(i, name, by);
-        let memory = Memory { last_good: self.last_good.as_deref(), chosen: &self.chosen };
-        select(&self.checked, memory, state)
     }
 
     /// Takes out of a selection what is to be remembered of it; `None` if that is what is remembered already.

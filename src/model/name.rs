@@ -168,6 +168,16 @@ impl Name {
         self.0.len() > other.0.len() && self.is_at_or_below(other)
     }
 
+    /// The labels above `apex`, as a name below the root; the root for `apex` itself, and `None` outside of it.
+    pub fn relative_to(&self, apex: &Self) -> Option<Self> {
+        if !self.is_at_or_below(apex) {
+            return None;
+        }
+        let mut wire = self.0[..self.0.len() - apex.0.len()].to_vec();
+        wire.push(0);
+        Some(Self(wire.into_boxed_slice()))
+    }
+
     /// `label.self`, e.g. the wildcard below a closest encloser.
     ///
     /// # Errors

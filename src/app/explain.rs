@@ -1,0 +1,294 @@
+//! Why an answer is what it is: the keeper's selection, health's results, people's words, the zone file's lines, and the answer itself.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use hickory_proto::op::{Edns, Message};
+use hickory_proto::rr::rdata::opt::EdnsOption;
+use hickory_proto::rr::{RData, Record};
+
+use super::control::Handles;
+use super::now_s;
+use crate::answer::{Outcome, Query, Scratch, Settings, Transport, answer};
+use crate::health::probe;
+use crate::keeper::build::EndpointPlace;
+use crate::keeper::explain::{NameOrigin, OwnerOrigin, Selected};
+use crate::model::explain::{
+    AnswerReport, EndpointReport, Explanation, NameExplanation, ProbedReport, SelectionReport, TypeReport,
+    ZoneOfName,
+};
+use crate::model::name::Name;
+use crate::model::pick::Pick;
+use crate::model::rdata;
+use crate::model::report::OverrideReport;
+use crate::model::rrset::Rrset;
+use crate::model::rrtype::RrType;
+use crate::model::target::TargetId;
+use crate::snapshot::Snapshot;
+use crate::zone::select::{EndpointTrace, Reason, Trace};
+
+/// Names that aliases may lead through, as many as the engine follows.
+const MOST_NAMES: usize = 9;
+/// Transitions told of each target; `/api/v1/targets/{id}/history` has all.
+const TRANSITIONS: usize = 5;
+/// Octets of the largest answer.
+const MESSAGE: usize = 65_535;
+
+impl Handles {
+    /// What `client` would be answered for a name and type, and why.
+    pub(super) fn explanation(&self, name: &Name, rtype: RrType, client: IpAddr) -> Explanation {
+        let wire = wire_answer(&self.published.load(), name, rtype, client);
+        let targets = self.health.report().into_iter().map(|target| (target.id, target)).collect();
+        let known = Known { handles: self, targets, client };
+        let mut names = Vec::new();
+        let mut next = Some(name.clone());
+        let mut seen: Vec<Name> = Vec::new();
+        // Aliases are followed also where the answer is only that a verdict is awaited.
+        while let Some(name) = next.take_if(|name| !seen.contains(name) && seen.len() < MOST_NAMES) {
+            let (explained, alias) = known.name(&name);
+            names.push(explained);
+            next = wire.aliases.iter().find(|(from, _)| *from == name).map(|(_, to)| to.clone()).or(alias);
+            seen.push(name);
+        }
+        Explanation { name: name.to_string(), rtype: rtype.to_string(), client, names, answer: wire.report }
+    }
+}
+
+/// What is looked up for each name.
+struct Known<'a> {
+    handles: &'a Handles,
+    targets: HashMap<TargetId, crate::health::TargetReport>,
+    client: IpAddr,
+}
+
+impl Known<'_> {
+    /// What answers for a name, and the name that it is an alias of.
+    fn name(&self, name: &Name) -> (NameExplanation, Option<Name>) {
+        // Before the first publication the keeper does not run.
+        let origin = if self.handles.is_ready() { self.handles.keeper.explain(name) } else { None };
+        let owner = origin.as_ref().and_then(|origin| origin.owner.as_ref());
+        let selection = origin.as_ref().zip(owner).and_then(|(origin, owner)| self.selection(origin, owner));
+        let alias = owner.and_then(|owner| owner.alias_of.clone());
+        let explained = NameExplanation {
+            name: name.to_string(),
+            owner: owner.map(|owner| owner.name.to_string()),
+            types: owner
+                .map(|owner| owner.types.iter().map(ToString::to_string).collect())
+                .unwrap_or_default(),
+            selection,
+            zone: origin.map(|origin| ZoneOfName {
+                apex: origin.zone.to_string(),
+                alias_of: origin.alias_of.map(|apex| apex.to_string()),
+                file: origin.file.display().to_string(),
+                problem: origin.trouble,
+                serial: origin.serial.map(|serial| serial.0),
+            }),
+        };
+        (explained, alias)
+    }
+
+    fn selection(&self, origin: &NameOrigin, owner: &OwnerOrigin) -> Option<SelectionReport> {
+        let Selected { selection, trace, .. } = owner.selected.as_ref()?;
+        let words = |types: &[RrType]| types.iter().map(ToString::to_string).collect();
+        Some(SelectionReport {
+            endpoints: self.endpoints(origin, owner),
+            // The root, and then in the order in which they are written.
+            pools: trace
+                .pools
+                .iter()
+                .take(1)
+                .chain(trace.pools.iter().skip(1).rev())
+                .map(ToString::to_string)
+                .collect(),
+            outcome: outcome(selection.reason, &selection.pending).to_owned(),
+            answers: selection
+                .rrsets
+                .iter()
+                .map(|default| {
+                    let choice = selection
+                        .choices
+                        .iter()
+                        .find(|choice| choice.sets.first().is_some_and(|first| first.rtype == default.rtype));
+                    let sets = choice.map_or(std::slice::from_ref(default), |choice| &choice.sets);
+                    self.answers(default, sets, choice.map(|choice| &choice.pick), trace)
+                })
+                .collect(),
+            pending: words(&selection.pending),
+            withheld: words(&selection.withheld),
+        })
+    }
+
+    fn answers(&self, default: &Rrset, sets: &[Rrset], pick: Option<&Pick>, trace: &Trace) -> TypeReport {
+        let given = match pick {
+            None => Some(0),
+            Some(pick) if pick.is_drawn() => None,
+            Some(pick) => Some(usize::from(pick.choose(self.client, 0))),
+        };
+        let texts = |set: &Rrset| set.rdata.iter().map(|rdata| rdata::to_text(set.rtype, rdata)).collect();
+        TypeReport {
+            rtype: default.rtype.to_string(),
+            ttl: default.ttl,
+            ttl_because: ttl_because(default.ttl, trace.auto_ttl),
+            sets: sets.iter().map(texts).collect(),
+            given,
+        }
+    }
+
+    fn endpoints(&self, origin: &NameOrigin, owner: &OwnerOrigin) -> Vec<EndpointReport> {
+        let Some(Selected { trace, endpoints, .. }) = &owner.selected else { return Vec::new() };
+        let mut places = self.places(origin, &owner.name);
+        let report = |(trace, origin): (&EndpointTrace, &crate::keeper::explain::EndpointOrigin)| {
+            // Nothing is there twice but in several pools, and then in their order.
+            let place = places.iter().position(|place| place.address == trace.address);
+            EndpointReport {
+                publishes: trace.address.to_string(),
+                from: place.map(|i| places.remove(i).place),
+                weight: origin.weight,
+                share: trace.state.share,
+                pools: trace.pools.clone(),
+                rests_on: origin.condition.clone(),
+                verdict: trace.state.verdict,
+                counts_as: trace.counts_as,
+                said: origin.said.as_ref().map(OverrideReport::from),
+                targets: origin.targets.iter().filter_map(|id| self.target(*id)).collect(),
+            }
+        };
+        trace.endpoints.iter().zip(endpoints).map(report).collect()
+    }
+
+    /// Where the owner's endpoints stand in the zone file as it is now.
+    fn places(&self, origin: &NameOrigin, owner: &Name) -> Vec<EndpointPlace> {
+        let Ok((sources, _)) = (self.handles.find_sources)() else { return Vec::new() };
+        let Some(source) = sources.iter().find(|source| source.label() == origin.file) else {
+            return Vec::new();
+        };
+        source.endpoint_places(&origin.zone, owner)
+    }
+
+    fn target(&self, id: TargetId) -> Option<ProbedReport> {
+        let target = self.targets.get(&id)?;
+        let history = self.handles.health.history(id).map(|(_, history)| history).unwrap_or_default();
+        let last = target.last.as_ref();
+        Some(ProbedReport {
+            id: id.0,
+            target: target.target.to_string(),
+            verdict: target.verdict,
+            probed_at: last.map(|last| last.at_unix_ms / 1000),
+            took_us: last.map(|last| last.duration_us),
+            problem: last.and_then(|last| problem(&last.outcome)),
+            held_until: target.damped_until_unix_ms.map(|at_ms| at_ms / 1000),
+            braked: target.held,
+            history: history.into_iter().rev().take(TRANSITIONS).rev().collect(),
+        })
+    }
+}
+
+/// What a probe met that did not simply succeed.
+pub(super) fn problem(outcome: &probe::Outcome) -> Option<String> {
+    match outcome {
+        probe::Outcome::Success => None,
+        probe::Outcome::HostUnreachable => Some("host unreachable".into()),
+        probe::Outcome::Warning(why) | probe::Outcome::Failure(why) | probe::Outcome::LocalError(why) => {
+            Some(why.to_string())
+        }
+    }
+}
+
+fn outcome(reason: Reason, pending: &[RrType]) -> &'static str {
+    match reason {
+        Reason::Healthy if pending.is_empty() => "by the policy, of what is up",
+        Reason::Healthy => "some first verdicts are awaited",
+        Reason::ServingAll => "all are down: by the policy as if all were up",
+        Reason::LastGood => "all are down: by the policy, of what was up last",
+        Reason::Fallback => "all are down: the fallback",
+        Reason::Nothing => "all are down: nothing is answered",
+    }
+}
+
+fn ttl_because(ttl: u32, auto: Option<u32>) -> String {
+    const RULE: &str = "the fastest check's interval × min(rise, fall), within 1 s and 5 m";
+    match auto {
+        Some(auto) if auto == ttl => format!("auto: {RULE}"),
+        Some(auto) => format!("given in the zone file; auto would be {auto} s: {RULE}"),
+        None => "of the zone file: nothing is checked".to_owned(),
+    }
+}
+
+/// What stands on the wire.
+struct Wire {
+    report: AnswerReport,
+    /// Aliases in the answer, with what they lead to.
+    aliases: Vec<(Name, Name)>,
+}
+
+/// Asks the engine, as this client's query by TCP would.
+fn wire_answer(snapshot: &Snapshot, name: &Name, rtype: RrType, client: IpAddr) -> Wire {
+    let mut scratch = Scratch::new(Arc::new(Settings::default()));
+    let bytes = query(name, rtype);
+    let query =
+        Query { bytes: &bytes, peer: SocketAddr::new(client, 0), transport: Transport::Tcp, now_s: now_s() };
+    let mut out = vec![0; MESSAGE];
+    let message = match answer(snapshot, &mut scratch, &query, &mut out) {
+        Outcome::Reply(reply) => Message::from_vec(&out[..reply.len]).ok(),
+        Outcome::Drop => None,
+    };
+    // What cannot be read back would be a defect of the engine, which its tests look for.
+    let Some(message) = message else {
+        return Wire { report: AnswerReport::default(), aliases: Vec::new() };
+    };
+    let alias = |record: &Record| match &record.data {
+        RData::CNAME(target) => Some((own_name(&record.name)?, own_name(&target.0)?)),
+        _ => None,
+    };
+    let aliases = message.answers.iter().filter_map(alias).collect();
+    let report = AnswerReport {
+        rcode: message.metadata.response_code.to_string(),
+        extended_error: message.edns.as_ref().and_then(extended_error),
+        records: message.answers.iter().map(record_text).collect(),
+    };
+    Wire { report, aliases }
+}
+
+/// A query of class IN with EDNS (RFC 6891 §6.1.2), so that extended errors are told.
+fn query(name: &Name, rtype: RrType) -> Vec<u8> {
+    let mut bytes = vec![0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1];
+    bytes.extend_from_slice(name.wire());
+    bytes.extend_from_slice(&rtype.0.to_be_bytes());
+    bytes.extend_from_slice(&[0, 1]);
+    bytes.extend_from_slice(&[0, 0, 41, 0x04, 0xd0, 0, 0, 0, 0, 0, 0]);
+    bytes
+}
+
+fn record_text(record: &Record) -> String {
+    let name = own_name(&record.name).map_or_else(|| record.name.to_string(), |name| name.to_string());
+    format!("{name} {} {} {} {}", record.ttl, record.dns_class, record.record_type(), record.data)
+}
+
+fn own_name(name: &hickory_proto::rr::Name) -> Option<Name> {
+    let mut wire = Vec::new();
+    for label in name.iter() {
+        wire.push(u8::try_from(label.len()).ok()?);
+        wire.extend_from_slice(label);
+    }
+    wire.push(0);
+    Name::from_wire(&wire).ok()
+}
+
+/// RFC 8914: a code, and a text after it.
+fn extended_error(edns: &Edns) -> Option<String> {
+    edns.options().as_ref().iter().find_map(|(_, option)| {
+        let EdnsOption::Unknown(15, bytes) = option else { return None };
+        let (code, text) = bytes.split_first_chunk::<2>()?;
+        let name = match u16::from_be_bytes(*code) {
+            0 => "Other",
+            3 => "Stale Answer",
+            14 => "Not Ready",
+            20 => "Not Authoritative",
+            _ => "",
+        };
+        let parts =
+            [u16::from_be_bytes(*code).to_string(), name.to_owned(), String::from_utf8_lossy(text).into()];
+        Some(parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" "))
+    })
+}
