@@ -40,6 +40,12 @@ const OWNERS: &[(&str, &str)] = &[
             { "name": "ams", "A": ["192.0.2.3"] },
             { "name": "lon", "policy": "hashed", "A": ["192.0.2.4", "192.0.2.5"], "AAAA": ["2001:db8::2"] } ]"#,
     ),
+    (
+        "near",
+        r#""policy": "geo", "map": { "127.1.0.0/24": "one", "127.1.1.0/24": "two", "default": "rest" }, "pools": [
+            { "name": "one", "A": ["192.0.2.1"] }, { "name": "two", "A": ["192.0.2.2", "192.0.2.3"] },
+            { "name": "rest", "policy": "hashed", "A": ["192.0.2.4", "192.0.2.5"] } ]"#,
+    ),
     ("*.wild", r#""policy": "weighted", "answers": 2, "A": ["192.0.2.1", "192.0.2.2", "192.0.2.3"]"#),
 ];
 
@@ -151,7 +157,7 @@ fn compare(hale: &Hale, client: Ipv4Addr, name: &str, qtype: u16) -> bool {
 fn what_is_explained_is_what_is_answered() {
     let hale = start();
     let mut random = Random::new(support::seed("explain"));
-    let names = ["all", "none", "last", "fall", "drawn", "hash", "sites", "alias", "x.y.wild"];
+    let names = ["all", "none", "last", "fall", "drawn", "hash", "sites", "alias", "near", "x.y.wild"];
     let addresses: Vec<String> =
         (1..=5).map(|n| format!("192.0.2.{n}")).chain((1..=2).map(|n| format!("2001:db8::{n}"))).collect();
     let (mut drawn, mut overrides) = (0, 0);

@@ -123,7 +123,7 @@ impl Known<'_> {
         let given = match pick {
             None => Some(0),
             Some(pick) if pick.is_drawn() => None,
-            Some(pick) => Some(usize::from(pick.choose(self.client, 0))),
+            Some(pick) => Some(usize::from(pick.choose(self.client, 0).set)),
         };
         let texts = |set: &Rrset| set.rdata.iter().map(|rdata| rdata::to_text(set.rtype, rdata)).collect();
         TypeReport {

@@ -92,11 +92,7 @@ impl Pick {
 
     /// Whether it is drawn by weight for each query, and not decided by the client alone.
     pub fn is_drawn(&self) -> bool {
-        match self {
-            Self::Set(_) => false,
-            Self::Weighted(_) => true,
-            Self::Hashed(candidates) => candidates.iter().any(|c| c.pick.is_drawn()),
-        }
+        matches!(self, Self::Weighted(_)) || self.below().into_iter().any(Self::is_drawn)
     }
 
     /// Every place that it can lead to, in the order of the tree.
