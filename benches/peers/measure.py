@@ -81,7 +81,7 @@ class Generator:
             preexec_fn=lambda: os.sched_setaffinity(0, {LOAD_CORE}),
         )
         if done.returncode:
-            raise RuntimeError(f"{workload.key} of {server.name}: {(done.stderr or done.stdout)[-600:]}")
+            raise RuntimeError(f"{workload.key} of {server.name} ends with {done.returncode}: {(done.stderr or done.stdout)[-600:]}")
         return done.stdout
 
     def sample(self, server: Server, workload: Workload, seconds: float) -> Sample:
@@ -148,7 +148,12 @@ def rounds(generator: Generator, servers: list[Server], workloads: list[Workload
         for workload in workloads:
             some = asked[workload.key]
             for server in some[index % len(some):] + some[: index % len(some)]:
-                got = generator.sample(server, workload, seconds)
+                try:
+                    got = generator.sample(server, workload, seconds)
+                except RuntimeError as error:
+                    # Once in some hundred runs perf fails without a word. One that fails twice has a reason.
+                    say(f"again: {error}")
+                    got = generator.sample(server, workload, seconds)
                 results[workload.key][server.name].append(got)
                 say(f"{index + 1}/{count} {workload.key:14} {server.name:11} user {got.user:5.2f} total {got.total:6.2f} µs "
                     f"{got.rate:8.0f}/s lost {got.lost:.2%} load {os.getloadavg()[0]:.1f}")

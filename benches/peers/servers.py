@@ -15,7 +15,9 @@ from pathlib import Path
 
 from zones import APEX
 
-START_S = 180
+START_S = 300
+# Hale writes its signatures down, which takes a while for millions of them.
+STOP_S = 60
 # Where servers listen and are asked; the flood changes it.
 ADDRESS = "127.0.0.1"
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -89,7 +91,7 @@ class Server:
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(10)
+                self.process.wait(STOP_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
