@@ -151,7 +151,7 @@ def rounds(generator: Generator, servers: list[Server], workloads: list[Workload
                 try:
                     got = generator.sample(server, workload, seconds)
                 except RuntimeError as error:
-                    # Once in some hundred runs perf fails without a word. One that fails twice has a reason.
+                    # perf was seen to fail without a word; a sample that fails twice has a reason.
                     say(f"again: {error}")
                     got = generator.sample(server, workload, seconds)
                 results[workload.key][server.name].append(got)
