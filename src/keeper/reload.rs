@@ -287,7 +287,7 @@ impl Entry {
 }
 
 /// Makes this thread one that runs when others do not want to: bulk signing on every core must not stand before a verdict or a
-/// query. Threads that it starts inherit it. It still gets a tenth of a busy core, so that a reload ends under any load.
+/// query. Threads that it starts inherit it. A fully busy core leaves it little, so a large reload takes long under a flood.
 fn give_way() {
     // Elsewhere the call would be about the whole process.
     #[cfg(target_os = "linux")]
