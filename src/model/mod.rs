@@ -7,6 +7,7 @@ pub mod breather;
 pub mod check;
 pub mod condition;
 pub mod diagnostic;
+pub mod discovered;
 pub mod explain;
 pub mod hash;
 pub mod name;
