@@ -42,6 +42,7 @@
 //! | [`state`], [`config`] | `model` |
 //! | [`zone`], [`dnssec`] | `model`, `config` |
 //! | [`health`] | `model`, `config`, `state` |
+//! | [`discovery`] | `model`, `config`, `state`, `telemetry` |
 //! | [`snapshot`] | `model` |
 //! | [`answer`] | `model`, `snapshot::lookup` |
 //! | [`keeper`] | `model`, `config`, `state`, `zone`, `dnssec`, `snapshot` |
@@ -58,6 +59,7 @@ pub mod answer;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod discovery;
 pub mod dnssec;
 pub mod health;
 pub mod keeper;
