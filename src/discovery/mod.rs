@@ -9,4 +9,5 @@
 //!   name away.
 
 pub mod claim;
+pub mod rule;
 pub mod source;
