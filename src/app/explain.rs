@@ -24,9 +24,9 @@ use crate::model::rdata;
 use crate::model::report::OverrideReport;
 use crate::model::rrset::Rrset;
 use crate::model::rrtype::RrType;
-use crate::model::target::TargetId;
+use crate::model::target::{Group, TargetId};
 use crate::snapshot::Snapshot;
-use crate::zone::select::{EndpointTrace, Reason, Trace};
+use crate::zone::select::{EndpointTrace, Reason, Selection, Trace};
 
 /// Names that aliases may lead through, as many as the engine follows.
 const MOST_NAMES: usize = 9;
@@ -101,7 +101,7 @@ impl Known<'_> {
                 .chain(trace.pools.iter().skip(1).rev())
                 .map(ToString::to_string)
                 .collect(),
-            outcome: outcome(selection.reason, &selection.pending).to_owned(),
+            outcome: outcome(selection),
             answers: selection
                 .rrsets
                 .iter()
@@ -129,7 +129,7 @@ impl Known<'_> {
         TypeReport {
             rtype: default.rtype.to_string(),
             ttl: default.ttl,
-            ttl_because: ttl_because(default.ttl, trace.auto_ttl),
+            ttl_because: ttl_because(default, trace),
             sets: sets.iter().map(texts).collect(),
             given,
         }
@@ -140,9 +140,9 @@ impl Known<'_> {
         let mut places = self.places(origin, &owner.name);
         let report = |(trace, origin): (&EndpointTrace, &crate::keeper::explain::EndpointOrigin)| {
             // Nothing is there twice but in several pools, and then in their order.
-            let place = places.iter().position(|place| place.address == trace.address);
+            let place = places.iter().position(|place| place.data == trace.data);
             EndpointReport {
-                publishes: trace.address.to_string(),
+                publishes: trace.data.to_string(),
                 from: place.map(|i| places.remove(i).place),
                 weight: origin.weight,
                 share: trace.state.share,
@@ -195,9 +195,30 @@ pub(super) fn problem(outcome: &probe::Outcome) -> Option<String> {
     }
 }
 
-fn outcome(reason: Reason, pending: &[RrType]) -> &'static str {
+/// Where groups fare differently, each is told on its own: `A, AAAA: …; MX: …`.
+fn outcome(selection: &Selection) -> String {
+    let awaited = selection.pending.iter().map(|rtype| Group::of(*rtype));
+    let mut groups: Vec<Group> = selection.reasons.iter().map(|(group, _)| *group).collect();
+    groups.extend(awaited);
+    groups.sort_by_key(|group| group.types()[0]);
+    groups.dedup();
+    let mut told: Vec<(String, &'static str)> = Vec::with_capacity(groups.len());
+    for group in groups {
+        let rtype = group.types()[0];
+        let is_awaited = selection.pending.iter().any(|pending| Group::of(*pending) == group);
+        let types: Vec<String> = group.types().iter().map(ToString::to_string).collect();
+        told.push((types.join(", "), outcome_of(selection.reason(rtype), is_awaited)));
+    }
+    match &told[..] {
+        [] => outcome_of(Reason::Healthy, false).to_owned(),
+        [(_, first), others @ ..] if others.iter().all(|(_, other)| other == first) => (*first).to_owned(),
+        _ => told.iter().map(|(types, so)| format!("{types}: {so}")).collect::<Vec<_>>().join("; "),
+    }
+}
+
+fn outcome_of(reason: Reason, is_awaited: bool) -> &'static str {
     match reason {
-        Reason::Healthy if pending.is_empty() => "by the policy, of what is up",
+        Reason::Healthy if !is_awaited => "by the policy, of what is up",
         Reason::Healthy => "some first verdicts are awaited",
         Reason::ServingAll => "all are down: by the policy as if all were up",
         Reason::LastGood => "all are down: by the policy, of what was up last",
@@ -206,11 +227,12 @@ fn outcome(reason: Reason, pending: &[RrType]) -> &'static str {
     }
 }
 
-fn ttl_because(ttl: u32, auto: Option<u32>) -> String {
+fn ttl_because(set: &Rrset, trace: &Trace) -> String {
     const RULE: &str = "the fastest check's interval × min(rise, fall), within 1 s and 5 m";
-    match auto {
-        Some(auto) if auto == ttl => format!("auto: {RULE}"),
-        Some(auto) => format!("given in the zone file; auto would be {auto} s: {RULE}"),
+    let group = Group::of(set.rtype);
+    match trace.auto_ttls.iter().find(|(of, _)| *of == group) {
+        Some((_, auto)) if *auto == set.ttl => format!("auto: {RULE}"),
+        Some((_, auto)) => format!("given in the zone file; auto would be {auto} s: {RULE}"),
         None => "of the zone file: nothing is checked".to_owned(),
     }
 }

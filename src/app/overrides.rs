@@ -104,7 +104,7 @@ impl Handles {
             }
             overridden.zones.entry(endpoint.zone).or_default().push(OverriddenReport {
                 name: endpoint.owner.to_string(),
-                address: endpoint.address,
+                publishes: endpoint.data.to_string(),
                 word: endpoint.word,
                 id: endpoint.id,
             });

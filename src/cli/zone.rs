@@ -154,8 +154,8 @@ fn describe(zone: &ZoneReport, now_s: u64) -> String {
         rows.push(("changed", format!("{} ago", duration(now_s.saturating_sub(changed_at)))));
     }
     for endpoint in &zone.overridden {
-        let OverriddenReport { name, address, word, id } = endpoint;
-        rows.push(("override", format!("{name} {address} is {word}: override {id}")));
+        let OverriddenReport { name, publishes, word, id } = endpoint;
+        rows.push(("override", format!("{name} {publishes} is {word}: override {id}")));
     }
     if let Some(problem) = &zone.problem {
         rows.push(("problem", problem.replace('\n', "\n         ")));
@@ -259,7 +259,7 @@ mod tests {
             alias_of: None,
             overridden: vec![OverriddenReport {
                 name: "www.example.test.".to_owned(),
-                address: [192, 0, 2, 1].into(),
+                publishes: "192.0.2.1".into(),
                 word: crate::model::overrides::Word::Down,
                 id: 4,
             }],

@@ -5,7 +5,6 @@
 //! first without and then with its addresses.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -23,7 +22,7 @@ use crate::model::diagnostic::Diagnostic;
 use crate::model::hash::HashKey;
 use crate::model::name::Name;
 use crate::model::overrides::Overrides;
-use crate::model::target::TargetId;
+use crate::model::target::{EndpointData, TargetId};
 use crate::state::StateDir;
 use crate::state::signed::SignedZones;
 use crate::zone;
@@ -86,7 +85,7 @@ impl ZoneSource {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointPlace {
     /// What it publishes.
-    pub address: IpAddr,
+    pub data: EndpointData,
     /// File, line, column and JSON path.
     pub place: String,
 }
@@ -102,9 +101,9 @@ impl ZoneSource {
             if config.relative != relative {
                 return;
             }
-            let named = config.endpoints.iter().zip(config.endpoint_places);
+            let named = config.endpoints.into_iter().zip(config.endpoint_places);
             places.extend(named.map(|(endpoint, (at, path))| EndpointPlace {
-                address: endpoint.address,
+                data: endpoint.data,
                 place: format!("{}:{}:{} {path}", self.label().display(), at.line, at.column),
             }));
         };
@@ -303,22 +302,21 @@ fn load_signer(
     }
 }
 
-/// Takes the checked addresses out of the desired zone and holds their targets.
+/// Takes the checked records out of the desired zone and holds their targets.
 fn hold_targets(desired: &mut DesiredZone, registry: &Mutex<TargetRegistry>) -> HashMap<Name, CheckedOwner> {
     let mut registry = lock(registry);
     let mut checked = HashMap::new();
     for (name, owner) in desired.owners.owners_mut() {
-        let Some(addresses) = owner.checked.take() else { continue };
+        let Some(records) = owner.checked.take() else { continue };
         let mut resolved = |c: &Condition| c.map(&mut |target| registry.hold(target));
-        let conditions =
-            addresses.endpoints.iter().map(|e| e.condition.as_ref().map(&mut resolved)).collect();
+        let conditions = records.endpoints.iter().map(|e| e.condition.as_ref().map(&mut resolved)).collect();
         checked.insert(
             name.clone(),
             CheckedOwner {
-                checked: addresses,
+                checked: records,
                 conditions,
                 place: owner.place,
-                last_good: None,
+                last_good: Vec::new(),
                 chosen: Vec::new(),
                 inherited: None,
             },

@@ -1,6 +1,5 @@
 //! What the keeper takes from others, and what it lets them see.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,7 +13,7 @@ use crate::model::diagnostic::Diagnostic;
 use crate::model::name::Name;
 use crate::model::overrides::{Overrides, Word};
 use crate::model::serial::Serial;
-use crate::model::target::TargetId;
+use crate::model::target::{EndpointData, TargetId};
 
 /// A message to the keeper.
 pub(super) enum Command {
@@ -149,7 +148,7 @@ pub struct OverriddenEndpoint {
     /// The owner name.
     pub owner: Name,
     /// What it publishes.
-    pub address: IpAddr,
+    pub data: EndpointData,
     /// The targets it rests on.
     pub targets: Vec<TargetId>,
     /// The override's number.

@@ -38,13 +38,13 @@ pub(super) fn changed_job(
     cache: &SignatureCache,
     now_s: u32,
 ) -> Option<Job> {
-    let is_address = |r: &&ServedRrset| matches!(r.rrset.rtype, RrType::A | RrType::AAAA);
+    let is_decided = |r: &&ServedRrset| owner.checked.decides(r.rrset.rtype);
     let (served, choices) = owner.served(&selection);
     let same = same_choices(&before.choices, &choices)
         && before
             .rrsets
             .iter()
-            .filter(is_address)
+            .filter(is_decided)
             .map(|r| (&r.rrset, r.note))
             .eq(served.iter().map(|r| (&r.rrset, r.note)))
         && before.pending == selection.pending
@@ -52,7 +52,7 @@ pub(super) fn changed_job(
     if same {
         return None;
     }
-    let mut rrsets: Vec<ServedRrset> = before.rrsets.iter().filter(|r| !is_address(r)).cloned().collect();
+    let mut rrsets: Vec<ServedRrset> = before.rrsets.iter().filter(|r| !is_decided(r)).cloned().collect();
     rrsets.extend(served);
     if signer.is_some() && types(&before.rrsets, &before.pending) != types(&rrsets, &selection.pending) {
         renew_nsec(&mut rrsets, &selection.pending);

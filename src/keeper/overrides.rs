@@ -78,7 +78,7 @@ impl Keeper {
                 all.extend(found.map(|(i, found)| OverriddenEndpoint {
                     zone: zone.apex().clone(),
                     owner: name.clone(),
-                    address: owner.checked.endpoints[i].address,
+                    data: owner.checked.endpoints[i].data.clone(),
                     targets: owner.targets_of(i),
                     id: found.id,
                     word: found.said.word,
@@ -136,8 +136,8 @@ impl CheckedOwner {
         if by.overrides.is_empty() {
             return None;
         }
-        let address = Some(self.checked.endpoints[i].address);
-        by.overrides.find(by.zone, name, &self.pools_around(i), address, by.now_s)
+        let data = &self.checked.endpoints[i].data;
+        by.overrides.find(by.zone, name, &self.pools_around(i), data, by.now_s)
     }
 
     fn pools_around(&self, i: usize) -> Vec<&str> {
@@ -148,7 +148,7 @@ impl CheckedOwner {
     fn is_concerned(&self, zone: &Name, name: &Name, overrides: &[&Override]) -> bool {
         self.checked.endpoints.iter().enumerate().any(|(i, endpoint)| {
             let pools = self.pools_around(i);
-            overrides.iter().any(|one| one.concerns(zone, name, &pools, Some(endpoint.address)))
+            overrides.iter().any(|one| one.concerns(zone, name, &pools, &endpoint.data))
         })
     }
 }

@@ -1,7 +1,6 @@
 //! One served zone as the keeper holds it: its current image, the owners that health decides about, keys and schedule.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -20,15 +19,15 @@ use crate::model::overrides::Overrides;
 use crate::model::rrset::{RdataSet, Rrset};
 use crate::model::rrtype::RrType;
 use crate::model::serial::Serial;
-use crate::model::target::{TargetId, Verdict};
+use crate::model::target::{EndpointData, Group, TargetId, Verdict};
 use crate::snapshot::ZoneImage;
 use crate::snapshot::image::{Choice, Note, OwnerRecords, ServedRrset};
 use crate::snapshot::{EncodedOwner, ImageError, ZoneDraft};
 use crate::zone::desired::{Checked, Place, Soa};
-use crate::zone::select::{self, Memory, Reason, Selection, State, Trace, family, select};
+use crate::zone::select::{self, Memory, Reason, Selection, State, Trace, select};
 use crate::zone::serial;
 
-/// What decides about an owner's addresses besides its configuration.
+/// What decides about an owner's records besides its configuration.
 #[derive(Clone, Copy)]
 pub(super) struct Circumstances<'a> {
     /// What probes say.
@@ -41,7 +40,7 @@ pub(super) struct Circumstances<'a> {
     pub(super) now_s: u32,
 }
 
-/// An owner whose addresses health decides about.
+/// An owner with records that health decides about.
 #[derive(Debug)]
 pub(super) struct CheckedOwner {
     /// What was configured.
@@ -50,8 +49,8 @@ pub(super) struct CheckedOwner {
     pub(super) conditions: Box<[Option<Resolved>]>,
     /// Below a cut: served as glue, never signed.
     pub(super) place: Place,
-    /// What was served when an address was last up.
-    pub(super) last_good: Option<Vec<IpAddr>>,
+    /// See [`Memory::last_good`].
+    pub(super) last_good: Vec<EndpointData>,
     /// What pools with `"failback": false` use.
     pub(super) chosen: Vec<Option<u32>>,
     /// What each endpoint counts as before its target's first verdict; see [`CheckedOwner::inherit`].
@@ -103,7 +102,7 @@ impl CheckedOwner {
     }
 
     fn memory(&self) -> Memory<'_> {
-        Memory { last_good: self.last_good.as_deref(), chosen: &self.chosen }
+        Memory { last_good: &self.last_good, chosen: &self.chosen }
     }
 
     /// Everything that is said of the endpoint at an index.
@@ -118,59 +117,61 @@ impl CheckedOwner {
 
     /// Takes out of a selection what is to be remembered of it; `None` if that is what is remembered already.
     pub(super) fn would_remember(&self, selection: &mut Selection) -> Option<Kept> {
-        let (good, chosen) = (selection.good.take(), std::mem::take(&mut selection.chosen));
-        let is_new = good.is_some() && good != self.last_good || chosen != self.chosen;
-        is_new.then_some(Kept { good, chosen })
+        let (good, chosen) = (std::mem::take(&mut selection.good), std::mem::take(&mut selection.chosen));
+        (good != self.last_good || chosen != self.chosen).then_some(Kept { good, chosen })
     }
 
     /// Remembers what is kept of a selection.
     pub(super) fn remember(&mut self, kept: Kept) {
-        self.last_good = kept.good.or(self.last_good.take());
+        self.last_good = kept.good;
         self.chosen = kept.chosen;
     }
 
-    /// Takes over what `before`, the owner as it is served, says of the addresses that are still configured. Who edits a check
-    /// must not make its names wait for verdicts: an address counts as it did until the new check has something to say.
+    /// Takes over what `before`, the owner as it is served, says of the records that are still configured. Who edits a check
+    /// must not make its names wait for verdicts: an endpoint counts as it did until the new check has something to say.
     pub(super) fn inherit(&mut self, before: &OwnerRecords, board: &VerdictBoard) {
-        let addresses = || before.all_rrsets().filter(|r| matches!(r.rrset.rtype, RrType::A | RrType::AAAA));
-        let all_down = addresses().any(|r| r.note != Note::None)
-            || (addresses().next().is_none() && !before.withheld.is_empty() && before.pending.is_empty());
-        let is_served = |address: IpAddr, notes: &[Note]| {
-            let octets = match address {
-                IpAddr::V4(v4) => v4.octets().to_vec(),
-                IpAddr::V6(v6) => v6.octets().to_vec(),
-            };
-            addresses().any(|r| notes.contains(&r.note) && r.rrset.rdata.iter().any(|a| a == octets))
+        let is_served = |data: &EndpointData, notes: &[Note]| {
+            let (rtype, rdata) = (data.rtype(), data.rdata());
+            let of_type = before.all_rrsets().filter(|r| r.rrset.rtype == rtype && notes.contains(&r.note));
+            of_type.flat_map(|r| r.rrset.rdata.iter()).any(|served| served == rdata)
         };
-        let configured = || self.checked.endpoints.iter().map(|endpoint| endpoint.address);
-        let verdict = |address: IpAddr| match all_down {
-            true => Verdict::Down,
-            false if is_served(address, &[Note::None]) => Verdict::Up,
-            // NODATA as before, and not a wait; beside an address that is served it makes no difference.
-            false if before.withheld.contains(&family(address)) => Verdict::Down,
-            false => Verdict::Unknown,
-        };
-        let good: Vec<IpAddr> = configured().filter(|a| is_served(*a, &[Note::None, Note::Stale])).collect();
-        let inherited: Box<[Verdict]> = configured().map(verdict).collect();
+        let mut inherited = Vec::with_capacity(self.conditions.len());
+        for (group, range) in self.checked.groups() {
+            let served = || before.all_rrsets().filter(|r| Group::of(r.rrset.rtype) == group);
+            let is_of_group = |rtype: &RrType| Group::of(*rtype) == group;
+            let all_down = served().any(|r| r.note != Note::None)
+                || (served().next().is_none()
+                    && before.withheld.iter().any(is_of_group)
+                    && !before.pending.iter().any(is_of_group));
+            inherited.extend(self.checked.endpoints[range].iter().map(|endpoint| match all_down {
+                true => Verdict::Down,
+                false if is_served(&endpoint.data, &[Note::None]) => Verdict::Up,
+                // NODATA as before, and not a wait; beside a record that is served it makes no difference.
+                false if before.withheld.contains(&endpoint.data.rtype()) => Verdict::Down,
+                false => Verdict::Unknown,
+            }));
+        }
+        let configured = self.checked.endpoints.iter().map(|endpoint| &endpoint.data);
+        let good = configured.filter(|data| is_served(data, &[Note::None, Note::Stale])).cloned();
+        self.last_good = good.collect();
         let is_awaited = (0..self.conditions.len()).any(|i| self.verdict(i, board) == Verdict::Unknown);
-        self.inherited = is_awaited.then_some(inherited);
-        self.last_good = (!good.is_empty()).then_some(good);
+        self.inherited = is_awaited.then_some(inherited.into_boxed_slice());
     }
 
     /// A selection in the form that is compiled.
     pub(super) fn served(&self, selection: &Selection) -> (Vec<ServedRrset>, Vec<Choice>) {
-        let note = match selection.reason {
+        let note = |rtype: RrType| match selection.reason(rtype) {
             Reason::Healthy | Reason::Nothing => Note::None,
             Reason::ServingAll => Note::AllDownServingAll,
             Reason::LastGood => Note::Stale,
             Reason::Fallback => Note::Fallback,
         };
-        let rotate = self.checked.order == Order::Rotate;
         let served = |rrset: &Rrset| ServedRrset {
             rrset: rrset.clone(),
             signatures: RdataSet::default(),
-            rotate,
-            note,
+            // Records of other types say themselves which comes first.
+            rotate: self.checked.order == Order::Rotate && Group::of(rrset.rtype) == Group::Addresses,
+            note: note(rrset.rtype),
         };
         let choice = |choice: &select::Choice| {
             let (default, others) = choice.sets.split_first()?;
@@ -185,7 +186,7 @@ impl CheckedOwner {
 /// What an owner keeps of a selection for the next one.
 #[derive(Debug)]
 pub(super) struct Kept {
-    good: Option<Vec<IpAddr>>,
+    good: Vec<EndpointData>,
     chosen: Vec<Option<u32>>,
 }
 
@@ -447,11 +448,11 @@ impl ZoneState {
                     owner.chosen = std::mem::take(&mut before.chosen);
                     again.extend(owner.targets());
                 }
-                // The old version has seen every verdict up to now; addresses that are no longer configured are not served.
-                let mut seen = before.last_good.take().unwrap_or_default();
-                seen.retain(|a| owner.checked.endpoints.iter().any(|e| e.address == *a));
+                // The old version has seen every verdict up to now; records that are no longer configured are not served.
+                let mut seen = std::mem::take(&mut before.last_good);
+                seen.retain(|data| owner.checked.endpoints.iter().any(|e| e.data == *data));
                 if !seen.is_empty() {
-                    owner.last_good = Some(seen);
+                    owner.last_good = seen;
                 }
             }
         }

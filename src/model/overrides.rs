@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::name::{Labels, Name};
 use super::report::{OverrideReport, OverrideRequest};
+use super::target::EndpointData;
 use super::ttl::parse_duration_ms;
 
 /// How many overrides there may be at once. Each is compared with every endpoint that is selected.
@@ -45,7 +46,8 @@ impl fmt::Display for Word {
 /// Which endpoints an override concerns.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Subject {
-    /// Those of every owner whose name matches.
+    /// Those of every owner whose name matches, and the records of any owner that lead to such a name: who says that a mail server is down
+    /// means its MX record too.
     Name(NameGlob),
     /// Those of the pool with this name, whoever uses it.
     Pool(String),
@@ -197,12 +199,14 @@ impl Override {
     }
 
     /// Whether it is about an endpoint, given as for [`Overrides::find`].
-    pub fn concerns(&self, zone: &Name, owner: &Name, pools: &[&str], address: Option<IpAddr>) -> bool {
+    pub fn concerns(&self, zone: &Name, owner: &Name, pools: &[&str], data: &EndpointData) -> bool {
         self.said.zone.as_ref().is_none_or(|only| only == zone)
             && match &self.said.subject {
-                Subject::Name(glob) => glob.matches(owner),
+                Subject::Name(glob) => {
+                    glob.matches(owner) || data.host().is_some_and(|host| glob.matches(&host))
+                }
                 Subject::Pool(name) => pools.contains(&name.as_str()),
-                Subject::Address(wanted) => address == Some(*wanted),
+                Subject::Address(wanted) => data.address() == Some(*wanted),
             }
     }
 }
@@ -378,10 +382,10 @@ impl Overrides {
         zone: &Name,
         owner: &Name,
         pools: &[&str],
-        address: Option<IpAddr>,
+        data: &EndpointData,
         now_s: u32,
     ) -> Option<&Override> {
-        self.entries.iter().find(|e| e.is_in_force(now_s) && e.concerns(zone, owner, pools, address))
+        self.entries.iter().find(|e| e.is_in_force(now_s) && e.concerns(zone, owner, pools, data))
     }
 
     /// What [`Overrides::find`] says.
@@ -390,10 +394,10 @@ impl Overrides {
         zone: &Name,
         owner: &Name,
         pools: &[&str],
-        address: Option<IpAddr>,
+        data: &EndpointData,
         now_s: u32,
     ) -> Option<Word> {
-        self.find(zone, owner, pools, address, now_s).map(|found| found.said.word)
+        self.find(zone, owner, pools, data, now_s).map(|found| found.said.word)
     }
 
     /// The overrides that only these or only `other` have: endpoints that none of them concerns are as they were.
@@ -507,17 +511,34 @@ mod tests {
             said("name:www.a.test", Word::Up),
         ]);
         let check = |zone: &str, owner: &str, pools: &[&str], address: &str, want: Option<Word>| {
-            let address = (!address.is_empty()).then(|| address.parse().unwrap());
-            let got = overrides.effective(&name(zone), &name(owner), pools, address, 200);
-            assert_eq!(got, want, "{owner} in {zone} {pools:?} {address:?}");
+            let data = published(address);
+            let got = overrides.effective(&name(zone), &name(owner), pools, &data, 200);
+            assert_eq!(got, want, "{owner} in {zone} {pools:?} {data}");
         };
         check("a.test", "www.a.test", &["fra"], "192.0.2.1", Some(Word::Down));
         check("a.test", "www.a.test", &["eu", "fra"], "192.0.2.2", Some(Word::Drain));
         check("a.test", "www.a.test", &["ams"], "192.0.2.2", Some(Word::Down));
-        check("b.test", "www.a.test", &[], "", Some(Word::Up));
+        check("b.test", "www.a.test", &[], "192.0.2.2", Some(Word::Up));
         check("b.test", "www.b.test", &[], "192.0.2.2", Some(Word::Drain));
         check("b.net", "www.b.net", &[], "192.0.2.2", Some(Word::Up));
         check("b.net", "b.net", &[], "192.0.2.2", None);
+        // A record that leads to a name goes with what is said of that name, and not with what is said of an address.
+        check("a.net", "a.net", &[], "MX 10 www.b.net.", Some(Word::Up));
+        check("a.net", "a.net", &[], "SRV 1 2 443 www.a.test.", Some(Word::Up));
+        check("a.net", "a.net", &["fra"], "CNAME lb.net.", Some(Word::Drain));
+        check("a.net", "a.net", &[], "MX 10 mail.b.net.", None);
+    }
+
+    /// An address, or a type and its data.
+    fn published(text: &str) -> EndpointData {
+        match text.split_once(' ') {
+            None => text.parse::<IpAddr>().unwrap().into(),
+            Some((rtype, text)) => {
+                let rtype = rtype.parse().unwrap();
+                let rdata = crate::model::rdata::parse(rtype, text, &Name::root()).unwrap().into();
+                EndpointData::Record { rtype, rdata }
+            }
+        }
     }
 
     #[test]
@@ -528,7 +549,7 @@ mod tests {
         let (second, id) = first.with(until(200, said("pool:fra", Word::Drain)), 100).unwrap();
         assert_eq!((id, second.len(), second.next_expiry_s()), (3, 2, Some(200)));
         let word = |overrides: &Overrides, now_s| {
-            overrides.effective(&name("a.test"), &name("a.test"), &["fra"], None, now_s)
+            overrides.effective(&name("a.test"), &name("a.test"), &["fra"], &published("192.0.2.9"), now_s)
         };
         assert_eq!(word(&second, 199), Some(Word::Drain), "the newer one has replaced the older");
         assert_eq!(word(&second, 200), None, "over, whether or not anybody has taken it away yet");

@@ -86,7 +86,13 @@ pub struct Member {
 impl Policy {
     /// The policy of an owner that has none: every endpoint that is up.
     pub fn all(endpoints: usize) -> Self {
-        let members = Members::Endpoints(0..u32::try_from(endpoints).unwrap_or(u32::MAX));
+        Self::all_of(0..endpoints)
+    }
+
+    /// As [`Policy::all`], for the endpoints at some places of the owner's list.
+    pub fn all_of(endpoints: Range<usize>) -> Self {
+        let place = |i: usize| u32::try_from(i).unwrap_or(u32::MAX);
+        let members = Members::Endpoints(place(endpoints.start)..place(endpoints.end));
         Self { pools: vec![Pool::new(Rule::All, members)] }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Times are Unix seconds, not ages: an age is wrong as soon as it is written. Fields that do not apply are left out.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -128,7 +128,7 @@ pub struct OverriddenReport {
     /// The owner name, with its trailing dot.
     pub name: String,
     /// What it publishes.
-    pub address: IpAddr,
+    pub publishes: String,
     /// What the override says.
     pub word: Word,
     /// The override's number.

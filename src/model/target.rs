@@ -1,4 +1,4 @@
-//! What is probed: an address and the check to run against it.
+//! What is probed, an address and the check to run against it; and what is published, a record and what decides about it.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 pub use super::check::*;
 use super::condition::Condition;
+use super::name::Name;
+use super::rdata;
+use super::rrtype::RrType;
 
 /// An address with the check that is run against it. Equal targets are one probe, however many names share them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -117,11 +120,11 @@ impl fmt::Display for Target {
     }
 }
 
-/// One address behind a name, with what decides about it.
+/// One record behind a name, with what decides about it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// What is published.
-    pub address: IpAddr,
+    pub data: EndpointData,
     /// Relative weight, 1 unless given.
     pub weight: u16,
     /// What must hold for it to be up; `None` is always up.
@@ -132,5 +135,116 @@ impl Endpoint {
     /// What is probed, if one target alone decides about the endpoint.
     pub fn target(&self) -> Option<&Target> {
         self.condition.as_ref()?.as_target()
+    }
+
+    /// Every check that it rests on.
+    pub fn checks(&self) -> Vec<&Check> {
+        let mut checks = Vec::new();
+        if let Some(condition) = &self.condition {
+            condition.for_each_target(&mut |target| checks.push(&*target.check));
+        }
+        checks
+    }
+}
+
+/// What an endpoint publishes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum EndpointData {
+    /// An A or AAAA record.
+    Address(IpAddr),
+    /// A record of another type.
+    Record {
+        /// Its type.
+        rtype: RrType,
+        /// Its RDATA in canonical wire form (RFC 4034 §6.2).
+        rdata: Box<[u8]>,
+    },
+}
+
+impl EndpointData {
+    /// The type of its record.
+    pub fn rtype(&self) -> RrType {
+        match self {
+            Self::Address(IpAddr::V4(_)) => RrType::A,
+            Self::Address(IpAddr::V6(_)) => RrType::AAAA,
+            Self::Record { rtype, .. } => *rtype,
+        }
+    }
+
+    /// What it is chosen together with.
+    pub fn group(&self) -> Group {
+        Group::of(self.rtype())
+    }
+
+    /// The address, if it is one.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Address(address) => Some(*address),
+            Self::Record { .. } => None,
+        }
+    }
+
+    /// The RDATA in wire form.
+    pub fn rdata(&self) -> Vec<u8> {
+        match self {
+            Self::Address(IpAddr::V4(address)) => address.octets().to_vec(),
+            Self::Address(IpAddr::V6(address)) => address.octets().to_vec(),
+            Self::Record { rdata, .. } => rdata.to_vec(),
+        }
+    }
+
+    /// The host that its record leads to: the target of a CNAME, MX or SRV record; `None` for an address.
+    pub fn host(&self) -> Option<Name> {
+        let Self::Record { rtype, rdata } = self else { return None };
+        let link = rdata::names(*rtype, rdata).into_iter().find(|found| found.role.link)?;
+        Name::from_wire(rdata.get(link.offset..link.offset + link.len)?).ok()
+    }
+}
+
+impl From<IpAddr> for EndpointData {
+    fn from(address: IpAddr) -> Self {
+        Self::Address(address)
+    }
+}
+
+/// An address as it is, another record with its type: `MX 10 mail.example.test.`.
+impl fmt::Display for EndpointData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Record { rtype, rdata } => write!(f, "{rtype} {}", rdata::to_text(*rtype, rdata)),
+        }
+    }
+}
+
+/// Endpoints of an owner that are chosen together: they are down only when all of them are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Group {
+    /// A and AAAA.
+    Addresses,
+    /// The RRset of another type.
+    Records(RrType),
+}
+
+impl Group {
+    /// The group that records of a type belong to.
+    pub fn of(rtype: RrType) -> Self {
+        match rtype {
+            RrType::A | RrType::AAAA => Self::Addresses,
+            rtype => Self::Records(rtype),
+        }
+    }
+
+    /// The types of its records.
+    pub fn types(&self) -> &[RrType] {
+        match self {
+            Self::Addresses => &[RrType::A, RrType::AAAA],
+            Self::Records(rtype) => std::slice::from_ref(rtype),
+        }
+    }
+
+    /// Whether an owner's policy decides about the group: what is not chosen by it is all that is up.
+    pub fn has_policy(self) -> bool {
+        matches!(self, Self::Addresses | Self::Records(RrType::CNAME))
     }
 }

@@ -1,13 +1,14 @@
 //! The desired zone: every declared record with what decides about it, before health has its say.
 
-use std::net::IpAddr;
+use std::ops::Range;
 
 use super::owners::Owners;
 use crate::config::{Order, Startup, WhenAllDown};
 use crate::model::name::Name;
 use crate::model::policy::Policy;
 use crate::model::rrset::Rrset;
-use crate::model::target::Endpoint;
+use crate::model::rrtype::RrType;
+use crate::model::target::{Check, Endpoint, EndpointData, Group};
 
 /// A zone as it is configured. It lives while a snapshot is built; afterwards only its checked owners are kept.
 #[derive(Clone, Debug)]
@@ -46,7 +47,7 @@ pub struct DesiredOwner {
     pub place: Place,
     /// RRsets that health does not touch, by type.
     pub rrsets: Vec<Rrset>,
-    /// Addresses that health decides about.
+    /// Records that health decides about.
     pub checked: Option<Box<Checked>>,
     /// Order of the addresses among [`DesiredOwner::rrsets`] in answers; checked ones have their own.
     pub order: Order,
@@ -65,41 +66,57 @@ pub enum Place {
     Occluded,
 }
 
-/// Addresses with health checks, A and AAAA together. An address without a target counts as up.
+/// Records that health or a policy decides about: addresses, A and AAAA together, and RRsets of other types, each on its own. One without a
+/// condition counts as up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
-    /// The addresses.
+    /// The records; those of one [`Group`] stand together, and those that the policy is about in front.
     pub endpoints: Vec<Endpoint>,
-    /// TTL of the A RRset in seconds.
-    pub a_ttl: u32,
-    /// TTL of the AAAA RRset in seconds.
-    pub aaaa_ttl: u32,
-    /// What to answer when every endpoint is down.
+    /// TTL of each type in seconds, the types of the fallback among them.
+    pub ttls: Box<[(RrType, u32)]>,
+    /// What to answer when every endpoint of a group is down.
     pub when_all_down: WhenAllDown,
-    /// Addresses of [`WhenAllDown::Fallback`].
-    pub fallback: Vec<IpAddr>,
+    /// Records of [`WhenAllDown::Fallback`].
+    pub fallback: Vec<EndpointData>,
     /// Order of addresses in answers.
     pub order: Order,
     /// What to answer before the first verdict.
     pub startup: Startup,
-    /// How the addresses become an answer; `None` for all that are up.
+    /// How the first group, of addresses or of CNAMEs, becomes an answer; `None` for all that are up.
     pub policy: Option<Box<Policy>>,
+}
+
+impl Checked {
+    /// The groups with the places of their endpoints.
+    pub fn groups(&self) -> impl Iterator<Item = (Group, Range<usize>)> {
+        let mut start = 0;
+        self.endpoints.chunk_by(|a, b| a.data.group() == b.data.group()).map(move |endpoints| {
+            let range = start..start + endpoints.len();
+            start = range.end;
+            (endpoints[0].data.group(), range)
+        })
+    }
+
+    /// Whether records of a type are among what is decided about.
+    pub fn decides(&self, rtype: RrType) -> bool {
+        let group = Group::of(rtype);
+        self.endpoints.iter().any(|endpoint| endpoint.data.group() == group)
+    }
+
+    /// TTL of a type in seconds.
+    pub fn ttl(&self, rtype: RrType) -> u32 {
+        // Every type of an endpoint or of the fallback has one.
+        self.ttls.iter().find(|(of, _)| *of == rtype).map_or(0, |(_, ttl)| *ttl)
+    }
 }
 
 /// The longest `auto` TTL, in seconds.
 const MAX_AUTO_TTL: u32 = 300;
 
-/// The `auto` TTL in seconds: how long a change of health takes to be noticed, at the fastest of the owner's checks; `None` if
-/// nothing is checked. Rounded down, so that no answer outlives the next change.
-pub fn auto_ttl(endpoints: &[Endpoint]) -> Option<u32> {
-    let mut fastest_ms: Option<u64> = None;
-    for condition in endpoints.iter().filter_map(|e| e.condition.as_ref()) {
-        condition.for_each_target(&mut |target| {
-            let check = &target.check;
-            let change_ms = u64::from(check.interval_ms) * u64::from(check.rise.min(check.fall));
-            fastest_ms = Some(fastest_ms.map_or(change_ms, |fastest| fastest.min(change_ms)));
-        });
-    }
-    let fastest_ms = fastest_ms?;
+/// The `auto` TTL in seconds: how long a change of health takes to be noticed, at the fastest of these checks; `None` if
+/// there are none. Rounded down, so that no answer outlives the next change.
+pub fn auto_ttl<'a>(checks: impl Iterator<Item = &'a Check>) -> Option<u32> {
+    let change_ms = |check: &Check| u64::from(check.interval_ms) * u64::from(check.rise.min(check.fall));
+    let fastest_ms = checks.map(change_ms).min()?;
     Some(u32::try_from(fastest_ms / 1000).unwrap_or(MAX_AUTO_TTL).clamp(1, MAX_AUTO_TTL))
 }

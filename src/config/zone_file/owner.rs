@@ -364,7 +364,7 @@ impl<'a> Resolver<'a, '_, '_> {
                 Some(condition)
             }
         };
-        let endpoint = Endpoint { address, weight: entry.weight, condition };
+        let endpoint = Endpoint { data: address.into(), weight: entry.weight, condition };
         out.push(endpoint, entry, self.reader);
     }
 

@@ -32,7 +32,7 @@ fn owner(records: &str, keys: &str) -> OwnerConfig {
 
 fn shown(endpoints: &[Endpoint]) -> Vec<String> {
     let condition = |e: &Endpoint| e.condition.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
-    endpoints.iter().map(|e| format!("{} {} {}", e.address, e.weight, condition(e))).collect()
+    endpoints.iter().map(|e| format!("{} {} {}", e.data, e.weight, condition(e))).collect()
 }
 
 fn check_of(owner: &OwnerConfig) -> &Check {

@@ -20,7 +20,7 @@ impl House {
 
 fn overridden(house: &House) -> Vec<(String, String, u64)> {
     let all = house.keeper.overridden();
-    all.iter().map(|e| (e.owner.to_string(), e.address.to_string(), e.id)).collect()
+    all.iter().map(|e| (e.owner.to_string(), e.data.to_string(), e.id)).collect()
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! One owner's configuration becomes its RRsets and checked addresses.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use super::Builder;
 use crate::config::{Dnssec, OwnerConfig, RdataText, RrsetConfig};
@@ -10,6 +9,7 @@ use crate::model::name::Name;
 use crate::model::rdata::{self, Additional, Parsed};
 use crate::model::rrset::{RdataSet, Rrset};
 use crate::model::rrtype::RrType;
+use crate::model::target::{Endpoint, EndpointData};
 use crate::model::ttl::MAX_TTL;
 use crate::zone::check::{self, Held, Link, Mark};
 use crate::zone::desired::{Checked, DesiredOwner, Place, auto_ttl};
@@ -55,7 +55,7 @@ impl Builder<'_> {
         let endpoints = std::mem::take(&mut config.endpoints);
         for rtype in [RrType::A, RrType::AAAA] {
             let mut of_family =
-                endpoints.iter().zip(&config.endpoint_places).filter(|(e, _)| family(e.address) == rtype);
+                endpoints.iter().zip(&config.endpoint_places).filter(|(e, _)| e.data.rtype() == rtype);
             let count = of_family.clone().count();
             let Some((_, (position, path))) = of_family.next() else { continue };
             let mark = Mark { position: *position, path: path.as_str().into() };
@@ -64,9 +64,9 @@ impl Builder<'_> {
             let octets = count * if rtype == RrType::A { 4 } else { 16 };
             held.push(Held { rtype, count, octets, mark });
         }
-        let auto = auto_ttl(&endpoints);
+        let auto = auto_ttl(endpoints.iter().flat_map(Endpoint::checks));
         let ttl_of = |rtype: RrType, given: Option<u32>| {
-            let of_family = || endpoints.iter().filter(|e| family(e.address) == rtype);
+            let of_family = || endpoints.iter().filter(|e| e.data.rtype() == rtype);
             let is_static = of_family().next().is_some() && of_family().all(|e| e.condition.is_none());
             match (given, auto) {
                 (Some(ttl), _) => (ttl, false),
@@ -77,18 +77,24 @@ impl Builder<'_> {
         let (a, aaaa) = (ttl_of(RrType::A, config.a_ttl), ttl_of(RrType::AAAA, config.aaaa_ttl));
         if auto.is_none() && config.policy.is_none() {
             for (rtype, (ttl, _)) in [(RrType::A, a), (RrType::AAAA, aaaa)] {
-                let of_family = endpoints.iter().filter(|e| family(e.address) == rtype);
-                let rdata = RdataSet::new(of_family.map(|e| octets(e.address)));
+                let of_family = endpoints.iter().filter(|e| e.data.rtype() == rtype);
+                let rdata = RdataSet::new(of_family.map(|e| e.data.rdata()));
                 if !rdata.is_empty() {
                     rrsets.push(Rrset { rtype, ttl, rdata });
                 }
             }
             return None;
         }
+        let fallback: Vec<EndpointData> =
+            std::mem::take(&mut config.fallback).into_iter().map(EndpointData::Address).collect();
         // A family of which there is no address has no RRset, and no say in the zone's negative TTL.
-        let addresses = || endpoints.iter().map(|e| e.address).chain(config.fallback.iter().copied());
+        let mut ttls = Vec::with_capacity(2);
         for (rtype, (ttl, is_auto)) in [(RrType::A, a), (RrType::AAAA, aaaa)] {
-            if is_auto && addresses().any(|address| family(address) == rtype) {
+            if !endpoints.iter().map(|e| &e.data).chain(&fallback).any(|data| data.rtype() == rtype) {
+                continue;
+            }
+            ttls.push((rtype, ttl));
+            if is_auto {
                 self.smallest_auto_ttl =
                     Some(self.smallest_auto_ttl.map_or(ttl, |smallest| smallest.min(ttl)));
             }
@@ -101,10 +107,9 @@ impl Builder<'_> {
         }
         Some(Box::new(Checked {
             endpoints,
-            a_ttl: a.0,
-            aaaa_ttl: aaaa.0,
+            ttls: ttls.into(),
             when_all_down: config.when_all_down,
-            fallback: std::mem::take(&mut config.fallback),
+            fallback,
             order: config.order,
             startup: config.startup.unwrap_or(self.header.startup),
             policy: config.policy.take(),
@@ -210,15 +215,4 @@ impl Builder<'_> {
 
 fn mark(data: &RdataText) -> Mark {
     Mark { position: data.position, path: data.path.as_str().into() }
-}
-
-fn family(address: IpAddr) -> RrType {
-    if address.is_ipv4() { RrType::A } else { RrType::AAAA }
-}
-
-fn octets(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
-    }
 }

@@ -10,7 +10,8 @@ mod tests;
 mod trace;
 mod variants;
 
-use std::net::IpAddr;
+use std::borrow::Cow;
+use std::ops::Range;
 
 pub use standing::{PoolStanding, Standing};
 pub use trace::{EndpointTrace, PoolTrace, Trace};
@@ -23,7 +24,7 @@ use crate::model::pick::Pick;
 use crate::model::policy::Policy;
 use crate::model::rrset::{RdataSet, Rrset};
 use crate::model::rrtype::RrType;
-use crate::model::target::{Endpoint, Verdict};
+use crate::model::target::{Endpoint, EndpointData, Group, Verdict};
 use standing::{Judged, Life};
 use variants::Maker;
 
@@ -47,8 +48,8 @@ impl From<Verdict> for State {
 /// What was selected before, as far as it counts now.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Memory<'a> {
-    /// The addresses that were up when one of them was up last.
-    pub last_good: Option<&'a [IpAddr]>,
+    /// Of each group, what was up when any of it was up last.
+    pub last_good: &'a [EndpointData],
     /// [`Selection::chosen`] of the last selection; empty for none.
     pub chosen: &'a [Option<u32>],
 }
@@ -65,12 +66,20 @@ pub struct Selection {
     pub pending: Vec<RrType>,
     /// Types of the owner that are served without records because every endpoint of them is down.
     pub withheld: Vec<RrType>,
-    /// Why this is not the ordinary answer.
-    pub reason: Reason,
-    /// The addresses that are up, to be remembered as the last good ones; `None` unless one is.
-    pub good: Option<Vec<IpAddr>>,
+    /// Why each group's answer is not the ordinary one, or that it is.
+    pub reasons: Vec<(Group, Reason)>,
+    /// What is to be remembered as [`Memory::last_good`].
+    pub good: Vec<EndpointData>,
     /// For each pool that stays with its choice (`"failback": false`), the place of the member it uses.
     pub chosen: Vec<Option<u32>>,
+}
+
+impl Selection {
+    /// Why the answer of a type is not the ordinary one.
+    pub fn reason(&self, rtype: RrType) -> Reason {
+        let group = Group::of(rtype);
+        self.reasons.iter().find(|(of, _)| *of == group).map_or(Reason::Healthy, |(_, reason)| *reason)
+    }
 }
 
 /// The answers of a type that has more than one.
@@ -92,20 +101,15 @@ pub enum Reason {
     ServingAll,
     /// All are down: what was served last.
     LastGood,
-    /// All are down: the fallback addresses.
+    /// All are down: the fallback.
     Fallback,
     /// All are down: nothing is served.
     Nothing,
 }
 
-/// The type of the record that holds an address.
-pub fn family(address: IpAddr) -> RrType {
-    if address.is_ipv4() { RrType::A } else { RrType::AAAA }
-}
-
 /// Decides what `checked` serves. `state` gives what is known of the endpoint at an index.
 ///
-/// An owner is down as a whole: only when no endpoint of any type is up does `when_all_down` act. A type that is down alone is
+/// A group is down as a whole: only when no endpoint of it is up does `when_all_down` act. A family that is down alone is
 /// withheld (NODATA), so that clients use the other one. Before the first verdict a type is pending, unless an endpoint of it is
 /// already known to be up.
 pub fn select(checked: &Checked, memory: Memory<'_>, state: impl Fn(usize) -> State) -> Selection {
@@ -124,7 +128,6 @@ pub fn explain(checked: &Checked, memory: Memory<'_>, state: impl Fn(usize) -> S
 struct Situation<'a> {
     checked: &'a Checked,
     memory: Memory<'a>,
-    policy: std::borrow::Cow<'a, Policy>,
     /// What is known of each endpoint.
     states: Vec<State>,
     /// What each endpoint counts as.
@@ -146,111 +149,142 @@ impl<'a> Situation<'a> {
             (_, verdict) => verdict,
         };
         let verdicts = states.iter().map(verdict).collect();
-        let policy = match &checked.policy {
-            Some(policy) => std::borrow::Cow::Borrowed(&**policy),
-            None => std::borrow::Cow::Owned(Policy::all(checked.endpoints.len())),
-        };
-        Self { checked, memory, policy, states, verdicts }
+        Self { checked, memory, states, verdicts }
     }
 
     fn selection(&self) -> Selection {
-        let checked = self.checked;
-        let addresses = || checked.endpoints.iter().map(|e| e.address);
-        if self.verdicts.contains(&Verdict::Up) {
-            return self.healthy();
+        // Where no pool says otherwise, what they stay with is what it was.
+        let mut selection = Selection { chosen: self.memory.chosen.to_vec(), ..Selection::default() };
+        for group in self.groups() {
+            self.select_group(&group, &mut selection);
         }
-        if self.verdicts.contains(&Verdict::Unknown) {
-            return Selection { pending: self.types(), ..Selection::default() };
-        }
-        match (checked.when_all_down, self.memory.last_good) {
-            (WhenAllDown::LastGood, Some(last)) => {
-                let was_up: Vec<bool> = addresses().map(|a| last.contains(&a)).collect();
-                self.run(&was_up, Reason::LastGood)
-            }
-            (WhenAllDown::All | WhenAllDown::LastGood, _) => {
-                self.run(&vec![true; checked.endpoints.len()], Reason::ServingAll)
-            }
-            (WhenAllDown::Fallback, _) => self.fallback(),
-            (WhenAllDown::None, _) => {
-                Selection { withheld: self.types(), reason: Reason::Nothing, ..Selection::default() }
-            }
-        }
-    }
-
-    /// At least one endpoint is up.
-    fn healthy(&self) -> Selection {
-        let up: Vec<bool> = self.verdicts.iter().map(|v| *v == Verdict::Up).collect();
-        let mut selection = self.run(&up, Reason::Healthy);
-        let awaited = |t: &RrType| {
-            let endpoints = self.checked.endpoints.iter().zip(&self.verdicts);
-            endpoints.into_iter().any(|(e, v)| family(e.address) == *t && *v == Verdict::Unknown)
-        };
-        let absent = std::mem::take(&mut selection.withheld);
-        (selection.pending, selection.withheld) = absent.into_iter().partition(awaited);
-        let good = self.checked.endpoints.iter().zip(&up).filter(|(_, up)| **up).map(|(e, _)| e.address);
-        selection.good = Some(good.collect());
+        selection.rrsets.sort_by_key(|set| set.rtype);
+        selection.choices.sort_by_key(|choice| choice.sets.first().map(|set| set.rtype));
         selection
     }
 
-    /// The policy over the endpoints that count as up.
-    fn run(&self, up: &[bool], reason: Reason) -> Selection {
-        let judged = self.judge(up);
+    fn groups(&self) -> impl Iterator<Item = Members<'a>> {
+        let checked = self.checked;
+        checked.groups().map(|(group, range)| {
+            let policy = match checked.policy.as_deref().filter(|_| group.has_policy()) {
+                Some(policy) => Cow::Borrowed(policy),
+                None => Cow::Owned(Policy::all_of(range.clone())),
+            };
+            Members { group, endpoints: &checked.endpoints[range.clone()], range, policy }
+        })
+    }
+
+    fn select_group(&self, group: &Members<'_>, out: &mut Selection) {
+        let verdicts = &self.verdicts[group.range.clone()];
+        let last_good = || self.memory.last_good.iter().filter(|data| data.group() == group.group);
+        if verdicts.contains(&Verdict::Up) {
+            return self.healthy(group, out);
+        }
+        out.good.extend(last_good().cloned());
+        if verdicts.contains(&Verdict::Unknown) {
+            out.pending.extend(group.types());
+            return;
+        }
+        let has_history = last_good().next().is_some();
+        let reason = match self.checked.when_all_down {
+            WhenAllDown::LastGood if has_history => {
+                let was_up = self.checked.endpoints.iter().map(|e| self.memory.last_good.contains(&e.data));
+                self.run(group, &was_up.collect::<Vec<_>>(), Reason::LastGood, out)
+            }
+            WhenAllDown::All | WhenAllDown::LastGood => {
+                self.run(group, &vec![true; self.checked.endpoints.len()], Reason::ServingAll, out)
+            }
+            WhenAllDown::Fallback => self.fallback(group, out),
+            WhenAllDown::None => {
+                out.withheld.extend(group.types());
+                Reason::Nothing
+            }
+        };
+        out.reasons.push((group.group, reason));
+    }
+
+    /// At least one endpoint of the group is up.
+    fn healthy(&self, group: &Members<'_>, out: &mut Selection) {
+        let up = self.up();
+        let before = out.withheld.len();
+        let reason = self.run(group, &up, Reason::Healthy, out);
+        let awaited = |t: &RrType| {
+            let mut endpoints = group.endpoints.iter().zip(&self.verdicts[group.range.clone()]);
+            endpoints.any(|(e, v)| e.data.rtype() == *t && *v == Verdict::Unknown)
+        };
+        let absent = out.withheld.split_off(before);
+        let (pending, withheld): (Vec<_>, Vec<_>) = absent.into_iter().partition(awaited);
+        out.pending.extend(pending);
+        out.withheld.extend(withheld);
+        let good = group.range.clone().filter(|&i| up[i]).map(|i| self.checked.endpoints[i].data.clone());
+        out.good.extend(good);
+        out.reasons.push((group.group, reason));
+    }
+
+    /// Whether each endpoint is up.
+    fn up(&self) -> Vec<bool> {
+        self.verdicts.iter().map(|verdict| *verdict == Verdict::Up).collect()
+    }
+
+    /// The group's policy over the endpoints that count as up.
+    fn run(&self, group: &Members<'_>, up: &[bool], reason: Reason, out: &mut Selection) -> Reason {
+        let judged = self.judge(&group.policy, up);
         let mut maker = Maker::new(self.checked, &judged, self.memory.chosen);
-        let mut selection = Selection { reason, ..Selection::default() };
-        for rtype in self.types() {
+        for rtype in group.types() {
             let Some((sets, pick)) = maker.make(rtype) else {
-                selection.withheld.push(rtype);
+                out.withheld.push(rtype);
                 continue;
             };
-            selection.rrsets.extend(sets.first().cloned());
+            out.rrsets.extend(sets.first().cloned());
             if sets.len() > 1 {
-                selection.choices.push(Choice { sets, pick });
+                out.choices.push(Choice { sets, pick });
             }
         }
         // What a pool would choose were all of them up is nothing to stay with.
-        selection.chosen =
-            if reason == Reason::Healthy { maker.into_chosen() } else { self.memory.chosen.to_vec() };
-        selection
+        if reason == Reason::Healthy && group.group.has_policy() {
+            out.chosen = maker.into_chosen();
+        }
+        reason
     }
 
-    fn judge(&self, up: &[bool]) -> Judged<'_> {
+    fn judge<'p>(&'p self, policy: &'p Policy, up: &[bool]) -> Judged<'p> {
         let life = |(up, state): (&bool, &State)| match (up, state.word) {
             (false, _) => Life::Down,
             (true, Some(Word::Drain)) => Life::Drained,
             (true, _) => Life::Live,
         };
-        Judged::new(&self.policy, up.iter().zip(&self.states).map(life).collect(), &self.states)
+        Judged::new(policy, up.iter().zip(&self.states).map(life).collect(), &self.states)
     }
 
-    fn fallback(&self) -> Selection {
-        let mut selection = Selection { reason: Reason::Fallback, ..Selection::default() };
-        let fallback = &self.checked.fallback;
-        for rtype in [RrType::A, RrType::AAAA] {
-            let rdata = RdataSet::new(fallback.iter().filter(|a| family(**a) == rtype).map(|a| octets(*a)));
+    fn fallback(&self, group: &Members<'_>, out: &mut Selection) -> Reason {
+        for &rtype in group.group.types() {
+            let of_type = self.checked.fallback.iter().filter(|data| data.rtype() == rtype);
+            let rdata = RdataSet::new(of_type.map(EndpointData::rdata));
             if !rdata.is_empty() {
-                selection.rrsets.push(Rrset { rtype, ttl: ttl_of(self.checked, rtype), rdata });
-            } else if self.types().contains(&rtype) {
-                selection.withheld.push(rtype);
+                out.rrsets.push(Rrset { rtype, ttl: self.checked.ttl(rtype), rdata });
+            } else if group.types().any(|t| t == rtype) {
+                out.withheld.push(rtype);
             }
         }
-        selection
-    }
-
-    /// The types of the owner's endpoints.
-    fn types(&self) -> Vec<RrType> {
-        let of = |rtype: &RrType| self.checked.endpoints.iter().any(|e| family(e.address) == *rtype);
-        [RrType::A, RrType::AAAA].into_iter().filter(of).collect()
+        Reason::Fallback
     }
 }
 
-/// TTL in seconds of the owner's RRset of a type.
-fn ttl_of(checked: &Checked, rtype: RrType) -> u32 {
-    if rtype == RrType::A { checked.a_ttl } else { checked.aaaa_ttl }
+/// A group of an owner's endpoints, with what decides about them.
+struct Members<'a> {
+    group: Group,
+    endpoints: &'a [Endpoint],
+    range: Range<usize>,
+    policy: Cow<'a, Policy>,
 }
 
-fn octets(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(v4) => v4.octets().to_vec(),
-        IpAddr::V6(v6) => v6.octets().to_vec(),
+impl Members<'_> {
+    /// The types of its endpoints.
+    fn types(&self) -> impl Iterator<Item = RrType> {
+        self.group
+            .types()
+            .iter()
+            .copied()
+            .filter(|rtype| self.endpoints.iter().any(|e| e.data.rtype() == *rtype))
     }
 }

@@ -1,5 +1,6 @@
 //! Selection as data.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::*;
@@ -21,14 +22,14 @@ fn checked(addresses: &[&str], when_all_down: WhenAllDown) -> Checked {
         let address: IpAddr = text.parse().unwrap();
         let target = Target { address: (address, 80).into(), check: check.clone() };
         let condition = is_checked.then(|| target.into());
-        Endpoint { address, weight: 1, condition }
+        Endpoint { data: address.into(), weight: 1, condition }
     };
     Checked {
         endpoints: addresses.iter().map(endpoint).collect(),
-        a_ttl: 5,
-        aaaa_ttl: 6,
+        ttls: [(RrType::A, 5), (RrType::AAAA, 6), (RrType::CNAME, 7), (RrType::MX, 8), (RrType::SRV, 9)]
+            .into(),
         when_all_down,
-        fallback: vec!["203.0.113.9".parse().unwrap()],
+        fallback: vec![IpAddr::from([203, 0, 113, 9]).into()],
         order: Order::Rotate,
         startup: Startup::Wait,
         policy: None,
@@ -42,7 +43,8 @@ fn show(selection: &Selection) -> String {
         let all: Vec<String> = set.rdata.iter().filter_map(address_of).map(|a| a.to_string()).collect();
         out += &format!("{}/{}={} ", set.rtype, set.ttl, all.join(","));
     }
-    out + &format!("pending={:?} withheld={:?} {:?}", selection.pending, selection.withheld, selection.reason)
+    let reason = selection.reason(RrType::A);
+    out + &format!("pending={:?} withheld={:?} {reason:?}", selection.pending, selection.withheld)
 }
 
 fn check(
@@ -52,8 +54,9 @@ fn check(
     last: Option<&[&str]>,
     want: &str,
 ) {
-    let last: Option<Vec<IpAddr>> = last.map(|l| l.iter().map(|a| a.parse().unwrap()).collect());
-    let memory = Memory { last_good: last.as_deref(), chosen: &[] };
+    let last: Vec<EndpointData> =
+        last.unwrap_or_default().iter().map(|a| a.parse::<IpAddr>().unwrap().into()).collect();
+    let memory = Memory { last_good: &last, chosen: &[] };
     let got = select(&checked(addresses, when_all_down), memory, |i| verdicts[i].into());
     assert_eq!(show(&got), want, "{addresses:?} {when_all_down:?} {verdicts:?}");
 }
@@ -126,9 +129,104 @@ fn optimistic_owners_start_up() {
 fn remembers_only_good_addresses() {
     let owner = checked(&["192.0.2.1", "2001:db8::1"], WhenAllDown::LastGood);
     let good = select(&owner, Memory::default(), |i| if i == 0 { Up } else { Down }.into());
-    assert_eq!(good.good, Some(vec!["192.0.2.1".parse().unwrap()]));
-    assert_eq!(select(&owner, Memory::default(), |_| Down.into()).good, None);
-    assert_eq!(select(&owner, Memory::default(), |_| Unknown.into()).good, None);
+    let first: Vec<EndpointData> = vec![IpAddr::from([192, 0, 2, 1]).into()];
+    assert_eq!(good.good, first);
+    let memory = Memory { last_good: &first, chosen: &[] };
+    for verdict in [Down, Unknown] {
+        assert_eq!(select(&owner, Memory::default(), |_| verdict.into()).good, []);
+        assert_eq!(select(&owner, memory, |_| verdict.into()).good, first, "kept");
+    }
+}
+
+/// Endpoints as `192.0.2.1` and `MX 10 a.`, separated by commas; a `!` behind one means that it is not checked.
+fn records(endpoints: &str, when_all_down: WhenAllDown) -> Checked {
+    let mut owner = checked(&[], when_all_down);
+    for text in endpoints.split(", ") {
+        let (text, is_checked) = text.strip_suffix('!').map_or((text, true), |text| (text, false));
+        let data = match text.split_once(' ') {
+            None => text.parse::<IpAddr>().unwrap().into(),
+            Some((rtype, text)) => record(rtype, text),
+        };
+        let condition = checked(&["192.0.2.1"], when_all_down).endpoints.remove(0).condition;
+        owner.endpoints.push(Endpoint { data, weight: 1, condition: condition.filter(|_| is_checked) });
+    }
+    owner.fallback.push(record("CNAME", "sorry.test."));
+    owner
+}
+
+fn record(rtype: &str, text: &str) -> EndpointData {
+    let rtype = rtype.parse().unwrap();
+    let rdata = crate::model::rdata::parse(rtype, text, &crate::model::name::Name::root()).unwrap();
+    EndpointData::Record { rtype, rdata: rdata.into() }
+}
+
+/// All answers, then what is pending, withheld, and why: `A=192.0.2.1 MX=10 a.,20 b. ServingAll(MX)`.
+fn show_groups(selection: &Selection) -> String {
+    let mut out = Vec::new();
+    for default in &selection.rrsets {
+        let choice = selection.choices.iter().find(|c| c.sets[0].rtype == default.rtype);
+        let sets = choice.map_or(std::slice::from_ref(default), |choice| &choice.sets);
+        let text = |set: &Rrset| {
+            let texts = set.rdata.iter().map(|rdata| crate::model::rdata::to_text(set.rtype, rdata));
+            texts.collect::<Vec<_>>().join(",")
+        };
+        out.push(format!("{}={}", default.rtype, sets.iter().map(text).collect::<Vec<_>>().join(" or ")));
+    }
+    out.extend(selection.pending.iter().map(|t| format!("{t}=?")));
+    out.extend(selection.withheld.iter().map(|t| format!("{t}=-")));
+    let unusual = selection.reasons.iter().filter(|(_, reason)| *reason != Reason::Healthy);
+    out.extend(unusual.map(|(group, reason)| format!("{reason:?}({})", group.types()[0])));
+    out.join(" ")
+}
+
+#[test]
+fn groups_stand_for_themselves() {
+    use WhenAllDown::{All, Fallback, LastGood, None};
+    let mail = "192.0.2.1, MX 10 a., MX 20 b., SRV 1 1 443 a.!";
+    for (endpoints, when_all_down, states, want) in [
+        (mail, All, "uuuu", "A=192.0.2.1 MX=10 a.,20 b. SRV=1 1 443 a."),
+        (mail, All, "uudd", "A=192.0.2.1 MX=10 a. SRV=1 1 443 a."),
+        (mail, All, "dddd", "A=192.0.2.1 MX=10 a.,20 b. SRV=1 1 443 a. ServingAll(A) ServingAll(MX)"),
+        (mail, None, "uddd", "A=192.0.2.1 SRV=1 1 443 a. MX=- Nothing(MX)"),
+        (mail, None, "dudd", "MX=10 a. SRV=1 1 443 a. A=- Nothing(A)"),
+        (mail, LastGood, "uddd", "A=192.0.2.1 MX=20 b. SRV=1 1 443 a. LastGood(MX)"),
+        (mail, All, "u?dd", "A=192.0.2.1 SRV=1 1 443 a. MX=?"),
+        (mail, All, "u?ud", "A=192.0.2.1 MX=20 b. SRV=1 1 443 a."),
+        ("CNAME a.", All, "d", "CNAME=a. ServingAll(CNAME)"),
+        ("CNAME a.", None, "d", "CNAME=- Nothing(CNAME)"),
+        ("CNAME a.", Fallback, "d", "CNAME=sorry.test. Fallback(CNAME)"),
+        ("CNAME a.", All, "?", "CNAME=?"),
+    ] {
+        let owner = records(endpoints, when_all_down);
+        let states: Vec<State> = states.chars().map(state).collect();
+        let last_good = [record("MX", "20 b.")];
+        let memory = Memory { last_good: &last_good, chosen: &[] };
+        let selection = select(&owner, memory, |i| states[i]);
+        assert_eq!(show_groups(&selection), want, "{endpoints} {when_all_down:?}");
+        let kept = selection.good.iter().filter(|data| data.rtype() == RrType::MX).count();
+        assert!(
+            kept > 0 || !owner.decides(RrType::MX),
+            "what was good of the MX records is known as long as none of them is up"
+        );
+    }
+}
+
+#[test]
+fn pools_of_cnames() {
+    for (policy, states, want) in [
+        ("failover(all[0-1] all[1-2])", "uu", "CNAME=a."),
+        ("failover(all[0-1] all[1-2])", "du", "CNAME=b."),
+        ("failover(all[0-1] all[1-2])", "dd", "CNAME=a. ServingAll(CNAME)"),
+        ("failover(all[0-1] all[1-2])", "??", "CNAME=?"),
+        ("failover(all[0-1] all[1-2])", "?u", "CNAME=b."),
+        ("weighted(all[0-1] all[1-2])", "uu", "CNAME=a. or b."),
+        ("weighted(all[0-1] all[1-2])", "ud", "CNAME=a."),
+        ("hashed(all[0-1] all[1-2])", "uu", "CNAME=a. or b."),
+    ] {
+        let owner = records("CNAME a., CNAME b.", WhenAllDown::All);
+        let owner = Checked { policy: Some(Box::new(text::policy(policy))), ..owner };
+        assert_eq!(show_groups(&selected(&owner, states, &[])), want, "{policy} {states}");
+    }
 }
 
 fn address_of(rdata: &[u8]) -> Option<IpAddr> {
@@ -255,7 +353,7 @@ fn state(letter: char) -> State {
 
 fn selected(owner: &Checked, states: &str, chosen: &[Option<u32>]) -> Selection {
     let states: Vec<State> = states.chars().map(state).collect();
-    select(owner, Memory { last_good: None, chosen }, |i| states[i])
+    select(owner, Memory { last_good: &[], chosen }, |i| states[i])
 }
 
 /// The pick of each type with the last octets of its answers: `A=weighted(3:0,1 1:2) AAAA=5`.
@@ -278,8 +376,9 @@ fn show_picks(selection: &Selection) -> String {
     }
     out.extend(selection.pending.iter().map(|t| format!("{t}=?")));
     out.extend(selection.withheld.iter().map(|t| format!("{t}=-")));
-    if selection.reason != Reason::Healthy {
-        out.push(format!("{:?}", selection.reason));
+    let reason = selection.reason(RrType::A);
+    if reason != Reason::Healthy {
+        out.push(format!("{reason:?}"));
     }
     out.join(" ")
 }
@@ -387,8 +486,8 @@ fn policies() {
 fn last_good_runs_the_policy_as_it_was() {
     let mut owner = owner("4444", "weighted(all[0-2] all[2-4])");
     owner.when_all_down = WhenAllDown::LastGood;
-    let good = selected(&owner, "udud", &[]).good.unwrap();
-    let memory = Memory { last_good: Some(&good), chosen: &[] };
+    let good = selected(&owner, "udud", &[]).good;
+    let memory = Memory { last_good: &good, chosen: &[] };
     let got = select(&owner, memory, |_| Down.into());
     assert_eq!(show_picks(&got), "A=weighted(100:0 100:2) LastGood");
 }
@@ -443,7 +542,7 @@ fn a_trace_tells_what_led_to_it() {
     assert_eq!(trace.pools[0].members, ["p0", "p1"]);
     assert_eq!(trace.endpoints[3].counts_as, Down);
     assert_eq!(trace.endpoints[0].pools, ["p0", "p2"]);
-    assert_eq!((trace.ttls, trace.auto_ttl), (vec![(RrType::A, 5)], Some(1)));
+    assert_eq!((trace.ttls, trace.auto_ttls), (vec![(RrType::A, 5)], vec![(Group::Addresses, 1)]));
 }
 
 mod any {
@@ -513,17 +612,17 @@ mod any {
             }
             let sets = got.rrsets.iter().chain(got.choices.iter().flat_map(|c| &c.sets));
             for address in sets.flat_map(|set| set.rdata.iter()).map(|rdata| address_of(rdata).unwrap()) {
-                let i = owner.endpoints.iter().position(|e| e.address == address).unwrap();
+                let i = owner.endpoints.iter().position(|e| e.data.address() == Some(address)).unwrap();
                 prop_assert!(within[i], "{} is in no pool", address);
                 let is_down = matches!(states.as_bytes()[i], b'd' | b'X' | b'?');
-                let may_serve_down = got.reason == Reason::ServingAll || policy.contains("thr");
+                let may_serve_down = got.reason(RrType::A) == Reason::ServingAll || policy.contains("thr");
                 prop_assert!(!is_down || may_serve_down, "{} is down", address);
             }
             // Each type of the owner is accounted for once.
             let mut all: Vec<RrType> = served;
             all.extend(got.pending.iter().chain(&got.withheld));
             all.sort_unstable();
-            let mut types: Vec<RrType> = owner.endpoints.iter().map(|e| family(e.address)).collect();
+            let mut types: Vec<RrType> = owner.endpoints.iter().map(|e| e.data.rtype()).collect();
             types.sort_unstable();
             types.dedup();
             prop_assert_eq!(all, types);

@@ -1,13 +1,13 @@
 //! What led to a selection, for people: made only when somebody asks.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::net::IpAddr;
 
 use super::standing::{PoolStanding, Standing};
-use super::{Reason, Selection, Situation, State, ttl_of};
-use crate::model::policy::{Members, Pool, Rule};
+use super::{Selection, Situation, State};
+use crate::model::policy::{Members, Policy, Pool, Rule};
 use crate::model::rrtype::RrType;
-use crate::model::target::Verdict;
+use crate::model::target::{Endpoint, EndpointData, Group, Verdict};
 use crate::zone::desired::auto_ttl;
 
 /// How a selection came about.
@@ -17,19 +17,17 @@ pub struct Trace {
     pub endpoints: Vec<EndpointTrace>,
     /// Every pool, the root first.
     pub pools: Vec<PoolTrace>,
-    /// Why this is not the ordinary answer.
-    pub reason: Reason,
     /// Each type that is served, with its TTL in seconds.
     pub ttls: Vec<(RrType, u32)>,
-    /// What the owner's checks would make of an `auto` TTL, in seconds; `None` if nothing is checked.
-    pub auto_ttl: Option<u32>,
+    /// What its checks would make of a group's `auto` TTL, in seconds; no group of which nothing is checked.
+    pub auto_ttls: Vec<(Group, u32)>,
 }
 
 /// One endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointTrace {
     /// What is published.
-    pub address: IpAddr,
+    pub data: EndpointData,
     /// What is known of it.
     pub state: State,
     /// What it counts as, a person's word and `"startup"` included.
@@ -69,9 +67,10 @@ pub(super) fn rule_word(rule: &Rule) -> &'static str {
 }
 
 pub(super) fn trace(situation: &Situation<'_>, selection: &Selection) -> Trace {
-    let policy = &situation.policy;
-    let up: Vec<bool> = situation.verdicts.iter().map(|v| *v == Verdict::Up).collect();
-    let judged = situation.judge(&up);
+    // Groups that no policy can be about are all that is up: their endpoints say everything.
+    let policy = situation.groups().find(|group| group.group.has_policy()).map(|group| group.policy);
+    let policy = policy.unwrap_or_else(|| Cow::Owned(Policy { pools: Vec::new() }));
+    let judged = situation.judge(&policy, &situation.up());
     let name = |at: usize| {
         let pool = &policy.pools[at];
         let unnamed = || if at == policy.root() { "policy".to_owned() } else { format!("pool {at}") };
@@ -89,13 +88,14 @@ pub(super) fn trace(situation: &Situation<'_>, selection: &Selection) -> Trace {
     };
     let pools = policy.pools.iter().zip(&judged.pools).enumerate().rev();
     let endpoints = situation.checked.endpoints.iter().enumerate();
+    let names_around = |i: usize| policy.names_around(i);
     Trace {
         endpoints: endpoints
             .map(|(i, endpoint)| EndpointTrace {
-                address: endpoint.address,
+                data: endpoint.data.clone(),
                 state: situation.states[i],
                 counts_as: situation.verdicts[i],
-                pools: policy.names_around(i).into_iter().map(str::to_owned).collect(),
+                pools: names_around(i).into_iter().map(str::to_owned).collect(),
             })
             .collect(),
         pools: pools
@@ -109,9 +109,13 @@ pub(super) fn trace(situation: &Situation<'_>, selection: &Selection) -> Trace {
                 up_threshold: pool.up_threshold,
             })
             .collect(),
-        reason: selection.reason,
-        ttls: selection.rrsets.iter().map(|set| (set.rtype, ttl_of(situation.checked, set.rtype))).collect(),
-        auto_ttl: auto_ttl(&situation.checked.endpoints),
+        ttls: selection.rrsets.iter().map(|set| (set.rtype, situation.checked.ttl(set.rtype))).collect(),
+        auto_ttls: situation
+            .groups()
+            .filter_map(|group| {
+                Some((group.group, auto_ttl(group.endpoints.iter().flat_map(Endpoint::checks))?))
+            })
+            .collect(),
     }
 }
 

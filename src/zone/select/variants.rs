@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::standing::{Judged, Life, Standing};
-use super::{family, octets, ttl_of};
 use crate::model::pick::{Candidate, Pick, seed};
 use crate::model::policy::{Geo, Member, Members, Pool, Rule};
 use crate::model::rrset::{RdataSet, Rrset};
@@ -42,7 +41,7 @@ impl<'a> Maker<'a> {
         self.sets.clear();
         self.places.clear();
         let pick = self.pick(self.judged.policy.root(), None)?;
-        let ttl = ttl_of(self.checked, rtype);
+        let ttl = self.checked.ttl(rtype);
         let sets = std::mem::take(&mut self.sets);
         Some((sets.into_iter().map(|rdata| Rrset { rtype, ttl, rdata }).collect(), pick))
     }
@@ -186,7 +185,7 @@ impl<'a> Maker<'a> {
             Rule::Hashed => collapse_hashed(
                 numbered
                     .map(|(i, pick)| {
-                        let seed = seed(&octets(self.checked.endpoints[i].address));
+                        let seed = seed(&self.checked.endpoints[i].data.rdata());
                         Candidate { seed, weight: weight(i), pick }
                     })
                     .collect(),
@@ -206,7 +205,7 @@ impl<'a> Maker<'a> {
             Members::Endpoints(range) => range.start as usize..range.end as usize,
             Members::Pools(members) => return self.endpoints_of_pools(at, members),
         };
-        let all = range.filter(|&i| family(self.checked.endpoints[i].address) == self.rtype);
+        let all = range.filter(|&i| self.checked.endpoints[i].data.rtype() == self.rtype);
         if judged.pools[at].serves_all {
             return all.collect();
         }
@@ -239,7 +238,7 @@ impl<'a> Maker<'a> {
 
     /// The place of the RRset of these endpoints.
     fn set(&mut self, endpoints: &[usize]) -> u16 {
-        let rdata = RdataSet::new(endpoints.iter().map(|&i| octets(self.checked.endpoints[i].address)));
+        let rdata = RdataSet::new(endpoints.iter().map(|&i| self.checked.endpoints[i].data.rdata()));
         if let Some(&place) = self.places.get(&rdata) {
             return place;
         }
