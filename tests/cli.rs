@@ -66,7 +66,6 @@ fn what_is_not_built_says_so() {
     for command in [
         "sources",
         "plan",
-        "top",
         "events",
         "brake",
         "resync",
@@ -333,6 +332,7 @@ fn over_the_unix_socket() {
             "override 5 set: address:192.0.2.1 down in example.test, forever; it is about 1 checked name\n";
         check(&format!("{set} forever {at}"), 0, said, "");
         check(&format!("{set} soon {at}"), 2, "", "error: \"soon\" is neither a time");
+        check(&format!("top {at}"), 2, "", "error: `hale top` needs a terminal\n  hint: ");
         check(&format!("override list {at}"), 0, "no overrides\n", "");
         let asked = "www.example.test. AAAA for 2001:db8::1\n";
         check(&format!("explain www.example.test aaaa --client 2001:db8::1 {at}"), 0, asked, "");

@@ -3,6 +3,9 @@
 
 mod support;
 
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use support::backends::Backends;
@@ -128,4 +131,93 @@ fn a_targets_history_outlives_a_restart() {
     assert_eq!(history(&hale), (want.map(str::to_owned).to_vec(), 3));
     let hale = hale.restart();
     assert_eq!(history(&hale), (want.map(str::to_owned).to_vec(), 3), "and a remembered verdict is no event");
+}
+
+/// `hale top` in a terminal of its own: what it has drawn so far, by util-linux's `script`.
+struct Top {
+    process: std::process::Child,
+    drawn: mpsc::Receiver<Vec<u8>>,
+    screen: String,
+}
+
+impl Top {
+    fn start(hale: &Hale) -> Self {
+        let command = format!(
+            "stty rows 24 cols 80; exec {} top --server unix:{}/state/hale.sock",
+            support::hale::PROGRAM,
+            hale.folder().display()
+        );
+        let mut process = Command::new("script")
+            .args(["--quiet", "--return", "--flush", "--command", &command, "/dev/null"])
+            .env("NO_COLOR", "1")
+            .env("TERM", "xterm")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut output = process.stdout.take().unwrap();
+        let (sender, drawn) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(n @ 1..) = output.read(&mut buffer) {
+                if sender.send(buffer[..n].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { process, drawn, screen: String::new() }
+    }
+
+    /// Waits until this has been drawn since the last call. Only what changes is drawn, so `text` should be one word.
+    fn shows(&mut self, text: &str) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !self.screen.contains(text) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let octets =
+                self.drawn.recv_timeout(left).unwrap_or_else(|e| panic!("{text:?}: {e}: {}", self.screen));
+            self.screen += &String::from_utf8_lossy(&octets);
+        }
+        self.screen.clear();
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.process.stdin.as_mut().unwrap().write_all(keys.as_bytes()).unwrap();
+    }
+}
+
+impl Drop for Top {
+    fn drop(&mut self) {
+        // It has ended already unless the test fails.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn top_follows_a_server_in_a_terminal() {
+    if Command::new("script").arg("--version").stdout(Stdio::null()).status().is_err() {
+        eprintln!("skipped: script not found");
+        return;
+    }
+    let backends = Backends::start(2);
+    let hale = setup("top", &backends).start();
+    until_served(&hale, &[1, 2]);
+    let mut top = Top::start(&hale);
+    top.shows("queries/s");
+    backends.set(1, false);
+    top.shows("503");
+    top.press("?");
+    top.shows("Ctrl-C");
+    top.press("?");
+    let hale = hale.crash();
+    top.press("s");
+    top.shows("latest");
+    // A new process: figures between the two mean nothing, and it goes on by itself.
+    until_served(&hale, &[1]);
+    backends.set(1, true);
+    top.shows("up");
+    drop(hale);
+    top.shows("trying");
+    top.press("q");
+    assert!(top.process.wait().unwrap().success());
 }

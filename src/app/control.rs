@@ -22,7 +22,7 @@ use crate::model::rrtype::RrType;
 use crate::model::target::{TargetId, Verdict};
 use crate::snapshot::handle::Published;
 use crate::state::overrides::OverrideStore;
-use crate::telemetry::counters::Counters;
+use crate::telemetry::counters::{Counters, Protocol};
 use crate::zone::text;
 
 /// Read-only handles of every part, and the keeper's channel.
@@ -77,6 +77,7 @@ impl Control for Handles {
 
     fn status(&self) -> Status {
         let zones = self.zone_statuses();
+        let (health, totals) = (self.health.figures(), self.counters.totals());
         let listeners = self.listeners.iter().flat_map(|&address| {
             ["udp", "tcp"].map(|transport| Listener { transport: transport.into(), address })
         });
@@ -92,7 +93,9 @@ impl Control for Handles {
             zones: zones.len() as u64,
             broken_zones: zones.iter().filter(|z| z.serial.is_none()).count() as u64,
             targets: self.target_counts(),
-            brake: self.health.figures().brake_holding,
+            brake: health.brake_holding,
+            flips: health.rises + health.falls,
+            queries: [Protocol::Udp, Protocol::Tcp].into_iter().map(|p| totals.queries(p)).sum(),
             overrides: self.overrides_in_force().len() as u64,
             reloaded_at: (reloaded > 0).then_some(reloaded.into()),
         }

@@ -17,6 +17,7 @@ mod server;
 mod shell;
 mod status;
 mod terminal;
+mod top;
 mod zone;
 
 use std::ffi::OsString;
@@ -58,6 +59,8 @@ enum Command {
     Zone(zone::ZoneCommand),
     /// Show the running server at a glance
     Status(status::StatusArgs),
+    /// Watch targets, flips and queries, live
+    Top(top::TopArgs),
     /// Tell why an answer is what it is
     Explain(explain::ExplainArgs),
     /// Say what health is not to decide: endpoints that are up, down or drained, for a while
@@ -80,8 +83,6 @@ enum Command {
     Sources(Later),
     #[command(hide = true)]
     Plan(Later),
-    #[command(hide = true)]
-    Top(Later),
     #[command(hide = true)]
     Events(Later),
     #[command(hide = true)]
@@ -123,6 +124,7 @@ fn run(command: Command) -> Outcome {
         Command::Schema(args) => schema::run(&args),
         Command::Zone(command) => zone::run(&command),
         Command::Status(args) => status::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Override(command) => overrides::run(&command),
         Command::Reload(args) => reload::run(&args),
@@ -132,7 +134,6 @@ fn run(command: Command) -> Outcome {
         Command::Man(args) => shell::man(&args),
         Command::Sources(_) => later::refuse("sources"),
         Command::Plan(_) => later::refuse("plan"),
-        Command::Top(_) => later::refuse("top"),
         Command::Events(_) => later::refuse("events"),
         Command::Brake(_) => later::refuse("brake"),
         Command::Resync(_) => later::refuse("resync"),

@@ -38,6 +38,15 @@ impl Failure {
         Self::Sentence { code: FAILED, message: message.into(), hint: None }
     }
 
+    /// What is wrong, in one line.
+    pub(super) fn sentence(&self) -> String {
+        match self {
+            Self::Sentence { message, .. } => message.clone(),
+            Self::Diagnostic(diagnostic) => diagnostic.message.clone(),
+            Self::Configuration(_) | Self::Silent(_) => "it does not work".to_owned(),
+        }
+    }
+
     /// Adds what to do about it.
     pub(super) fn hint(mut self, text: impl Into<String>) -> Self {
         if let Self::Sentence { hint, .. } = &mut self {

@@ -87,6 +87,8 @@ mod tests {
             targets: TargetCounts { up: 3, down: 1, unknown: 0 },
             brake: true,
             overrides: 2,
+            queries: 12_345,
+            flips: 1,
             reloaded_at: Some(1_090),
         };
         let want = "\

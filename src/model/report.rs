@@ -62,6 +62,12 @@ pub struct Status {
     /// Overrides in force.
     #[serde(default)]
     pub overrides: u64,
+    /// Queries since the start, dropped ones included.
+    #[serde(default)]
+    pub queries: u64,
+    /// Changes of targets' verdicts since the start.
+    #[serde(default)]
+    pub flips: u64,
     /// When zones were last read again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reloaded_at: Option<u64>,
