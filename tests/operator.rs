@@ -1,5 +1,5 @@
 //! What an operator does to a running server and sees of it: overrides.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod support;
 
