@@ -70,6 +70,7 @@ fn flip(names: usize) -> Cost {
             state: Some(Arc::clone(&state)),
             signed: None,
             overrides: Arc::default(),
+            discovered: Arc::default(),
             threads: 2,
         },
         published: Arc::clone(&published),

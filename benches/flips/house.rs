@@ -73,6 +73,7 @@ impl House {
                 state: Some(Arc::clone(&state)),
                 signed: Some(Arc::new(SignedZones::load(Arc::clone(&state)).unwrap().0)),
                 overrides: Arc::default(),
+                discovered: Arc::default(),
                 threads,
             },
             published: Arc::clone(&published),

@@ -266,6 +266,7 @@ fn tools(
             state: state.cloned(),
             signed: signed_zones(state)?,
             overrides: Arc::default(),
+            discovered: Arc::default(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         },
         published: Published::new(Snapshot::empty(hash_key)),

@@ -10,14 +10,15 @@ use std::sync::{Arc, Mutex};
 
 use tracing::error;
 
+use super::fold::FoldedOwner;
 use super::reload::lock;
 use super::targets::TargetRegistry;
 use super::zone_state::CheckedOwner;
+use super::zoning::Discovered;
 use crate::config::{Dnssec, KeySource, OwnerConfig, Shared, ZoneHeader, ZoneReader};
 use crate::dnssec::keys::ZoneKeys;
 use crate::dnssec::sign::Signer;
 use crate::model::board::VerdictBoard;
-use crate::model::condition::Condition;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::hash::HashKey;
 use crate::model::name::Name;
@@ -127,6 +128,8 @@ pub struct Workshop {
     pub signed: Option<Arc<SignedZones>>,
     /// What people say, as of when a builder began.
     pub overrides: Arc<Overrides>,
+    /// What sources have discovered, as of when a builder began.
+    pub discovered: Arc<Discovered>,
     /// Threads that read, sign and compile.
     pub threads: usize,
 }
@@ -142,8 +145,11 @@ pub(super) struct Layout {
     pub desired: DesiredZone,
     /// The owners that health decides about.
     pub checked: HashMap<Name, CheckedOwner>,
-    /// TTL of the DNSKEY, CDS and CDNSKEY RRsets in seconds. Not the SOA's, which may be as short as a probe's interval.
-    pub key_ttl: u32,
+    /// Owners that something was discovered for.
+    pub folded: HashMap<Name, FoldedOwner>,
+    /// TTL of what has none of its own, in seconds. Of the DNSKEY, CDS and CDNSKEY RRsets too: the SOA's may be as short as a probe's
+    /// interval.
+    pub default_ttl: u32,
     /// Keys and validity; `None` for an unsigned zone.
     pub signer: Option<Arc<Signer>>,
 }
@@ -227,7 +233,8 @@ pub(super) fn read(source: &ZoneSource, workshop: &Workshop, is_signed: &dyn Fn(
             alias_of,
             desired,
             checked,
-            key_ttl: header.default_ttl,
+            folded: HashMap::new(),
+            default_ttl: header.default_ttl,
             signer,
         });
     }
@@ -308,19 +315,7 @@ fn hold_targets(desired: &mut DesiredZone, registry: &Mutex<TargetRegistry>) -> 
     let mut checked = HashMap::new();
     for (name, owner) in desired.owners.owners_mut() {
         let Some(records) = owner.checked.take() else { continue };
-        let mut resolved = |c: &Condition| c.map(&mut |target| registry.hold(target));
-        let conditions = records.endpoints.iter().map(|e| e.condition.as_ref().map(&mut resolved)).collect();
-        checked.insert(
-            name.clone(),
-            CheckedOwner {
-                checked: records,
-                conditions,
-                place: owner.place,
-                last_good: Vec::new(),
-                chosen: Vec::new(),
-                inherited: None,
-            },
-        );
+        checked.insert(name.clone(), CheckedOwner::hold(records, owner.place, &mut registry));
     }
     checked
 }

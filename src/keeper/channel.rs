@@ -9,7 +9,9 @@ use super::build::Reading;
 use super::explain::NameOrigin;
 use super::leftovers::Leftovers;
 use super::zone_state::{TransactionError, ZoneState};
+use super::zoning::Zoning;
 use crate::model::diagnostic::Diagnostic;
+use crate::model::discovered::{Amendment, AmendmentPlan, Refusal};
 use crate::model::name::Name;
 use crate::model::overrides::{Overrides, Word};
 use crate::model::serial::Serial;
@@ -34,6 +36,12 @@ pub(super) enum Command {
     Overridden(Sender<Vec<OverriddenEndpoint>>),
     /// Someone wants to know what answers for a name.
     Explain(Name, Sender<Option<Box<NameOrigin>>>),
+    /// Names have been discovered, have changed or are gone; the answer is what of them is not served.
+    Amend(Amendment, Sender<Vec<Refusal>>),
+    /// Someone wants to know what an amendment would do.
+    WouldAmend(Amendment, Sender<AmendmentPlan>),
+    /// Someone wants to know what of all that is discovered is not served.
+    Refusals(Sender<Vec<Refusal>>),
     /// A builder is done.
     Built(Box<Built>),
     /// Stop after what has been committed is saved.
@@ -49,6 +57,8 @@ pub(super) struct Built {
     pub zones: Vec<BuiltZone>,
     pub replies: Vec<Sender<ReloadSummary>>,
     pub remove_missing: bool,
+    /// The apexes that discovered names were folded by.
+    pub zoning: Option<Zoning>,
     /// Where the builder waits for what its zones have replaced.
     pub leftovers: Sender<Leftovers>,
 }
@@ -58,7 +68,16 @@ impl Built {
     pub(super) fn nothing(summary: ReloadSummary) -> Self {
         let (readings, zones, replies) = Default::default();
         let (leftovers, _) = channel();
-        Self { summary, sources: None, readings, zones, replies, remove_missing: false, leftovers }
+        Self {
+            summary,
+            sources: None,
+            readings,
+            zones,
+            replies,
+            remove_missing: false,
+            zoning: None,
+            leftovers,
+        }
     }
 
     /// The zones that can be served.
@@ -195,6 +214,8 @@ pub struct KeeperFigures {
     pub failures: AtomicU64,
     /// Owners changed by verdicts.
     pub flips: AtomicU64,
+    /// Owners changed by amendments.
+    pub amended: AtomicU64,
     /// RRsets signed.
     pub signatures: AtomicU64,
     /// Nanoseconds spent in transactions.
@@ -286,6 +307,29 @@ impl KeeperHandle {
         let (reply, answer) = channel();
         self.send(Command::Explain(name.clone(), reply));
         answer.recv().ok().flatten()
+    }
+
+    /// Puts names that sources have discovered into service, or takes them out, and returns what of them is not served, once the rest is;
+    /// `None` if the keeper has stopped. Up to some hundred names are one commit; between the slices of a larger amendment verdicts are
+    /// served. Blocks, so not for async callers.
+    pub fn amend(&self, amendment: Amendment) -> Option<Vec<Refusal>> {
+        let (reply, answer) = channel();
+        self.send(Command::Amend(amendment, reply));
+        answer.recv().ok()
+    }
+
+    /// What an amendment would do; nothing is changed. `None` if the keeper has stopped. Blocks, so not for async callers.
+    pub fn would_amend(&self, amendment: Amendment) -> Option<AmendmentPlan> {
+        let (reply, answer) = channel();
+        self.send(Command::WouldAmend(amendment, reply));
+        answer.recv().ok()
+    }
+
+    /// What of all that is discovered is not served, in no order: reloads change it too. See [`KeeperHandle::zones`].
+    pub fn refusals(&self) -> Vec<Refusal> {
+        let (reply, answer) = channel();
+        self.send(Command::Refusals(reply));
+        answer.recv().unwrap_or_default()
     }
 
     /// Counted figures.

@@ -58,6 +58,7 @@ pub(super) fn compile(
     workshop: &Workshop,
     now_s: u32,
 ) -> Result<ZoneState, (Vec<TargetId>, TransactionError)> {
+    let ground = layout.ground();
     let Parts { image, schedule, difference } = match compile_parts(&mut layout, earlier, workshop, now_s) {
         Ok(parts) => parts,
         Err(e) => return Err((layout.held_targets(), e)),
@@ -72,6 +73,8 @@ pub(super) fn compile(
         checked: layout.checked,
         dependents,
         overridden,
+        folded: layout.folded,
+        ground,
         overrides: Arc::clone(&workshop.overrides),
         schedule,
         cache: SignatureCache::default(),

@@ -1,13 +1,15 @@
 //! The jobs of a commit: what an owner should serve from now on, and what of it is signed already.
 
 use super::assemble::{Job, nsec_over, plain};
-use super::zone_state::CheckedOwner;
+use super::zone_state::{CheckedOwner, Circumstances};
+use crate::config::Order;
 use crate::dnssec::cache::SignatureCache;
 use crate::dnssec::denial;
 use crate::dnssec::sign::Signer;
+use crate::model::name::Name;
 use crate::model::rrtype::RrType;
 use crate::snapshot::image::{Choice, OwnerRecords, ServedRrset};
-use crate::zone::desired::Place;
+use crate::zone::desired::{DesiredOwner, Place};
 use crate::zone::select::Selection;
 
 /// A job that keeps an owner's records; with a signer, signatures that are due are renewed.
@@ -27,6 +29,65 @@ pub(super) fn unchanged_job(before: OwnerRecords, place: Place) -> Job {
         may_flap: false,
         memory: None,
     }
+}
+
+/// A job that has an owner serve what it should by the present verdicts; `before` is what it serves now. Nothing of it is signed.
+pub(super) fn desired_job(
+    name: Name,
+    owner: DesiredOwner,
+    checked: Option<&mut CheckedOwner>,
+    before: Option<&OwnerRecords>,
+    by: Circumstances<'_>,
+) -> Job {
+    let mut rrsets: Vec<ServedRrset> = owner.rrsets.into_iter().map(plain).collect();
+    for served in rrsets.iter_mut().filter(|r| matches!(r.rrset.rtype, RrType::A | RrType::AAAA)) {
+        served.rotate = owner.order == Order::Rotate;
+    }
+    let (mut choices, mut pending, mut withheld) = (Vec::new(), Vec::new(), Vec::new());
+    if let Some(checked) = checked {
+        if let Some(before) = before {
+            checked.inherit(before, by.board);
+        }
+        let mut selection = checked.select(&name, by);
+        if let Some(memory) = checked.would_remember(&mut selection) {
+            checked.remember(memory);
+        }
+        let (served, variants) = checked.served(&selection);
+        rrsets.extend(served);
+        choices = variants;
+        pending = selection.pending;
+        withheld = selection.withheld;
+    }
+    Job {
+        name,
+        place: owner.place,
+        rrsets,
+        choices,
+        pending,
+        withheld,
+        denial: None,
+        reusable: Vec::new(),
+        changes_data: true,
+        may_flap: false,
+        memory: None,
+    }
+}
+
+/// Whether an owner serves already what a job would have it serve, its NSEC record not looked at.
+pub(super) fn is_served(job: &mut Job, before: &OwnerRecords) -> bool {
+    job.rrsets.sort_by_key(|r| r.rrset.rtype);
+    let as_served = |r: &ServedRrset| (r.rrset.clone(), r.rotate, r.note);
+    let now = before.rrsets.iter().filter(|r| r.rrset.rtype != RrType::NSEC);
+    now.map(as_served).eq(job.rrsets.iter().map(as_served))
+        && same_choices(&before.choices, &job.choices)
+        && before.pending == job.pending
+        && before.withheld == job.withheld
+}
+
+/// Where an owner that is served stands, as far as what is signed of it goes; only authoritative owners and cuts have signatures.
+pub(super) fn signed_place(owner: &OwnerRecords, apex: &Name) -> Place {
+    let is_cut = owner.name != *apex && owner.rrsets.iter().any(|r| r.rrset.rtype == RrType::NS);
+    if is_cut { Place::Cut } else { Place::Authoritative }
 }
 
 /// A job for a checked owner if `selection` differs from what `before` serves.

@@ -107,7 +107,7 @@ impl Leftovers {
 }
 
 /// Tells health which targets there are now.
-fn publish_targets(workshop: &Workshop, targets: &watch::Sender<TargetSet>) {
+pub(super) fn publish_targets(workshop: &Workshop, targets: &watch::Sender<TargetSet>) {
     // Under the lock, so that of two reloads that end together the later list is the last one sent.
     let registry = lock(&workshop.registry);
     // Without health there is no receiver, and nothing to tell.

@@ -4,13 +4,17 @@
 //! serves verdicts first, then what builders bring, then reloads, then a slice of renewals; whole zones are read, signed and
 //! compiled by builder threads. No fixed delay: what arrives during a commit is the next commit.
 
+mod amend;
 mod assemble;
 pub mod build;
+mod chain;
 pub mod channel;
 mod comparison;
 mod compile;
 mod crew;
+mod discovered;
 pub mod explain;
+mod fold;
 mod follow;
 mod jobs;
 mod leftovers;
@@ -23,8 +27,9 @@ pub mod targets;
 #[cfg(test)]
 mod tests;
 mod zone_state;
+mod zoning;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -37,6 +42,7 @@ use serials::Serials;
 pub use start::Starting;
 use tracing::{error, info};
 use zone_state::ZoneState;
+pub use zoning::Discovered;
 
 use crate::model::diagnostic::Diagnostic;
 use crate::model::name::Name;
@@ -91,6 +97,12 @@ struct Keeper {
     serials: Serials,
     /// Targets whose verdicts changed while a builder was at work: what it selected must be selected again.
     changed_during_build: Option<Vec<TargetId>>,
+    /// Names that were amended while a builder was at work.
+    amended_during_build: Vec<Name>,
+    /// Amendments that are not done yet.
+    amendments: VecDeque<discovered::Waiting>,
+    /// Which names belong to which zone.
+    zoning: zoning::Zoning,
     /// What was asked for while a builder was at work: one reload that does it all, and answers all who asked.
     next_reload: Option<(bool, Vec<std::sync::mpsc::Sender<channel::ReloadSummary>>)>,
     /// Targets of transactions that failed, tried again at the next tick.
@@ -104,7 +116,10 @@ struct Keeper {
 impl Keeper {
     fn run(mut self, receiver: &Receiver<Command>) {
         loop {
-            let pause = self.renew_at.saturating_duration_since(Instant::now()).min(TICK);
+            let mut pause = self.renew_at.saturating_duration_since(Instant::now()).min(TICK);
+            if !self.amendments.is_empty() {
+                pause = Duration::ZERO;
+            }
             let mut first = match receiver.recv_timeout(pause) {
                 Ok(command) => Some(command),
                 Err(RecvTimeoutError::Timeout) => None,
@@ -136,6 +151,13 @@ impl Keeper {
                     Command::Overridden(reply) => {
                         let _ = reply.send(self.overridden());
                     }
+                    Command::Amend(amendment, reply) => self.amend(amendment, reply),
+                    Command::WouldAmend(amendment, reply) => {
+                        let _ = reply.send(self.would_amend(&amendment));
+                    }
+                    Command::Refusals(reply) => {
+                        let _ = reply.send(self.refusals());
+                    }
                     Command::Built(built) => self.receive(built),
                     Command::Reload { remove_missing, reply } => {
                         self.reload(remove_missing, vec![reply]);
@@ -146,6 +168,7 @@ impl Keeper {
             if stop {
                 break;
             }
+            self.amend_next();
             if self.renew_at <= Instant::now() {
                 self.renew();
             }

@@ -145,7 +145,7 @@ impl CheckedOwner {
     }
 
     /// Whether one of these overrides is about one of its endpoints.
-    fn is_concerned(&self, zone: &Name, name: &Name, overrides: &[&Override]) -> bool {
+    pub(super) fn is_concerned(&self, zone: &Name, name: &Name, overrides: &[&Override]) -> bool {
         self.checked.endpoints.iter().enumerate().any(|(i, endpoint)| {
             let pools = self.pools_around(i);
             overrides.iter().any(|one| one.concerns(zone, name, &pools, &endpoint.data))

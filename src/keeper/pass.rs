@@ -8,11 +8,10 @@ use super::assemble::{Due, Job, assemble, nsec_over, plain};
 use super::build::{Layout, Workshop};
 use super::comparison::Comparison;
 use super::compile::Earlier;
+use super::jobs::desired_job;
 use super::zone_state::{CheckedOwner, Circumstances, TransactionError, soa_rrset};
-use crate::config::Order;
 use crate::model::breather::Breather;
 use crate::model::name::Name;
-use crate::model::rrtype::RrType;
 use crate::model::serial::Serial;
 use crate::snapshot::ZonePortion;
 use crate::snapshot::image::{OwnerRecords, ServedRrset};
@@ -195,15 +194,12 @@ impl<'e> Pass<'_, 'e> {
         denial: Option<(Name, u32)>,
     ) -> Job {
         let Self { layout, workshop, earlier, .. } = self;
-        let mut rrsets: Vec<ServedRrset> = owner.rrsets.into_iter().map(plain).collect();
-        for served in rrsets.iter_mut().filter(|r| matches!(r.rrset.rtype, RrType::A | RrType::AAAA)) {
-            served.rotate = owner.order == Order::Rotate;
-        }
+        let mut made = Vec::new();
         if owner.place == Place::Apex {
-            rrsets.push(plain(soa_rrset(&layout.desired.soa, self.serial)));
+            made.push(plain(soa_rrset(&layout.desired.soa, self.serial)));
             if let Some(signer) = &layout.signer {
-                let (keys, ttl) = (signer.keys(), layout.key_ttl);
-                rrsets.extend([keys.dnskey(ttl), keys.cds(ttl), keys.cdnskey(ttl)].map(plain));
+                let (keys, ttl) = (signer.keys(), layout.default_ttl);
+                made.extend([keys.dnskey(ttl), keys.cds(ttl), keys.cdnskey(ttl)].map(plain));
             }
         }
         let needs_before = layout.signer.is_some() || checked.is_some();
@@ -211,36 +207,11 @@ impl<'e> Pass<'_, 'e> {
             Earlier::Image(image) if needs_before => image.owner(&name),
             _ => None,
         };
-        let (mut choices, mut pending, mut withheld) = (Vec::new(), Vec::new(), Vec::new());
-        if let Some(checked) = checked {
-            if let Some(before) = &before {
-                checked.inherit(before, &workshop.board);
-            }
-            let (board, overrides) = (&*workshop.board, &*workshop.overrides);
-            let (zone, now_s) = (&layout.desired.apex, self.now_s);
-            let mut selection = checked.select(&name, Circumstances { board, overrides, zone, now_s });
-            if let Some(memory) = checked.would_remember(&mut selection) {
-                checked.remember(memory);
-            }
-            let (served, variants) = checked.served(&selection);
-            rrsets.extend(served);
-            choices = variants;
-            pending = selection.pending;
-            withheld = selection.withheld;
-        }
-        let mut job = Job {
-            name,
-            place: owner.place,
-            rrsets,
-            choices,
-            pending,
-            withheld,
-            denial,
-            reusable: Vec::new(),
-            changes_data: true,
-            may_flap: false,
-            memory: None,
-        };
+        let (board, overrides) = (&*workshop.board, &*workshop.overrides);
+        let by = Circumstances { board, overrides, zone: &layout.desired.apex, now_s: self.now_s };
+        let mut job = desired_job(name, owner, checked, before.as_ref(), by);
+        job.rrsets.extend(made);
+        job.denial = denial;
         job.reusable = match before {
             Some(before) if self.can_reuse => before.all_rrsets().cloned().collect(),
             Some(_) => Vec::new(),

@@ -11,6 +11,7 @@ use super::build::{Reading, Workshop, ZoneSource, read, refuse_twins, release};
 use super::channel::{Built, BuiltZone, Change, Command, KeeperFigures, OwnerCounts, ReloadSummary};
 use super::compile::{Earlier, SavedSerial, compile};
 use super::crew::Crew;
+use super::fold::{fold_all, zoning};
 use super::follow;
 use super::leftovers::{self, Leftovers};
 use super::zone_state::ZoneState;
@@ -94,7 +95,8 @@ impl Keeper {
     ///
     /// Verdicts wait while this runs, so all that need not be done before the swap is left over for the builder's thread.
     fn install(&mut self, built: Built) {
-        let Built { mut summary, sources, readings, zones, replies, remove_missing, leftovers } = built;
+        let Built { mut summary, sources, readings, zones, replies, remove_missing, zoning, leftovers } =
+            built;
         let changed = self.changed_during_build.take().unwrap_or_default();
         let now_s = (self.tools.now_s)();
         let mut left = Leftovers::new(&self.tools, self.handle.clone());
@@ -112,6 +114,7 @@ impl Keeper {
                     }
                 }
             }
+            self.amend_installed(zoning.as_ref());
             self.publish_zones();
             self.follow_all();
         }
@@ -335,6 +338,8 @@ impl Builder {
             }
         };
         let mut readings = read_all(&sources, &self.workshop, &|apex| self.signed.contains(apex));
+        let zoning = zoning(&readings, &self.served);
+        fold_all(&mut readings, &zoning, &self.workshop);
         follow::settle(&readings, &self.workshop, self.now_s);
         let mut zones = Vec::new();
         for reading in &mut readings {
@@ -364,7 +369,7 @@ impl Builder {
             }
         }
         let sources = sources.iter().map(|s| s.label().to_owned()).collect();
-        Built { sources: Some(sources), readings, zones, ..Built::nothing(summary) }
+        Built { sources: Some(sources), readings, zones, zoning: Some(zoning), ..Built::nothing(summary) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Starting: read every zone, let the first probes run, then select, sign, compile and publish all of them at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -9,6 +9,8 @@ use tracing::{error, warn};
 use super::build::{Reading, ZoneSource, release};
 use super::channel::{Command, KeeperFigures, KeeperHandle};
 use super::compile::{Earlier, compile};
+use super::discovered::zoning_of;
+use super::fold::{fold_all, zoning};
 use super::follow;
 use super::reload::{lock, read_all};
 use super::serials::Serials;
@@ -35,7 +37,9 @@ impl Starting {
     /// Reads all sources and publishes the targets, so that probing can begin.
     pub fn read(tools: Tools, sources: &[ZoneSource]) -> Self {
         let serials = Serials::open(tools.state.clone());
-        let readings = read_all(sources, &tools.workshop, &|_| false);
+        let mut readings = read_all(sources, &tools.workshop, &|_| false);
+        let zoning = zoning(&readings, &HashMap::new());
+        fold_all(&mut readings, &zoning, &tools.workshop);
         let (handle, receiver) = KeeperHandle::new();
         let starting = Self { tools, serials, readings, handle, receiver };
         let list = lock(&starting.tools.workshop.registry).list();
@@ -76,9 +80,12 @@ impl Starting {
         let mut keeper = Keeper {
             tools,
             handle: handle.clone(),
+            zoning: zoning_of(&zones),
             zones,
             serials,
             changed_during_build: None,
+            amended_during_build: Vec::new(),
+            amendments: VecDeque::new(),
             next_reload: None,
             failed_targets: Vec::new(),
             retried: std::time::Instant::now(),

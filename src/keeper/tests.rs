@@ -1,5 +1,6 @@
 //! The keeper as others use it: zones in JSON, verdicts on the board, snapshots out.
 
+mod amendments;
 mod conditions;
 mod flips;
 mod overrides;
@@ -76,6 +77,7 @@ impl House {
                 state: state.clone(),
                 signed,
                 overrides: Arc::default(),
+                discovered: Arc::default(),
                 threads: 2,
             },
             published: Arc::clone(&published),

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use super::assemble::{Assembled, Due, Job, assemble, plain};
 use super::channel::OwnerCounts;
 use super::crew::Crew;
-use super::jobs::{changed_job, unchanged_job};
+use super::fold::{FoldedOwner, Ground};
+use super::jobs::{changed_job, signed_place, unchanged_job};
+use super::targets::TargetRegistry;
 use crate::config::Order;
 use crate::dnssec::cache::SignatureCache;
 use crate::dnssec::schedule::Schedule;
 use crate::dnssec::sign::{RrsetDigest, SignError, Signed, Signer};
 use crate::model::board::{FULL_SHARE, VerdictBoard};
-use crate::model::condition::Resolved;
+use crate::model::condition::{Condition, Resolved};
 use crate::model::name::Name;
 use crate::model::overrides::Overrides;
 use crate::model::rrset::{RdataSet, Rrset};
@@ -183,6 +185,15 @@ impl CheckedOwner {
     }
 }
 
+impl CheckedOwner {
+    /// Holds the targets of an owner that health decides about.
+    pub(super) fn hold(checked: Box<Checked>, place: Place, registry: &mut TargetRegistry) -> Self {
+        let mut resolved = |c: &Condition| c.map(&mut |target| registry.hold(target));
+        let conditions = checked.endpoints.iter().map(|e| e.condition.as_ref().map(&mut resolved)).collect();
+        Self { checked, conditions, place, last_good: Vec::new(), chosen: Vec::new(), inherited: None }
+    }
+}
+
 /// What an owner keeps of a selection for the next one.
 #[derive(Debug)]
 pub(super) struct Kept {
@@ -273,6 +284,10 @@ pub(super) struct ZoneState {
     pub(super) overrides: Arc<Overrides>,
     /// Checked owners that one of [`ZoneState::overrides`] is about.
     pub(super) overridden: BTreeSet<Name>,
+    /// Owners that something was discovered for.
+    pub(super) folded: HashMap<Name, FoldedOwner>,
+    /// What folding needs to know of the zone.
+    pub(super) ground: Ground,
     /// When signatures are renewed.
     pub(super) schedule: Schedule,
     /// Signatures of states that owners may come back to.
@@ -367,9 +382,7 @@ impl ZoneState {
         let due = self.schedule.take_due(now_s, most);
         let apex = self.image.apex();
         let jobs = due.iter().filter_map(|name| self.image.owner(name)).map(|before| {
-            // Only authoritative owners have signatures; at a cut DS and NSEC are signed and NS is not.
-            let is_cut = before.name != *apex && before.rrsets.iter().any(|r| r.rrset.rtype == RrType::NS);
-            let place = if is_cut { Place::Cut } else { Place::Authoritative };
+            let place = signed_place(&before, apex);
             unchanged_job(before, place)
         });
         jobs.collect()
@@ -382,19 +395,34 @@ impl ZoneState {
     /// Signing or compiling failed; nothing has changed.
     pub(super) fn commit(
         &mut self,
+        jobs: Vec<Job>,
+        now_s: u32,
+        crew: Crew,
+    ) -> Result<Committed, TransactionError> {
+        self.commit_and_remove(jobs, &[], now_s, crew)
+    }
+
+    /// As [`ZoneState::commit`], and takes owners out, which no job is about.
+    ///
+    /// # Errors
+    /// As [`ZoneState::commit`].
+    pub(super) fn commit_and_remove(
+        &mut self,
         mut jobs: Vec<Job>,
+        removed: &[Name],
         now_s: u32,
         crew: Crew,
     ) -> Result<Committed, TransactionError> {
         /// Below this a thread costs more than it saves: one ECDSA signature is about as much as starting a thread.
         const WORTH_THREADS: usize = 8;
-        let owners = jobs.len();
-        if jobs.iter().any(|job| job.changes_data) {
+        let owners = jobs.len() + removed.len();
+        if !removed.is_empty() || jobs.iter().any(|job| job.changes_data) {
             self.add_soa(&mut jobs, serial::next(self.floor, now_s));
         }
         let worth = if self.signer.is_some() { WORTH_THREADS } else { usize::MAX };
         let done = crew.run(jobs, worth, |job| self.finish(job, now_s));
         let mut draft = ZoneDraft::from_image(&self.image);
+        removed.iter().for_each(|name| draft.remove(name));
         let mut committed = Committed { owners, signed: 0, notes: Vec::with_capacity(done.len()) };
         for one in done {
             let (owner, signed, note) = one?;

@@ -54,6 +54,39 @@ pub struct Amendment {
     pub changes: Vec<(Name, Option<Arc<DiscoveredName>>)>,
 }
 
+/// What an amendment would do to the zones as they are.
+#[derive(Clone, Debug, Default)]
+pub struct AmendmentPlan {
+    /// The names that lie in a zone that is served, in the order of the amendment.
+    pub names: Vec<PlannedName>,
+    /// What of them would not be published.
+    pub refusals: Vec<Refusal>,
+}
+
+/// What an amendment would do to one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedName {
+    /// The name.
+    pub name: Name,
+    /// What would become of its records.
+    pub change: PlannedChange,
+    /// The wildcard that answers for the name now, and would no longer.
+    pub hides: Option<Name>,
+}
+
+/// What would become of a name's records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlannedChange {
+    /// The name would have its first ones.
+    Added,
+    /// It would have other ones.
+    Changed,
+    /// It would have none.
+    Removed,
+    /// They would stay as they are.
+    Unchanged,
+}
+
 /// What the keeper did not publish of an amendment, or would not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {

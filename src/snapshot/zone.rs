@@ -148,7 +148,8 @@ impl ZoneImage {
         name.is_at_or_below(&self.apex).then(|| &name.wire()[..name.wire().len() - self.apex.wire().len()])
     }
 
-    pub(super) fn key(&self) -> HashKey {
+    /// Key of the name hash.
+    pub fn key(&self) -> HashKey {
         self.key
     }
 

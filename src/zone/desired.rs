@@ -41,7 +41,7 @@ pub struct Soa {
 }
 
 /// One owner name's desired records.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DesiredOwner {
     /// Place in the zone.
     pub place: Place,

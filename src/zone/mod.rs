@@ -4,6 +4,7 @@ pub mod build;
 pub mod check;
 pub mod crowded;
 pub mod desired;
+pub mod fold;
 pub mod follow;
 pub mod owners;
 pub mod select;

@@ -121,6 +121,21 @@ impl Owners {
         &mut self.list[at].owner
     }
 
+    /// As [`Owners::get`], to change it.
+    pub fn get_mut(&mut self, name: &Name) -> Option<&mut DesiredOwner> {
+        self.search(name).ok().map(|i| &mut self.list[i].owner)
+    }
+
+    /// Adds owners of the zone `apex`, in any order, whose names are not there yet.
+    pub fn add(&mut self, apex: &Name, mut added: Vec<Placed>) {
+        if added.is_empty() {
+            return;
+        }
+        let mut list = std::mem::take(&mut self.list);
+        list.append(&mut added);
+        (*self, _) = Self::sorted(apex, list);
+    }
+
     /// Whether there is an owner of this name, which must be in the zone, or of one below it (RFC 4592 §2.2.2).
     pub fn exists(&self, name: &Name) -> bool {
         match self.search(name) {
