@@ -11,7 +11,7 @@ use super::geo::Geo;
 use super::healthy_dns;
 use super::json::{Element, FilePath, Reader, Slot, Source, Value, Word};
 use super::server::{HealthKeys, LogLevel, SOCKET_HINT, ServerKeys};
-use super::types::{AdminConfig, Config, HealthConfig, ListenAddress, LogFormat, Shared};
+use super::types::{AdminConfig, Config, HealthConfig, ListenAddress, LogFormat, Shared, SourcesConfig};
 use super::zone_file::{Checks, Pools, not_utf8};
 use crate::model::diagnostic::{Diagnostic, Position};
 
@@ -152,6 +152,7 @@ fn load(args: &ServeArgs, env: &dyn Fn(&str) -> Option<String>, cwd: &Path, syst
         admin,
         health: health(keys.health.take().map(|health| health.value).unwrap_or_default()),
         shared: Arc::new(file.shared),
+        sources: file.sources,
         client_subnet: keys.client_subnet.take().map(|given| given.value.0),
         limits: keys.limits.take().map(|limits| limits.value).unwrap_or_default().into_limits(),
         workers,
@@ -197,6 +198,7 @@ struct File {
     keys: ServerKeys,
     /// What zones may refer to.
     shared: Shared,
+    sources: SourcesConfig,
     path: PathBuf,
     /// Where its relative paths start.
     base: PathBuf,
@@ -219,16 +221,21 @@ fn read_file(settings: &mut Settings<'_>, search: bool, system: &Path) -> File {
         return File {
             keys: ServerKeys::default(),
             shared: Shared::default(),
+            sources: SourcesConfig::default(),
             path: PathBuf::from("hale.json"),
             base: settings.cwd.to_owned(),
         };
     };
     let base = path.parent().map_or_else(PathBuf::new, Path::to_owned);
-    let (keys, shared) = read_server_keys(&path, &base, settings).unwrap_or_default();
-    File { keys, shared, path, base }
+    let (keys, shared, sources) = read_server_keys(&path, &base, settings).unwrap_or_default();
+    File { keys, shared, sources, path, base }
 }
 
-fn read_server_keys(file: &Path, base: &Path, settings: &mut Settings<'_>) -> Option<(ServerKeys, Shared)> {
+fn read_server_keys(
+    file: &Path,
+    base: &Path,
+    settings: &mut Settings<'_>,
+) -> Option<(ServerKeys, Shared, SourcesConfig)> {
     let text = match std::fs::read(file).map(String::from_utf8) {
         Ok(Ok(text)) => text,
         Ok(Err(error)) => {
@@ -246,7 +253,7 @@ fn read_server_keys(file: &Path, base: &Path, settings: &mut Settings<'_>) -> Op
     };
     let mut reader = Reader::new(&text, Source { file, base, env: settings.env });
     let mut keys = ServerKeys::read(&mut reader).ok().flatten();
-    let mut shared = Shared::default();
+    let (mut shared, mut sources) = (Shared::default(), SourcesConfig::default());
     if let Some(keys) = &mut keys {
         let _ = reader.end();
         check_server_keys(&mut reader, keys);
@@ -261,9 +268,15 @@ fn read_server_keys(file: &Path, base: &Path, settings: &mut Settings<'_>) -> Op
         if let Some(pools) = keys.pools.take() {
             shared.pools = Arc::new(Pools::new(&mut reader, pools.value, None));
         }
+        if let Some(list) = keys.sources.take() {
+            sources.list = super::sources::resolve(&mut reader, list.value.0, &shared.checks);
+        }
+        sources.conflict = keys.conflict.take().map_or(sources.conflict, |given| given.value);
+        sources.ready_timeout_ms =
+            keys.ready_timeout.take().map_or(sources.ready_timeout_ms, |given| given.value.0);
     }
     settings.diagnostics.extend(reader.into_diagnostics());
-    Some((keys?, shared))
+    Some((keys?, shared, sources))
 }
 
 fn check_server_keys(reader: &mut Reader<'_>, keys: &ServerKeys) {

@@ -6,18 +6,30 @@
 #[macro_use]
 mod json;
 mod args;
+mod check_for;
+mod cron;
 mod files;
 mod geo;
 mod healthy_dns;
 mod limits;
+mod live;
 mod load;
+mod pattern;
 pub mod schema;
 mod server;
+mod source_types;
+mod source_values;
+mod sources;
 mod types;
 mod zone_file;
 
 pub use args::ServeArgs;
+pub use check_for::CheckFor;
+pub use cron::Cron;
 pub use limits::{LimitsConfig, Network, RateLimits, TcpLimits};
+pub use live::LiveSecret;
 pub use load::Loaded;
+pub use pattern::Pattern;
+pub use source_types::*;
 pub use types::*;
 pub use zone_file::{Environment, ZoneReader, stands_twice};

@@ -5,10 +5,13 @@ use std::net::SocketAddr;
 use serde_json::{Value as Json, json};
 
 use super::json::{
-    Boolean, Duration, FilePath, Int, Kind, Map, OneOrMany, Port, Read, Reader, Secret, Text, Value, Word,
+    Boolean, Duration, FilePath, Int, Kind, List, Map, OneOrMany, Port, Read, Reader, Secret, Text, Value,
+    Word,
 };
 use super::limits::LimitsKeys;
 use super::schema::Definitions;
+use super::source_types::Conflict;
+use super::sources::SourceKeys;
 use super::types::LogFormat;
 use super::zone_file::{PoolKeys, Written};
 
@@ -41,6 +44,13 @@ object! {
         /// Whether answers are made for the network that a resolver asks for (EDNS Client Subnet, RFC 7871); unless given, as soon as a name has a
         /// "geo" or "hashed" policy.
         "client_subnet" client_subnet: Boolean,
+        /// Where names are discovered, those that go before others first.
+        "sources" sources: List<SourceKeys>,
+        /// Which of several claims for one discovered name counts: priority (that of the first source), merge (all, each source a pool), oldest (the
+        /// first that was seen), or reject (none); priority unless given.
+        "conflict" conflict: Conflict,
+        /// How long /readyz waits at most for sources; 30s unless given.
+        "ready_timeout" ready_timeout: Duration<0, MAX_TIME_MS>,
         /// Name server identifier (RFC 5001).
         "nsid" nsid: Nsid,
         /// Secret of DNS cookies (RFC 9018), 32 hexadecimal digits; the same on all servers of an anycast address.
@@ -58,7 +68,7 @@ object! {
         /// Form of the log: text for people, json for machines. Flag --log-format.
         "log_format" log_format: LogFormat,
     }
-    later: ["sources", "conflict", "tsig", "transfer", "update", "mirror", "watch", "ready_timeout"]
+    later: ["tsig", "transfer", "update", "mirror", "watch"]
 }
 
 object! {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::geo::Geo;
 use super::limits::LimitsConfig;
+use super::source_types::{Conflict, SourceConfig};
 use super::zone_file::{Checks, Pools};
 use crate::model::diagnostic::Position;
 use crate::model::name::Name;
@@ -30,6 +31,8 @@ pub struct Config {
     pub health: HealthConfig,
     /// What zones may refer to by name.
     pub shared: Arc<Shared>,
+    /// Where names are discovered.
+    pub sources: SourcesConfig,
     /// Whether the client subnet option (RFC 7871) is honoured; `None` as soon as a name gives different clients different answers.
     pub client_subnet: Option<bool>,
     /// Limits of the listeners, and of what clients are sent.
@@ -50,6 +53,23 @@ pub struct Config {
     pub log_level: String,
     /// Text for people or JSON for machines.
     pub log_format: LogFormat,
+}
+
+/// What `hale.json` says about discovery.
+#[derive(Clone, Debug)]
+pub struct SourcesConfig {
+    /// The sources, those that go before others first.
+    pub list: Vec<SourceConfig>,
+    /// Which of several claims for one name counts.
+    pub conflict: Conflict,
+    /// Milliseconds that readiness waits at most for sources.
+    pub ready_timeout_ms: u64,
+}
+
+impl Default for SourcesConfig {
+    fn default() -> Self {
+        Self { list: Vec::new(), conflict: Conflict::default(), ready_timeout_ms: 30_000 }
+    }
 }
 
 /// What `hale.json` gives to all zones: they refer to it by name, and what a zone calls by the same name itself goes before.

@@ -21,5 +21,5 @@ pub(crate) use path::key_path;
 pub(crate) use reader::{Abort, Key, Kind, Mark, Reader, Source};
 pub(crate) use values::{
     AbsoluteName, At, Boolean, Duration, Element, FilePath, Int, List, Map, OneOrMany, Port, Read, Secret,
-    Text, Ttl, Value, Word, read_name, show_ms,
+    SecretPlace, Text, Ttl, Value, Word, read_name, show_ms,
 };

@@ -30,7 +30,7 @@ pub(crate) use check::Written;
 pub(crate) use dnssec::ALGORITHMS;
 pub(crate) use header::{ZoneKeys, distinct};
 pub(crate) use pool::{PoolKeys, Pools};
-pub(crate) use template::Checks;
+pub(crate) use template::{Checks, Template};
 
 use super::geo::Geo;
 use super::json::{Abort, Key, Kind, Read, Reader, Source, Value, read_name};

@@ -217,7 +217,7 @@ impl Checks {
     }
 
     /// What a name refers to; nothing if there is no such check, nothing within if it was reported as wrong.
-    fn get(&self, name: &str) -> Option<&Option<Template>> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Option<Template>> {
         self.own.get(name).or_else(|| self.outer.as_ref()?.get(name))
     }
 
