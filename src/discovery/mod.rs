@@ -9,5 +9,6 @@
 //!   name away.
 
 pub mod claim;
+pub mod kubernetes;
 pub mod rule;
 pub mod source;
