@@ -24,14 +24,14 @@ pub(super) struct Targets<'s> {
 impl<'s> Targets<'s> {
     /// `None` for types that point to no name.
     #[inline]
-    pub(super) fn of(hop: Hop<'s>, set: RrsetView<'s>, start: usize) -> Option<Self> {
+    pub(super) fn of(hop: &Hop<'s>, set: &RrsetView<'s>, start: usize) -> Option<Self> {
         let offset = match set.rtype {
             RrType::NS => 0,
             RrType::MX | RrType::SVCB | RrType::HTTPS => 2,
             RrType::SRV => 6,
             _ => return None,
         };
-        Some(Self { hop, rtype: set.rtype, start, records: set.rr_count, offset })
+        Some(Self { hop: *hop, rtype: set.rtype, start, records: set.rr_count, offset })
     }
 
     /// Where the name of the record at `at` stands, and where the next record does.
@@ -42,7 +42,7 @@ impl<'s> Targets<'s> {
     }
 }
 
-impl<'s> Resolver<'s, '_> {
+impl<'s> Resolver<'s, '_, '_> {
     /// Adds the addresses of an answer's targets as far as there is room: leaving them out is no truncation (RFC 2181 §9).
     pub(super) fn add_targets(&mut self, targets: Targets<'s>) {
         let mut seen = [0u64; MAX_TARGETS];
@@ -67,7 +67,7 @@ impl<'s> Resolver<'s, '_> {
             }
             seen[index] = hash;
             let Some(node) = address_owner(&targets, target) else { continue };
-            if self.add_addresses(targets.hop, node, target_at).is_err() {
+            if self.add_addresses(&targets.hop, node, target_at).is_err() {
                 return;
             }
         }
@@ -77,12 +77,12 @@ impl<'s> Resolver<'s, '_> {
     ///
     /// # Errors
     /// One of them does not fit.
-    pub(super) fn add_addresses(&mut self, hop: Hop<'s>, node: Node<'s>, at: usize) -> Result<(), Full> {
+    pub(super) fn add_addresses(&mut self, hop: &Hop<'s>, node: Node<'s>, at: usize) -> Result<(), Full> {
         let owner = if at <= MAX_POINTER { Owner::At(at) } else { Owner::Below(node.prefix(), hop.apex_at) };
         for rtype in [RrType::A, RrType::AAAA] {
             let Some(set) = node.rrset_for(rtype, hop.image.tables(), &mut self.chooser) else { continue };
             let rrs = Rrs {
-                set,
+                set: &set,
                 owner,
                 apex_at: hop.apex_at,
                 with_signatures: self.dnssec_ok,

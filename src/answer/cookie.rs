@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use crate::model::hash::partial_word;
+
 /// Octets of a client cookie.
 const CLIENT: usize = 8;
 /// Octets of a COOKIE option in a response: client cookie, then version, reserved, timestamp and hash.
@@ -66,7 +68,6 @@ fn make(secret: &[u8; 16], client_cookie: &[u8; CLIENT], client: IpAddr, stamp: 
 
 /// SipHash-2-4 (Aumasson and Bernstein, 2012).
 fn siphash_2_4(key: &[u8; 16], data: &[u8]) -> u64 {
-    let word = |bytes: &[u8]| bytes.iter().rev().fold(0u64, |w, &b| w << 8 | u64::from(b));
     let (k0, k1) = (word(&key[..8]), word(&key[8..]));
     let mut v = [
         k0 ^ 0x736f_6d65_7073_6575,
@@ -76,17 +77,27 @@ fn siphash_2_4(key: &[u8; 16], data: &[u8]) -> u64 {
     ];
     let chunks = data.chunks_exact(8);
     let last = word(chunks.remainder()) | (data.len() as u64) << 56;
-    for m in chunks.map(word).chain([last]) {
-        v[3] ^= m;
-        sip_round(&mut v);
-        sip_round(&mut v);
-        v[0] ^= m;
-    }
+    chunks.for_each(|chunk| sip_word(&mut v, word(chunk)));
+    sip_word(&mut v, last);
     v[2] ^= 0xff;
     for _ in 0..4 {
         sip_round(&mut v);
     }
     v[0] ^ v[1] ^ v[2] ^ v[3]
+}
+
+/// Up to eight octets as a little-endian word.
+#[inline]
+fn word(octets: &[u8]) -> u64 {
+    octets.first_chunk().map_or_else(|| partial_word(octets), |whole| u64::from_le_bytes(*whole))
+}
+
+#[inline]
+fn sip_word(v: &mut [u64; 4], m: u64) {
+    v[3] ^= m;
+    sip_round(v);
+    sip_round(v);
+    v[0] ^= m;
 }
 
 #[inline]

@@ -49,6 +49,8 @@ pub(super) struct Edns<'q> {
     pub(super) cookie: Option<&'q [u8]>,
     /// The data of the client subnet option.
     pub(super) subnet: Option<&'q [u8]>,
+    /// Whether there is any option at all.
+    has_options: bool,
     wants_nsid: bool,
     wants_keepalive: bool,
 }
@@ -62,6 +64,7 @@ impl<'q> Edns<'q> {
             dnssec_ok: ttl[2] & DO != 0,
             cookie: None,
             subnet: None,
+            has_options: false,
             wants_nsid: false,
             wants_keepalive: false,
         }
@@ -70,6 +73,7 @@ impl<'q> Edns<'q> {
     /// Reads the options; `None` if one runs past the end, or for a cookie of a length that there is not (RFC 7873 §5.2.2).
     #[inline]
     pub(super) fn read_options(&mut self, mut rdata: &'q [u8]) -> Option<()> {
+        self.has_options = !rdata.is_empty();
         while !rdata.is_empty() {
             let code = be16(rdata, 0)?;
             let (data, rest) = rdata.get(4..)?.split_at_checked(usize::from(be16(rdata, 2)?))?;
@@ -96,8 +100,10 @@ impl<'q> Edns<'q> {
 /// What the response's OPT record will hold, decided before the first record is written so that it always fits.
 #[derive(Debug)]
 pub(super) struct Opt<'a> {
-    settings: &'a Settings,
+    payload: u16,
     dnssec_ok: bool,
+    /// Octets of the record without an extended error.
+    len: usize,
     nsid: Option<&'a [u8]>,
     cookie: Option<cookie::Reply>,
     keepalive: Option<u16>,
@@ -114,22 +120,39 @@ impl<'a> Opt<'a> {
         edns: &Edns<'_>,
         subnet: Option<Subnet<'a>>,
     ) -> Self {
+        let mut opt = Self {
+            payload: settings.udp_payload_limit,
+            dnssec_ok: edns.dnssec_ok,
+            len: OPT_LEN,
+            nsid: None,
+            cookie: None,
+            keepalive: None,
+            subnet,
+            scope: 0,
+        };
+        if edns.has_options {
+            opt.reply_to_options(settings, query, edns);
+        }
+        opt
+    }
+
+    #[inline(never)]
+    fn reply_to_options(&mut self, settings: &'a Settings, query: &Query<'_>, edns: &Edns<'_>) {
         let client: IpAddr = query.peer.ip();
-        let cookie = match (&settings.cookie_secret, edns.cookie) {
+        self.cookie = match (&settings.cookie_secret, edns.cookie) {
             (Some(secret), Some(data)) => cookie::respond(secret, data, client, query.now_s),
             _ => None,
         };
+        self.nsid = settings.nsid().filter(|_| edns.wants_nsid);
+        // On UDP the option is ignored (RFC 7828 §3.3.1).
         let on_tcp = query.transport == Transport::Tcp;
-        Self {
-            settings,
-            dnssec_ok: edns.dnssec_ok,
-            nsid: settings.nsid().filter(|_| edns.wants_nsid),
-            cookie,
-            // On UDP the option is ignored (RFC 7828 §3.3.1).
-            keepalive: settings.tcp_keepalive_100ms.filter(|_| on_tcp && edns.wants_keepalive),
-            subnet,
-            scope: 0,
-        }
+        self.keepalive = settings.tcp_keepalive_100ms.filter(|_| on_tcp && edns.wants_keepalive);
+        let option = |len: Option<usize>| len.map_or(0, |n| n + 4);
+        self.len = OPT_LEN
+            + option(self.nsid.map(<[u8]>::len))
+            + option(self.cookie.as_ref().map(|_| cookie::LEN))
+            + option(self.keepalive.map(|_| 2))
+            + option(self.subnet.as_ref().map(Subnet::len));
     }
 
     /// Whether the client sent a server cookie that is good.
@@ -141,12 +164,7 @@ impl<'a> Opt<'a> {
     /// Octets of the record without an extended error.
     #[inline]
     pub(super) fn len(&self) -> usize {
-        let option = |len: Option<usize>| len.map_or(0, |n| n + 4);
-        OPT_LEN
-            + option(self.nsid.map(<[u8]>::len))
-            + option(self.cookie.as_ref().map(|_| cookie::LEN))
-            + option(self.keepalive.map(|_| 2))
-            + option(self.subnet.as_ref().map(Subnet::len))
+        self.len
     }
 
     /// Writes the record; an extended error is left out where it does not fit.
@@ -158,25 +176,19 @@ impl<'a> Opt<'a> {
         response: &mut Response<'_>,
     ) -> Result<(), Full> {
         let error_len = error.map_or(0, |e| 6 + e.1.len());
-        let error = error.filter(|_| self.len() + error_len <= response.room());
-        let rdlength = self.len() - OPT_LEN + error.map_or(0, |_| error_len);
-        let [size_high, size_low] = self.settings.udp_payload_limit.to_be_bytes();
+        let error = error.filter(|_| self.len + error_len <= response.room());
+        let rdlength = self.len - OPT_LEN + error.map_or(0, |_| error_len);
+        let [size_high, size_low] = self.payload.to_be_bytes();
         let flags = if self.dnssec_ok { DO } else { 0 };
         let [length_high, length_low] = (rdlength as u16).to_be_bytes();
         let extended = (rcode.0 >> 4) as u8;
-        response.record(&[&[
-            0,
-            0,
-            41,
-            size_high,
-            size_low,
-            extended,
-            0,
-            flags,
-            0,
-            length_high,
-            length_low,
-        ]])?;
+        let fixed = [0, 0, 41, size_high, size_low, extended, 0, flags, 0, length_high, length_low];
+        response.record(&[&fixed])?;
+        if rdlength > 0 { self.write_options(error, response) } else { Ok(()) }
+    }
+
+    #[inline(never)]
+    fn write_options(&self, error: Option<ExtendedError>, response: &mut Response<'_>) -> Result<(), Full> {
         if let Some(nsid) = self.nsid {
             push_option(response, option::NSID, &[nsid])?;
         }

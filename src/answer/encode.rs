@@ -33,7 +33,7 @@ pub(super) enum Owner<'a> {
 /// An RRset to be written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rrs<'a> {
-    pub(super) set: RrsetView<'a>,
+    pub(super) set: &'a RrsetView<'a>,
     pub(super) owner: Owner<'a>,
     /// Where the apex of the RRset's zone stands in the message.
     pub(super) apex_at: usize,
@@ -126,11 +126,13 @@ impl<'o> Response<'o> {
     }
 
     /// Appends a record of the additional section made of parts.
+    #[inline]
     pub(super) fn record(&mut self, parts: &[&[u8]]) -> Result<(), Full> {
         self.record_in(Section::Additional, parts)
     }
 
     /// Appends a record made of parts.
+    #[inline]
     pub(super) fn record_in(&mut self, section: Section, parts: &[&[u8]]) -> Result<(), Full> {
         let len: usize = parts.iter().map(|p| p.len()).sum();
         let mut space = self.reserve(len)?;
@@ -173,14 +175,10 @@ impl<'o> Response<'o> {
     /// One copy, then pointers are set right where they differ from what the image holds.
     #[inline]
     fn copy_rrset(&mut self, rrs: &Rrs<'_>, owner_at: usize) -> Result<(), Full> {
-        let set = &rrs.set;
+        let set = rrs.set;
         let wire = if rrs.with_signatures { set.rrs_and_signatures() } else { set.rrs() };
         let space = self.reserve(wire.len())?;
-        let turn = rotation(set, rrs.first);
-        space.copy_from_slice(wire);
-        if turn > 0 {
-            rotate(space, set.rrs(), turn);
-        }
+        copy_turned(space, wire, set.rrs().len(), rotation(set, rrs.first));
         for at in set.relocations() {
             put_pointer(space, at, rrs.apex_at);
         }
@@ -262,13 +260,23 @@ fn rotation(set: &RrsetView<'_>, first: u32) -> usize {
     (first % u32::from(set.rr_count)) as usize * set.rr_len
 }
 
-/// Puts the records that start at `turn` first. Only records without names in RDATA rotate, so relocations are no concern.
-fn rotate(space: &mut [u8], records: &[u8], turn: usize) {
-    let (head, tail) = records.split_at(turn.min(records.len()));
-    if let Some((to, _)) = space.split_at_mut_checked(records.len()) {
-        let (to_tail, to_head) = to.split_at_mut(tail.len());
+/// Copies `from`, of which the first octets are `records`, and puts those from `turn` on first. Only records without names in RDATA
+/// rotate, so relocations are no concern.
+#[inline]
+fn copy_turned(to: &mut [u8], from: &[u8], records: usize, turn: usize) {
+    if turn > 0
+        && let Some((records, signatures)) = from.split_at_checked(records)
+        && let Some((head, tail)) = records.split_at_checked(turn)
+        && let Some((to_records, to_signatures)) = to.split_at_mut_checked(records.len())
+    {
+        let (to_tail, to_head) = to_records.split_at_mut(tail.len());
         to_tail.copy_from_slice(tail);
         to_head.copy_from_slice(head);
+        if !signatures.is_empty() {
+            to_signatures.copy_from_slice(signatures);
+        }
+    } else {
+        to.copy_from_slice(from);
     }
 }
 

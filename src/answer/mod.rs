@@ -25,7 +25,7 @@ use crate::snapshot::lookup::{Chooser, KeyedName, Snapshot};
 
 use edns::{ExtendedError, Opt};
 use encode::Response;
-use parse::{HEADER, Parsed, Request};
+use parse::{HEADER, Message, Request};
 use rcode::Rcode;
 use resolve::{Resolver, Work};
 use subnet::Subnet;
@@ -193,14 +193,19 @@ impl Scratch {
 ///
 /// It never panics, allocates, locks or reads a clock, whatever the message.
 pub fn answer(snapshot: &Snapshot, scratch: &mut Scratch, query: &Query<'_>, out: &mut [u8]) -> Outcome {
-    match parse::parse(snapshot.key(), query.bytes, &mut scratch.name) {
-        Parsed::Unanswerable => Outcome::Drop,
-        Parsed::OtherOpcode => answer_other_opcode(query.bytes, out),
-        Parsed::Query(request) => answer_query(snapshot, scratch, query, &request, out),
+    match parse::kind_of(query.bytes) {
+        Message::Unanswerable => Outcome::Drop,
+        Message::OtherOpcode => answer_other_opcode(query.bytes, out),
+        Message::Query => {
+            let mut request = Request::new(query.bytes);
+            request.read(snapshot.key(), query.bytes, &mut scratch.name);
+            answer_query(snapshot, scratch, query, &request, out)
+        }
     }
 }
 
 /// NOTIMP with a header alone: what the other sections mean is the opcode's business (RFC 8906 §3.1.4).
+#[cold]
 fn answer_other_opcode(message: &[u8], out: &mut [u8]) -> Outcome {
     let (Some(header), Some((to, _))) =
         (message.first_chunk::<HEADER>(), out.split_first_chunk_mut::<HEADER>())
@@ -246,7 +251,7 @@ fn answer_query(
             let client = subnet.and_then(|subnet| subnet.client);
             let chooser = Chooser::new(client.unwrap_or(query.peer.ip()), random);
             let work = Work { name, other, turn, chooser };
-            let mut resolver = Resolver::new(snapshot, work, response, request.qtype, dnssec_ok);
+            let mut resolver = Resolver::new(snapshot, work, &mut response, request.qtype, dnssec_ok);
             if let Some(zone) = resolver.zone() {
                 class.zone = Some(zone.index);
                 class.kind = resolver.resolve(&zone);
@@ -261,7 +266,6 @@ fn answer_query(
             if let (Some(opt), Some(_)) = (&mut opt, client) {
                 opt.scope = resolver.chooser.scope();
             }
-            response = resolver.response;
             (resolver.rcode, resolver.error)
         }
     };
@@ -314,6 +318,8 @@ fn refusal(request: &Request<'_>) -> Option<Rcode> {
         return Some(Rcode::REFUSED);
     }
     match request.qtype {
+        // Nearly all queries; said first, since one comparison decides it.
+        RrType(1..=40) => None,
         // Transfers are not configured.
         RrType::AXFR | RrType::IXFR => Some(Rcode::REFUSED),
         RrType::MAILA | RrType::MAILB | RrType::TKEY => Some(Rcode::NOTIMP),

@@ -37,14 +37,14 @@ pub(super) struct Request<'q> {
 }
 
 /// What a message turns out to be.
-#[derive(Debug)]
-pub(super) enum Parsed<'q> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Message {
     /// Too short for a header, or a response.
     Unanswerable,
     /// An opcode other than QUERY; answered by a header alone.
     OtherOpcode,
     /// A query, well-formed or not.
-    Query(Request<'q>),
+    Query,
 }
 
 #[inline]
@@ -52,30 +52,39 @@ pub(super) fn be16(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..)?.first_chunk::<2>().map(|b| u16::from_be_bytes(*b))
 }
 
-/// Reads a message; the question's name goes into `name`.
+/// Looks at the header alone.
 #[inline]
-pub(super) fn parse<'q>(key: HashKey, message: &'q [u8], name: &mut KeyedName) -> Parsed<'q> {
-    let Some((header, _)) = message.split_first_chunk::<HEADER>() else { return Parsed::Unanswerable };
-    if header[2] & 0x80 != 0 {
-        return Parsed::Unanswerable;
+pub(super) fn kind_of(message: &[u8]) -> Message {
+    match message.first_chunk::<HEADER>() {
+        Some(header) if header[2] & 0xf8 == 0 => Message::Query,
+        Some(header) if header[2] & 0x80 == 0 => Message::OtherOpcode,
+        _ => Message::Unanswerable,
     }
-    if header[2] & 0x78 != 0 {
-        return Parsed::OtherOpcode;
-    }
-    let mut request =
-        Request { echo: header, qtype: RrType(0), qclass: 0, edns: None, tsig: None, refusal: None };
-    if request.read(key, message, name).is_none() {
-        request.refusal = Some(Rcode::FORMERR);
-    }
-    Parsed::Query(request)
 }
 
 impl<'q> Request<'q> {
-    /// Fills itself; `None` for a malformed message.
+    /// Of a message of which nothing was read.
     #[inline]
-    fn read(&mut self, key: HashKey, message: &'q [u8], name: &mut KeyedName) -> Option<()> {
-        let count = |at: usize| be16(message, at).map(usize::from);
-        let (questions, answers, authority, additional) = (count(4)?, count(6)?, count(8)?, count(10)?);
+    pub(super) fn new(message: &'q [u8]) -> Self {
+        let echo = message.get(..HEADER).unwrap_or_default();
+        Self { echo, qtype: RrType(0), qclass: 0, edns: None, tsig: None, refusal: None }
+    }
+
+    /// Reads a query; the question's name goes into `name`. (It fills itself in place: returned by value it would be copied, which
+    /// takes longer than to read most queries.)
+    #[inline]
+    pub(super) fn read(&mut self, key: HashKey, message: &'q [u8], name: &mut KeyedName) {
+        if self.fill(key, message, name).is_none() {
+            self.refusal = Some(Rcode::FORMERR);
+        }
+    }
+
+    /// `None` for a malformed message.
+    #[inline]
+    fn fill(&mut self, key: HashKey, message: &'q [u8], name: &mut KeyedName) -> Option<()> {
+        let header = message.first_chunk::<HEADER>()?;
+        let count = |at: usize| usize::from(u16::from_be_bytes([header[at], header[at + 1]]));
+        let (questions, answers, authority, additional) = (count(4), count(6), count(8), count(10));
         let records = answers + authority + additional;
         if records > MOST_RECORDS || records * SMALLEST_RECORD > message.len() - HEADER || questions > 1 {
             return None;
@@ -83,8 +92,9 @@ impl<'q> Request<'q> {
         let mut at = HEADER;
         if questions == 1 {
             at = name.read_plain(key, message, at).ok()?;
-            self.qtype = RrType(be16(message, at)?);
-            self.qclass = be16(message, at + 2)?;
+            let [t0, t1, c0, c1] = *message.get(at..)?.first_chunk::<4>()?;
+            self.qtype = RrType(u16::from_be_bytes([t0, t1]));
+            self.qclass = u16::from_be_bytes([c0, c1]);
             at += 4;
             self.echo = message.get(..at)?;
         }
@@ -92,8 +102,8 @@ impl<'q> Request<'q> {
             at = self.read_record(message, at, index >= answers + authority, index + 1 == records)?;
         }
         // RFC 9619 wants one question; RFC 7873 §5.4 lets a client without one ask for a cookie.
-        let asks_for_cookie = self.edns.as_ref().is_some_and(|edns| edns.cookie.is_some());
-        (at == message.len() && (questions == 1 || asks_for_cookie)).then_some(())
+        let asks_for_cookie = || self.edns.as_ref().is_some_and(|edns| edns.cookie.is_some());
+        (at == message.len() && (questions == 1 || asks_for_cookie())).then_some(())
     }
 
     /// Reads the record at `at`; returns where it ends.
@@ -105,10 +115,10 @@ impl<'q> Request<'q> {
         is_last: bool,
     ) -> Option<usize> {
         let fixed = skip_name(message, at)?;
-        let (rtype, class) = (RrType(be16(message, fixed)?), be16(message, fixed + 2)?);
-        let ttl = message.get(fixed + 4..)?.first_chunk::<4>()?;
+        let [y0, y1, c0, c1, ttl @ .., l0, l1] = *message.get(fixed..)?.first_chunk::<10>()?;
+        let (rtype, class) = (RrType(u16::from_be_bytes([y0, y1])), u16::from_be_bytes([c0, c1]));
         let start = fixed + 10;
-        let end = start + usize::from(be16(message, fixed + 8)?);
+        let end = start + usize::from(u16::from_be_bytes([l0, l1]));
         let rdata = message.get(start..end)?;
         match rtype {
             RrType::OPT => {
@@ -116,12 +126,12 @@ impl<'q> Request<'q> {
                 if !is_additional || self.edns.is_some() || fixed != at + 1 {
                     return None;
                 }
-                let edns = self.edns.insert(Edns::new(class, *ttl));
+                let edns = self.edns.insert(Edns::new(class, ttl));
                 edns.read_options(rdata)?;
             }
             RrType::TSIG => {
                 // The last record, of class ANY and TTL 0 (RFC 8945 §4.2, §5.1).
-                if !is_additional || !is_last || class != 255 || *ttl != [0; 4] {
+                if !is_additional || !is_last || class != 255 || ttl != [0; 4] {
                     return None;
                 }
                 self.tsig = Some(Tsig::read(message, at, rdata)?);
@@ -133,6 +143,7 @@ impl<'q> Request<'q> {
 }
 
 /// Where the name at `at` ends. Pointers are not followed, but must lead backwards.
+#[inline]
 fn skip_name(message: &[u8], start: usize) -> Option<usize> {
     let mut at = start;
     loop {

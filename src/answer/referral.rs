@@ -9,25 +9,26 @@ use super::additional::Targets;
 use super::encode::{Owner, Section};
 use super::resolve::{Hop, Resolver};
 
-impl<'s> Resolver<'s, '_> {
+impl<'s> Resolver<'s, '_, '_> {
     /// Refers to the zone that starts at `cut`, the suffix of `depth` labels of the name in work.
-    pub(super) fn refer(&mut self, hop: Hop<'s>, cut: Node<'s>, depth: usize) -> Kind {
+    #[inline(never)]
+    pub(super) fn refer(&mut self, hop: &Hop<'s>, cut: Node<'s>, depth: usize) -> Kind {
         // What a chain brought before is authoritative; the referral itself is not.
         self.response.authoritative = !self.response.has_no_answer();
         let owner = Owner::At(hop.place.at(self.name, depth));
         let Some(ns) = cut.rrset(RrType::NS) else { return Kind::Referral };
-        let Ok(start) = self.put(Section::Authority, hop, ns, owner) else { return Kind::Referral };
+        let Ok(start) = self.put(Section::Authority, hop, &ns, owner) else { return Kind::Referral };
         if self.proves(hop) {
             // DS says that the child is signed, NSEC without DS in its bitmap that it is not.
             let proof = cut.rrset(RrType::DS).or_else(|| cut.rrset(RrType::NSEC));
             if let Some(proof) = proof
-                && self.put(Section::Authority, hop, proof, owner).is_err()
+                && self.put(Section::Authority, hop, &proof, owner).is_err()
             {
                 return Kind::Referral;
             }
         }
         self.finish_authority(None);
-        if let Some(targets) = Targets::of(hop, ns, start)
+        if let Some(targets) = Targets::of(hop, &ns, start)
             && !self.response.truncated
         {
             self.add_glue(targets, depth);
@@ -58,9 +59,9 @@ impl<'s> Resolver<'s, '_> {
                 has_others |= !is_in_domain;
                 let is_wanted = match wanted {
                     Server::InDomain => is_in_domain,
-                    _ => !is_in_domain && self.place_of_other_server(targets.hop) == wanted,
+                    _ => !is_in_domain && self.place_of_other_server(&targets.hop) == wanted,
                 };
-                if is_wanted && self.add_addresses(targets.hop, node, name_at).is_err() {
+                if is_wanted && self.add_addresses(&targets.hop, node, name_at).is_err() {
                     self.response.truncated = wanted == Server::InDomain;
                     return;
                 }
@@ -69,7 +70,7 @@ impl<'s> Resolver<'s, '_> {
     }
 
     /// Where the name server whose name was read last stands; it is in the zone, and not below the cut that is referred to.
-    fn place_of_other_server(&self, hop: Hop<'s>) -> Server {
+    fn place_of_other_server(&self, hop: &Hop<'s>) -> Server {
         match hop.image.lookup(self.other) {
             Found::BelowCut { .. } => Server::Sibling,
             Found::Exact(node) if node.is_cut() => Server::Sibling,

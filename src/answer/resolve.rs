@@ -74,9 +74,9 @@ pub(super) struct Work<'w> {
 }
 
 /// One question on its way to an answer.
-pub(super) struct Resolver<'s, 'w> {
+pub(super) struct Resolver<'s, 'w, 'o> {
     pub(super) snapshot: &'s Snapshot,
-    pub(super) response: Response<'w>,
+    pub(super) response: &'w mut Response<'o>,
     /// The name in work, and room for another one.
     pub(super) name: &'w mut KeyedName,
     pub(super) other: &'w mut KeyedName,
@@ -89,7 +89,7 @@ pub(super) struct Resolver<'s, 'w> {
     pub(super) error: Option<ExtendedError>,
     /// Hash of the name that a rate limit counts ([`Class::name_hash`](super::Class::name_hash)).
     pub(super) counted: u64,
-    pub(super) proofs: Proofs<'s>,
+    pub(super) proofs: Option<Proofs<'s>>,
     /// The RRset whose targets' addresses go into the additional section.
     pub(super) targets: Option<Targets<'s>>,
     trail: Option<Trail>,
@@ -102,12 +102,12 @@ struct Trail {
     dnames: [usize; MAX_HOPS + 1],
 }
 
-impl<'s, 'w> Resolver<'s, 'w> {
+impl<'s, 'w, 'o> Resolver<'s, 'w, 'o> {
     #[inline]
     pub(super) fn new(
         snapshot: &'s Snapshot,
         Work { name, other, turn, chooser }: Work<'w>,
-        response: Response<'w>,
+        response: &'w mut Response<'o>,
         qtype: RrType,
         dnssec_ok: bool,
     ) -> Self {
@@ -123,7 +123,7 @@ impl<'s, 'w> Resolver<'s, 'w> {
             rcode: Rcode::NOERROR,
             error: None,
             counted: 0,
-            proofs: Proofs::default(),
+            proofs: None,
             targets: None,
             trail: None,
         }
@@ -156,7 +156,7 @@ impl<'s, 'w> Resolver<'s, 'w> {
         let mut place = Place::whole(self.name, HEADER);
         for hop in 0..=MAX_HOPS {
             let apex_at = place.at(self.name, image.apex_depth());
-            place = match self.step(Hop { image, place, apex_at }, hop) {
+            place = match self.step(&Hop { image, place, apex_at }, hop) {
                 Step::Done(kind) => return kind,
                 Step::Follow(place) => place,
             };
@@ -177,35 +177,52 @@ impl<'s, 'w> Resolver<'s, 'w> {
     }
 
     #[inline]
-    fn step(&mut self, hop: Hop<'s>, number: usize) -> Step {
-        let found = hop.image.lookup(self.name);
-        if number == 0 {
-            // Where a chain leads from here is not the client's choice.
-            let depth = match found {
-                Found::Exact(_) => self.name.depth(),
-                Found::BelowCut { depth, .. } | Found::BelowDname { depth, .. } => depth,
-                Found::Wildcard { encloser, .. } => encloser,
-                Found::Missing { .. } => hop.image.apex_depth(),
-            };
-            self.counted = self.name.suffix_hash(depth);
-        }
-        match found {
+    fn step(&mut self, hop: &Hop<'s>, number: usize) -> Step {
+        match hop.image.lookup(self.name) {
             Found::Exact(node) => {
+                self.count_as(number, self.name.depth());
                 if node.is_cut() && self.qtype != RrType::DS {
                     return Step::Done(self.refer(hop, node, self.name.depth()));
                 }
                 self.answer_from(hop, node, None)
             }
+            other => self.step_aside(hop, other, number),
+        }
+    }
+
+    /// Where a chain leads is not the client's choice: what counts is the name that its first step found, the suffix of `depth` labels.
+    #[inline]
+    fn count_as(&mut self, number: usize, depth: usize) {
+        if number == 0 {
+            self.counted = self.name.suffix_hash(depth);
+        }
+    }
+
+    /// A step that finds another name than the one asked for, or none. A function of its own, so that what finds the name itself, which
+    /// most queries do, is one piece of code without room for the rest.
+    #[inline(never)]
+    fn step_aside(&mut self, hop: &Hop<'s>, found: Found<'s>, number: usize) -> Step {
+        match found {
+            // Not reached: `step` takes this one.
+            Found::Exact(node) => self.answer_from(hop, node, None),
             Found::Wildcard { source, encloser } => {
+                self.count_as(number, encloser);
                 if source.is_cut() && self.qtype != RrType::DS {
                     self.prove_no_closer_name(hop);
                     return Step::Done(self.refer(hop, source, self.name.depth()));
                 }
                 self.answer_from(hop, source, Some(encloser))
             }
-            Found::BelowCut { cut, depth } => Step::Done(self.refer(hop, cut, depth)),
-            Found::BelowDname { node, depth } => self.redirect(hop, node, depth, number),
+            Found::BelowCut { cut, depth } => {
+                self.count_as(number, depth);
+                Step::Done(self.refer(hop, cut, depth))
+            }
+            Found::BelowDname { node, depth } => {
+                self.count_as(number, depth);
+                self.redirect(hop, node, depth, number)
+            }
             Found::Missing { encloser } => {
+                self.count_as(number, hop.image.apex_depth());
                 self.rcode = Rcode::NXDOMAIN;
                 self.prove_name_missing(hop, encloser);
                 self.finish_authority(Some(hop));
@@ -216,29 +233,46 @@ impl<'s, 'w> Resolver<'s, 'w> {
 
     /// Answers from a node: the name's own, or the source of synthesis with the closest encloser's depth.
     #[inline]
-    fn answer_from(&mut self, hop: Hop<'s>, node: Node<'s>, encloser: Option<usize>) -> Step {
-        let is_any = self.qtype == RrType::ANY;
-        if node.has_pending() && (is_any || node.is_pending(self.qtype) || node.is_pending(RrType::CNAME)) {
+    fn answer_from(&mut self, hop: &Hop<'s>, node: Node<'s>, encloser: Option<usize>) -> Step {
+        if node.has_pending() && self.awaits_verdict(node) {
             return Step::Done(self.fail(Rcode::SERVFAIL, ExtendedError::NOT_READY));
         }
         if encloser.is_some() {
             self.prove_no_closer_name(hop);
         }
         let kind = if encloser.is_some() { Kind::Synthesised } else { Kind::Positive };
-        if let Some(set) = self.select(hop, node) {
-            if let Ok(start) = self.put_answer(hop, set) {
-                self.targets = Targets::of(hop, set, start);
-            }
-            self.finish_authority(None);
-            return Step::Done(kind);
+        let Some(set) = self.select(hop, node) else {
+            return self.answer_otherwise(hop, node, encloser, kind);
+        };
+        if let Ok(start) = self.put_answer(hop, &set) {
+            self.targets = Targets::of(hop, &set, start);
         }
-        if is_any && node.rrsets().next().is_some() {
+        self.finish_authority(None);
+        Step::Done(kind)
+    }
+
+    /// Whether what the query asks for is not known before some check's first verdict.
+    #[cold]
+    fn awaits_verdict(&self, node: Node<'s>) -> bool {
+        self.qtype == RrType::ANY || node.is_pending(self.qtype) || node.is_pending(RrType::CNAME)
+    }
+
+    /// Answers from a node that has no RRset of the QTYPE.
+    #[inline(never)]
+    fn answer_otherwise(
+        &mut self,
+        hop: &Hop<'s>,
+        node: Node<'s>,
+        encloser: Option<usize>,
+        kind: Kind,
+    ) -> Step {
+        if self.qtype == RrType::ANY && node.rrsets().next().is_some() {
             return Step::Done(self.answer_any_unsigned(hop, kind));
         }
         if node.has_cname()
             && let Some(set) = node.rrset_for(RrType::CNAME, hop.image.tables(), &mut self.chooser)
         {
-            return self.follow_cname(hop, set, kind);
+            return self.follow_cname(hop, &set, kind);
         }
         if node.is_withheld(self.qtype) {
             self.note(ExtendedError::WITHHELD);
@@ -250,30 +284,32 @@ impl<'s, 'w> Resolver<'s, 'w> {
 
     /// The RRset that answers the QTYPE, if the node has one.
     #[inline]
-    fn select(&mut self, hop: Hop<'s>, node: Node<'s>) -> Option<RrsetView<'s>> {
+    fn select(&mut self, hop: &Hop<'s>, node: Node<'s>) -> Option<RrsetView<'s>> {
         match self.qtype {
-            RrType::ANY => {
-                // One RRset that exists, the smallest (RFC 8482 §4.1): it can be validated. An unsigned zone says HINFO, unless
-                // a CNAME would make that a lie (§4.2).
-                if hop.image.is_signed() {
-                    let sets = node.rrsets().filter(|set| set.rtype != RrType::NSEC);
-                    sets.min_by_key(|set| set.rrs_and_signatures().len()).or_else(|| node.rrset(RrType::NSEC))
-                } else {
-                    node.rrset_for(RrType::CNAME, hop.image.tables(), &mut self.chooser)
-                }
-            }
-            // Likewise the signatures of one RRset: no set of all of them exists that could be validated.
-            RrType::RRSIG => {
-                let signed = node.rrsets().filter(|set| set.signature_count > 0);
-                signed.min_by_key(|set| set.signatures().len()).map(|set| set.signatures_alone())
-            }
+            RrType::ANY | RrType::RRSIG => self.select_one_of_all(hop, node),
             qtype => node.rrset_for(qtype, hop.image.tables(), &mut self.chooser),
+        }
+    }
+
+    /// For ANY one RRset that exists, the smallest (RFC 8482 §4.1): it can be validated. An unsigned zone says HINFO, unless a CNAME
+    /// would make that a lie (§4.2). For RRSIG likewise the signatures of one RRset: no set of all of them exists that could be validated.
+    #[cold]
+    fn select_one_of_all(&mut self, hop: &Hop<'s>, node: Node<'s>) -> Option<RrsetView<'s>> {
+        if self.qtype == RrType::RRSIG {
+            let signed = node.rrsets().filter(|set| set.signature_count > 0);
+            return signed.min_by_key(|set| set.signatures().len()).map(|set| set.signatures_alone());
+        }
+        if hop.image.is_signed() {
+            let sets = node.rrsets().filter(|set| set.rtype != RrType::NSEC);
+            sets.min_by_key(|set| set.rrs_and_signatures().len()).or_else(|| node.rrset(RrType::NSEC))
+        } else {
+            node.rrset_for(RrType::CNAME, hop.image.tables(), &mut self.chooser)
         }
     }
 
     /// Writes an RRset of the name in work into the answer section.
     #[inline]
-    fn put_answer(&mut self, hop: Hop<'s>, set: RrsetView<'s>) -> Result<usize, Full> {
+    fn put_answer(&mut self, hop: &Hop<'s>, set: &RrsetView<'s>) -> Result<usize, Full> {
         let owner_at = hop.place.at(self.name, self.name.depth());
         self.put(Section::Answer, hop, set, Owner::At(owner_at))
     }
@@ -283,14 +319,14 @@ impl<'s, 'w> Resolver<'s, 'w> {
     pub(super) fn put(
         &mut self,
         section: Section,
-        hop: Hop<'s>,
-        set: RrsetView<'s>,
+        hop: &Hop<'s>,
+        set: &RrsetView<'s>,
         owner: Owner<'_>,
     ) -> Result<usize, Full> {
         if set.note != Note::None {
             self.note_of(set.note);
         }
-        let first = self.next_turn(&set);
+        let first = self.next_turn(set);
         let rrs = Rrs { set, owner, apex_at: hop.apex_at, with_signatures: self.dnssec_ok, first };
         let written = if self.response.truncated { Err(Full) } else { self.response.rrset(section, &rrs) };
         if written.is_err() {
@@ -334,7 +370,7 @@ impl<'s, 'w> Resolver<'s, 'w> {
         Kind::Error
     }
 
-    fn answer_any_unsigned(&mut self, hop: Hop<'s>, kind: Kind) -> Kind {
+    fn answer_any_unsigned(&mut self, hop: &Hop<'s>, kind: Kind) -> Kind {
         let owner = (0xc000 | hop.place.at(self.name, self.name.depth()) as u16).to_be_bytes();
         let [high, low] = RrType::HINFO.0.to_be_bytes();
         let length = [0, ANY_HINFO.len() as u8];
@@ -343,7 +379,7 @@ impl<'s, 'w> Resolver<'s, 'w> {
         kind
     }
 
-    fn follow_cname(&mut self, hop: Hop<'s>, set: RrsetView<'s>, kind: Kind) -> Step {
+    fn follow_cname(&mut self, hop: &Hop<'s>, set: &RrsetView<'s>, kind: Kind) -> Step {
         let Ok(start) = self.put_answer(hop, set) else {
             return Step::Done(kind);
         };
@@ -378,7 +414,7 @@ impl<'s, 'w> Resolver<'s, 'w> {
     }
 
     /// A name below a DNAME: the DNAME, and the CNAME that it makes of the name (RFC 6672 §3.1, §3.2).
-    fn redirect(&mut self, hop: Hop<'s>, node: Node<'s>, depth: usize, number: usize) -> Step {
+    fn redirect(&mut self, hop: &Hop<'s>, node: Node<'s>, depth: usize, number: usize) -> Step {
         let Some(set) = node.rrset(RrType::DNAME) else { return Step::Done(Kind::Nodata) };
         // A chain may pass one DNAME more than once; its record is needed once.
         let dnames = &mut self.trail.get_or_insert_default().dnames;
@@ -386,7 +422,7 @@ impl<'s, 'w> Resolver<'s, 'w> {
         dnames[number] = node.identity();
         if !is_known {
             let owner = Owner::At(hop.place.at(self.name, depth));
-            if self.put(Section::Answer, hop, set, owner).is_err() {
+            if self.put(Section::Answer, hop, &set, owner).is_err() {
                 return Step::Done(Kind::Synthesised);
             }
         }

@@ -1,17 +1,18 @@
 //! A domain name in a fixed buffer, with the hash of every suffix of it: what all lookups take.
 
-use crate::model::hash::{HashKey, partial_word};
+use crate::model::hash::{HashKey, WORD, partial_word};
 use crate::model::name::{MAX_LABELS, MAX_NAME_OCTETS, Name};
 
-/// Octets of the longest name, rounded up to words.
-const ROOM: usize = MAX_NAME_OCTETS.next_multiple_of(8);
+/// Octets of the longest name and a word behind it, so that a whole word can be read wherever a label starts: without a test, since
+/// the compiler sees that a label's place is an octet.
+const ROOM: usize = (MAX_NAME_OCTETS + 1).next_multiple_of(WORD) + WORD;
 
 /// A name in lower case with its label boundaries and the hash of each suffix.
 ///
 /// It lives in a worker's scratch space and is filled again for each query, so that nothing is allocated or zeroed. A
 /// **depth** is a number of labels counted from the root: depth 0 is the root, [`depth`](Self::depth) the whole name.
 pub struct KeyedName {
-    /// The name, then octets without meaning up to a multiple of eight.
+    /// The name, then octets without meaning.
     wire: [u8; ROOM],
     len: usize,
     labels: usize,
@@ -44,12 +45,11 @@ impl KeyedName {
     #[inline]
     pub fn read_plain(&mut self, key: HashKey, message: &[u8], at: usize) -> Result<usize, NotAName> {
         let name = message.get(at..).ok_or(NotAName)?;
-        let name = &name[..name.len().min(MAX_NAME_OCTETS)];
         let (mut end, mut labels) = (0usize, 0usize);
         loop {
             let length = usize::from(*name.get(end).ok_or(NotAName)?);
-            // A name of 255 octets has at most 127 labels, so `labels` stays in bounds.
-            self.starts[labels] = end as u8;
+            // A name of 255 octets has at most 127 labels; a longer one ends here or below.
+            *self.starts.get_mut(labels).ok_or(NotAName)? = end as u8;
             end += 1 + length;
             if length == 0 {
                 break;
@@ -59,7 +59,8 @@ impl KeyedName {
             }
             labels += 1;
         }
-        fold_case(&mut self.wire, message.get(at..).unwrap_or_default(), end);
+        let name = name.get(..end).filter(|_| end <= MAX_NAME_OCTETS).ok_or(NotAName)?;
+        fold_case(&mut self.wire, name);
         self.len = end;
         self.labels = labels;
         self.hash(key);
@@ -97,7 +98,7 @@ impl KeyedName {
             labels += 1;
         }
         // Names in RDATA keep their case where RFC 4034 §6.2 does not fold it.
-        for word in self.wire.as_chunks_mut::<8>().0.iter_mut().take(len.div_ceil(8)) {
+        for word in self.wire.as_chunks_mut::<WORD>().0.iter_mut().take(len.div_ceil(WORD)) {
             *word = fold_word(u64::from_le_bytes(*word)).to_le_bytes();
         }
         self.len = len;
@@ -131,11 +132,10 @@ impl KeyedName {
     fn hash(&mut self, key: HashKey) {
         let mut hash = key.root();
         self.hashes[0] = hash;
-        for depth in 1..=self.labels {
-            let start = usize::from(self.starts[self.labels - depth]);
-            let length = usize::from(self.wire[start]);
-            hash = key.extend(hash, self.wire.get(start + 1..start + 1 + length).unwrap_or_default());
-            self.hashes[depth] = hash;
+        let starts = self.starts.get(..self.labels).unwrap_or_default();
+        for (start, to) in starts.iter().rev().zip(&mut self.hashes[1..]) {
+            hash = key.extend_at(hash, &self.wire, *start);
+            *to = hash;
         }
     }
 
@@ -177,6 +177,12 @@ impl KeyedName {
         self.wire.get(self.start(depth)..self.len.saturating_sub(outer_len)).unwrap_or_default()
     }
 
+    /// All labels in front of a suffix of `outer_len` octets.
+    #[inline]
+    pub fn in_front_of(&self, outer_len: usize) -> &[u8] {
+        self.wire.get(..self.len.saturating_sub(outer_len)).unwrap_or_default()
+    }
+
     /// Hash of the suffix of `depth` labels.
     #[inline]
     pub fn suffix_hash(&self, depth: usize) -> u64 {
@@ -190,16 +196,26 @@ impl KeyedName {
     }
 }
 
-/// Copies `len` octets of `from` in lower case, eight at a time, and perhaps up to seven behind them.
+/// Copies a name in lower case, sixteen octets at a time: the last ones overlap those before, so that no octet needs a step of its own.
 ///
 /// Length octets are at most 63 and so never letters: folding all octets of a name alike is safe.
 #[inline]
-fn fold_case(to: &mut [u8; ROOM], from: &[u8], len: usize) {
-    let (to, _) = to.as_chunks_mut::<8>();
-    let (from, tail) = from.as_chunks::<8>();
-    let words = from.iter().copied().map(u64::from_le_bytes).chain([partial_word(tail)]);
-    for (to, word) in to.iter_mut().zip(words).take(len.div_ceil(8)) {
-        *to = fold_word(word).to_le_bytes();
+fn fold_case(to: &mut [u8; ROOM], name: &[u8]) {
+    const WIDE: usize = 2 * WORD;
+    if let Some(last) = name.last_chunk::<WIDE>() {
+        for (to, from) in to.as_chunks_mut::<WIDE>().0.iter_mut().zip(name.as_chunks::<WIDE>().0) {
+            *to = from.map(|octet| octet.to_ascii_lowercase());
+        }
+        if let Some(to) = to.get_mut(..name.len()).and_then(|to| to.last_chunk_mut::<WIDE>()) {
+            *to = last.map(|octet| octet.to_ascii_lowercase());
+        }
+    } else if let (Some(first), Some(last)) = (name.first_chunk::<WORD>(), name.last_chunk::<WORD>()) {
+        to[..WORD].copy_from_slice(&fold_word(u64::from_le_bytes(*first)).to_le_bytes());
+        if let Some(to) = to.get_mut(..name.len()).and_then(|to| to.last_chunk_mut::<WORD>()) {
+            *to = fold_word(u64::from_le_bytes(*last)).to_le_bytes();
+        }
+    } else {
+        to[..WORD].copy_from_slice(&fold_word(partial_word(name)).to_le_bytes());
     }
 }
 

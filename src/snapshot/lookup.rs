@@ -50,10 +50,16 @@ impl ZoneImage {
         // Nothing can end the search above the name, so that a record under its own hash is final.
         let depth = name.depth();
         if depth <= self.max_depth()
-            && let Some(node) = self.node_at(name, depth)
+            && let Some(node) = self.find(name.whole_hash(), &[], name.in_front_of(self.apex().wire().len()))
         {
             return Found::Exact(node);
         }
+        self.encloser(name, depth)
+    }
+
+    /// For a name without a record of its own, in a zone without cuts and DNAMEs.
+    #[inline(never)]
+    fn encloser(&self, name: &KeyedName, depth: usize) -> Found<'_> {
         // Existence is monotone, since empty non-terminals are records: halve the depths in between.
         let (mut exists, mut deepest) = (self.apex_depth(), self.max_depth().min(depth.saturating_sub(1)));
         while exists < deepest {

@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use crate::model::hash::HashKey;
+use crate::model::hash::{HashKey, same};
 use crate::model::name::MAX_NAME_OCTETS;
 
 use super::record::{Node, le32};
@@ -43,19 +43,23 @@ pub(super) fn find<'s>(shard: &'s [u8], hash: u64, head: &[u8], tail: &[u8]) -> 
         }
         if both as u32 == wanted {
             let node = Node::at(shard, offset as usize)?;
-            let prefix = node.prefix();
-            let is_it = if head.is_empty() {
-                prefix == tail
-            } else {
-                prefix.strip_prefix(head).is_some_and(|rest| rest == tail)
-            };
-            if is_it {
+            if is_prefix(node.prefix(), head, tail) {
                 return Some(node);
             }
         }
         slot = (slot + 1) & mask;
     }
     None
+}
+
+// Not inlined into the loop: the compiler makes a loop of its own for each length then, and decides among them for each search.
+#[inline(never)]
+fn is_prefix(prefix: &[u8], head: &[u8], tail: &[u8]) -> bool {
+    if head.is_empty() {
+        same(prefix, tail)
+    } else {
+        prefix.strip_prefix(head).is_some_and(|rest| rest == tail)
+    }
 }
 
 /// Every record of a shard.

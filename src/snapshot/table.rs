@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::hash::HashKey;
+use crate::model::hash::{HashKey, same};
 use crate::model::name::Name;
 
 use super::keyed::KeyedName;
@@ -159,11 +159,15 @@ impl Snapshot {
     #[inline]
     pub fn zone_of(&self, name: &KeyedName, max_depth: usize) -> Option<ZoneRef<'_>> {
         let deepest = max_depth.min(name.depth());
-        self.depths
-            .iter()
-            .map(|&depth| usize::from(depth))
-            .filter(|&depth| depth <= deepest)
-            .find_map(|depth| self.at(name.suffix_hash(depth), name.suffix(depth)))
+        for &depth in &*self.depths {
+            let depth = usize::from(depth);
+            if depth <= deepest
+                && let Some(zone) = self.at(name.suffix_hash(depth), name.suffix(depth))
+            {
+                return Some(zone);
+            }
+        }
+        None
     }
 
     /// The zone with this apex.
@@ -185,7 +189,8 @@ impl Snapshot {
             let &(found, place) = self.slots.get(slot)?;
             let index = place.checked_sub(1)?;
             if found == hash
-                && let Some(zone) = self.by_index(index).filter(|zone| zone.apex.wire() == apex)
+                && let Some(zone) = self.by_index(index)
+                && same(zone.apex.wire(), apex)
             {
                 return Some(zone);
             }
