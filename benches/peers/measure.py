@@ -15,13 +15,16 @@ from servers import ADDRESS, Server, find
 
 OUTSTANDING = 100
 CLIENTS = 4
+# Between a server's start and the measurement of its latency: its first checks are over by then.
+SETTLE_S = 1.5
 # User time is sampled at this period of a thread's CPU time, in nanoseconds.
 SAMPLE_NS = 100_000
 
 
 @dataclass
 class Sample:
-    """One run against one server: microseconds of CPU a query, answers a second."""
+    """One run against one server: microseconds of CPU a query that was answered (of a workload in which responses are withheld: a query that
+    was sent), answers a second."""
 
     user: float
     total: float
@@ -41,6 +44,8 @@ class Workload:
     without: tuple[str, ...] = ()
     # A TCP connection for each query.
     connections: bool = False
+    # Many responses are withheld on purpose: figures are by query sent, since all of them were received.
+    withheld: bool = False
 
 
 class Generator:
@@ -66,8 +71,9 @@ class Generator:
         return [self.perf, "record", "-q", "-N", "-B", "-e", "cpu-clock:u", "-c", str(SAMPLE_NS), "-t",
                 ",".join(map(str, threads)), "-o", file, "--"]
 
-    def run(self, server: Server, workload: Workload, seconds: float | None, extra: tuple[str, ...] = (), around: list[str] | None = None) -> str:
-        """What dnsperf prints after so many seconds, or after each query once."""
+    def run(self, server: Server, workload: Workload, seconds: float | None, extra: tuple[str, ...] = (), around: list[str] | None = None,
+            first: bool = False) -> str:
+        """What dnsperf prints after so many seconds, or after each query once. With `first` it comes before whatever else its core has to do."""
         self.asked = True
         # A server under callgrind may take its time.
         end = ["-n", "1", "-t", "30"] if seconds is None else ["-l", str(seconds), "-t", "1"]
@@ -78,7 +84,7 @@ class Generator:
             command = [*(around or []), sys.executable, each, ADDRESS, str(server.port), str(workload.queries), str(seconds)]
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=(seconds or 240) + 60, check=False,
-            preexec_fn=lambda: os.sched_setaffinity(0, {LOAD_CORE}),
+            preexec_fn=lambda: on_load_core(first),
         )
         if done.returncode:
             raise RuntimeError(f"{workload.key} of {server.name} ends with {done.returncode}: {(done.stderr or done.stdout)[-600:]}")
@@ -94,7 +100,7 @@ class Generator:
         sent, completed = number(output, "Queries sent"), number(output, "Queries completed")
         if not completed:
             raise RuntimeError(f"{server.name} answered nothing in {workload.key}: {output[-600:]}")
-        micros = 1e6 / completed
+        micros = 1e6 / (sent if workload.withheld else completed)
         return Sample(
             user=user_s * micros, total=(spent.user + spent.system) * micros, rate=number(output, "Queries per second"),
             lost=1 - completed / sent, size=number(output, r"Average packet size:.*response"), absent=absent(output),
@@ -112,6 +118,15 @@ class Generator:
         """One sample stands for one period of a thread's CPU time."""
         listed = subprocess.run([self.perf, "script", "-i", file, "-F", "tid"], capture_output=True, text=True, check=True, timeout=60)
         return len(listed.stdout.splitlines()) * SAMPLE_NS / 1e9
+
+
+def on_load_core(first: bool):
+    os.sched_setaffinity(0, {LOAD_CORE})
+    if first:
+        try:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+        except PermissionError:
+            pass
 
 
 def lasting(server: Server) -> list[int]:
@@ -137,42 +152,67 @@ def absent(output: str) -> float:
     return float(codes.get("NXDOMAIN", 0)) / 100
 
 
-def rounds(generator: Generator, servers: list[Server], workloads: list[Workload], seconds: float, count: int, say) -> dict:
+def rounds(generator: Generator, servers: list[Server], workloads: list[Workload], seconds: float, count: int, failed, say) -> dict:
     """`{workload: {server: [Sample of each round]}}`. Within a round all servers have the same workload one after the other,
-    in an order that moves by one with each round, so that what else the machine does falls on all alike."""
+    in an order that moves by one with each round, so that what else the machine does falls on all alike. A peer that fails twice in a row
+    at a workload is told to `failed` and left out of it; Hale must not."""
     asked = {w.key: [s for s in servers if s.name not in w.without] for w in workloads}
     results = {key: {server.name: [] for server in some} for key, some in asked.items()}
-    for server in servers:
-        generator.run(server, workloads[0], 1)
     for index in range(count):
         for workload in workloads:
             some = asked[workload.key]
             for server in some[index % len(some):] + some[: index % len(some)]:
                 try:
-                    got = generator.sample(server, workload, seconds)
-                except RuntimeError as error:
-                    # perf was seen to fail without a word; a sample that fails twice has a reason.
-                    say(f"again: {error}")
-                    got = generator.sample(server, workload, seconds)
+                    got = sampled(generator, server, workload, seconds, index, say)
+                except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+                    if server.name == "hale":
+                        raise
+                    say(f"left out: {error}")
+                    failed(f"{server.name} (fails at {workload.key})")
+                    some.remove(server)
+                    del results[workload.key][server.name]
+                    continue
                 results[workload.key][server.name].append(got)
                 say(f"{index + 1}/{count} {workload.key:14} {server.name:11} user {got.user:5.2f} total {got.total:6.2f} µs "
                     f"{got.rate:8.0f}/s lost {got.lost:.2%} load {os.getloadavg()[0]:.1f}")
     return results
 
 
-def latency(generator: Generator, servers: list[Server], workload: Workload, rate: int, seconds: float, count: int, say) -> dict:
-    """`{server: [(p50, p99) in µs]}` at a fixed rate."""
-    some = [server for server in servers if server.name not in workload.without]
-    results = {server.name: [] for server in some}
+def sampled(generator: Generator, server: Server, workload: Workload, seconds: float, index: int, say) -> Sample:
+    """A sample, the first one after a second of the same load; perf was seen to fail without a word, so it is tried again."""
+    if index == 0:
+        generator.run(server, workload, 1)
+    try:
+        return generator.sample(server, workload, seconds)
+    except (RuntimeError, subprocess.SubprocessError) as error:
+        say(f"again: {error}")
+        return generator.sample(server, workload, seconds)
+
+
+def latency(generator: Generator, servers: list[Server], workload: Workload, rate: int, seconds: float, count: int, start, say) -> dict:
+    """`{server: [(p50, p99) in µs of each round]}` at a fixed rate. Each server is started for its run and stopped after it: checks of the others, on
+    the same core, would be in its percentiles. For the same reason dnsperf comes before the backends that share its core."""
+    results = {server.name: [] for server in servers}
     for index in range(count):
-        for server in some[index % len(some):] + some[: index % len(some)]:
-            output = generator.run(server, workload, seconds, ("-v", "-Q", str(rate)))
+        for server in servers[index % len(servers):] + servers[: index % len(servers)]:
+            if start(server) is None:
+                continue
+            time.sleep(SETTLE_S)
+            try:
+                output = generator.run(server, workload, seconds, ("-v", "-Q", str(rate)), first=True)
+            except (RuntimeError, subprocess.SubprocessError) as error:
+                if server.name == "hale":
+                    raise
+                say(f"left out: {error}")
+                continue
+            finally:
+                server.stop()
             times = sorted(float(line.rsplit(" ", 1)[1]) * 1e6 for line in output.splitlines() if line.startswith("> "))
             if not times:
                 raise RuntimeError(f"no latencies of {server.name}: {output[:300]}")
             results[server.name].append((times[len(times) // 2], times[len(times) * 99 // 100]))
             say(f"{index + 1}/{count} latency {server.name:11} p50 {times[len(times) // 2]:.0f} p99 {results[server.name][-1][1]:.0f} µs")
-    return results
+    return {name: got for name, got in results.items() if len(got) == count}
 
 
 def ratio(own: list[float], peer: list[float]) -> tuple[float, float, float] | None:

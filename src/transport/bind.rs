@@ -120,6 +120,8 @@ fn bind_group(address: SocketAddr, kind: Type, workers: usize) -> Result<Vec<Soc
     }
     if kind == Type::STREAM {
         for socket in &group {
+            // Responses are written whole: there is nothing to wait for. Connections inherit it, which saves each of them a call.
+            socket.set_tcp_nodelay(true).map_err(fail)?;
             socket.listen(BACKLOG).map_err(fail)?;
         }
     }

@@ -146,8 +146,6 @@ impl<E: Engine> Worker<E> {
             Ok(place) => place,
             Err(reason) => return self.buffers.borrow_mut().answering.responder.counters.refused(reason),
         };
-        // Responses are written whole: there is nothing to wait for.
-        let _ = stream.set_nodelay(true);
         let id = self.next.replace(self.next.get() + 1);
         let phase = Rc::new(Cell::new(Phase::Idle(Instant::now())));
         let guard = Guard { worker: Rc::clone(self), id, reason: CloseReason::Client };
