@@ -244,8 +244,10 @@ impl<'s, 'w, 'o> Resolver<'s, 'w, 'o> {
         let Some(set) = self.select(hop, node) else {
             return self.answer_otherwise(hop, node, encloser, kind);
         };
-        if let Ok(start) = self.put_answer(hop, &set) {
-            self.targets = Targets::of(hop, &set, start);
+        if let Ok(start) = self.put_answer(hop, &set)
+            && let Some(targets) = Targets::of(hop, &set, start)
+        {
+            self.targets = Some(targets);
         }
         self.finish_authority(None);
         Step::Done(kind)

@@ -180,22 +180,35 @@ impl Snapshot {
         (0..self.zones.len()).filter_map(|index| self.by_index(index as u32))
     }
 
+    /// The zone with an apex of this hash. Compares the name of the first one alone: to look for another behind it, which would take a
+    /// collision of all 64 bits, is a function of its own, so that this one keeps what it works with in registers.
     #[inline]
     fn at(&self, hash: u64, apex: &[u8]) -> Option<ZoneRef<'_>> {
         let mask = self.slots.len().checked_sub(1)?;
-        let mut slot = hash as usize & mask;
+        let mut slot = hash as usize;
         loop {
             // At most half of the slots are taken, so an empty one ends every search.
-            let &(found, place) = self.slots.get(slot)?;
+            let &(found, place) = self.slots.get(slot & mask)?;
             let index = place.checked_sub(1)?;
-            if found == hash
-                && let Some(zone) = self.by_index(index)
-                && same(zone.apex.wire(), apex)
-            {
-                return Some(zone);
+            if found == hash {
+                let zone = self.by_index(index)?;
+                return if same(zone.apex.wire(), apex) {
+                    Some(zone)
+                } else {
+                    self.at_behind(slot, hash, apex)
+                };
             }
-            slot = (slot + 1) & mask;
+            slot = slot.wrapping_add(1);
         }
+    }
+
+    #[cold]
+    fn at_behind(&self, slot: usize, hash: u64, apex: &[u8]) -> Option<ZoneRef<'_>> {
+        let mask = self.slots.len().checked_sub(1)?;
+        (1..=mask)
+            .map_while(|step| self.slots.get(slot.wrapping_add(step) & mask).filter(|(_, place)| *place > 0))
+            .filter(|(found, _)| *found == hash)
+            .find_map(|(_, place)| self.by_index(place - 1).filter(|zone| zone.apex.wire() == apex))
     }
 
     #[inline]
