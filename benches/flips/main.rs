@@ -1,13 +1,13 @@
 //! From verdict to answer: how long after a verdict's record on the board the first UDP answer shows it, signed.
 //!
 //! ```text
-//! cargo bench --bench flips -- [--names 1000,1000000] [--shared 1000,10000] [--seconds 10] [--rate 100] [--signing 20000] [--write FILE]
+//! cargo bench --bench flips -- [--names 1000,1000000] [--shared 1000,10000] [--seconds 10] [--rate 100] [--signing 20000]
 //! ```
 //!
 //! The keeper, the snapshots and the UDP worker are those of `hale serve`; the bench stands in the place of the probes and sets verdicts. So
 //! the clock starts at the verdict's record, and stops when a client that asks over loopback has an answer with the new addresses
 //! and a signature. Each flip in a round of its own leads to an RRset that was not served before, so that nothing comes from the
-//! cache of signatures. `--write` puts the tables between `<!-- flips:begin -->` and `<!-- flips:end -->` of a page.
+//! cache of signatures. It prints tables in Markdown.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
 mod house;
@@ -40,7 +40,6 @@ struct Options {
     seconds: u64,
     rate: u64,
     signing: usize,
-    write: Option<String>,
 }
 
 impl Options {
@@ -51,7 +50,6 @@ impl Options {
             seconds: 10,
             rate: 100,
             signing: 20_000,
-            write: None,
         };
         let list =
             |text: String| text.split(',').filter(|n| !n.is_empty()).map(|n| n.parse().unwrap()).collect();
@@ -64,7 +62,6 @@ impl Options {
                 "--seconds" => options.seconds = value.parse().unwrap(),
                 "--rate" => options.rate = value.parse().unwrap(),
                 "--signing" => options.signing = value.parse().unwrap(),
-                "--write" => options.write = Some(value),
                 _ => panic!("there is no {name}"),
             }
         }
@@ -85,13 +82,6 @@ fn main() {
         page.push_str(&signing::table(options.signing));
     }
     println!("{page}");
-    if let Some(file) = &options.write {
-        let text = std::fs::read_to_string(file).unwrap();
-        let (before, rest) = text.split_once("<!-- flips:begin -->\n").unwrap();
-        let (_, after) = rest.split_once("<!-- flips:end -->").unwrap();
-        let text = format!("{before}<!-- flips:begin -->\n{page}<!-- flips:end -->{after}");
-        std::fs::write(file, text).unwrap();
-    }
 }
 
 /// What else goes on during a row.
