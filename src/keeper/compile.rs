@@ -115,7 +115,7 @@ fn compile_parts(
     for part in done? {
         portions.push(part.portion);
         comparison.merge(&part.comparison);
-        part.due.iter().for_each(|(name, due)| schedule.set(name, due.inception_s, due.renew_at_s));
+        part.due.iter().for_each(|(owner, due)| schedule.set(*owner, due.inception_s, due.renew_at_s));
         apex = apex.or(part.apex);
     }
     let (verdict, difference) = comparison.finish();

@@ -10,6 +10,7 @@ use super::comparison::Comparison;
 use super::compile::Earlier;
 use super::jobs::desired_job;
 use super::zone_state::{CheckedOwner, Circumstances, TransactionError, soa_rrset};
+use crate::dnssec::schedule::OwnerHash;
 use crate::model::breather::Breather;
 use crate::model::name::Name;
 use crate::model::serial::Serial;
@@ -42,7 +43,7 @@ pub(super) struct Done<'a> {
     pub(super) portion: ZonePortion,
     pub(super) comparison: Comparison<'a>,
     /// When the signatures of owners are due.
-    pub(super) due: Vec<(Name, Due)>,
+    pub(super) due: Vec<(OwnerHash, Due)>,
     /// The apex, if it was in this thread's runs.
     pub(super) apex: Option<OwnerRecords>,
 }
@@ -181,7 +182,7 @@ impl<'e> Pass<'_, 'e> {
         if is_apex {
             done.apex = Some(one.records.clone());
         }
-        done.due.extend(one.due.map(|due| (one.records.name, due)));
+        done.due.extend(one.due.map(|due| (self.workshop.hash_key.name(&one.records.name), due)));
         Ok(())
     }
 

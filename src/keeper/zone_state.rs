@@ -381,7 +381,7 @@ impl ZoneState {
     pub(super) fn renewals(&mut self, now_s: u32, most: usize) -> Vec<Job> {
         let due = self.schedule.take_due(now_s, most);
         let apex = self.image.apex();
-        let jobs = due.iter().filter_map(|name| self.image.owner(name)).map(|before| {
+        let jobs = due.iter().flat_map(|hash| self.image.owners_of_hash(*hash)).map(|before| {
             let place = signed_place(&before, apex);
             unchanged_job(before, place)
         });
@@ -448,9 +448,10 @@ impl ZoneState {
     /// Takes note of what a commit did.
     pub(super) fn note(&mut self, notes: Vec<OwnerNote>) {
         for OwnerNote { name, due, replaced, memory } in notes {
+            let owner = self.image.hash_of(&name);
             match due {
-                Some(due) => self.schedule.set(&name, due.inception_s, due.renew_at_s),
-                None => self.schedule.remove(&name),
+                Some(due) => self.schedule.set(owner, due.inception_s, due.renew_at_s),
+                None => self.schedule.remove(owner),
             }
             for (digest, signatures) in replaced {
                 self.cache.insert(digest, signatures);

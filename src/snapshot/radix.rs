@@ -53,6 +53,11 @@ impl Radix {
         shard::find(self.shard(shard_of(hash, self.bits))?, hash, head, tail)
     }
 
+    /// Every record of the shard that a hash chooses, in no order.
+    pub(super) fn nodes_beside(&self, hash: u64) -> impl Iterator<Item = Node<'_>> {
+        self.shard(shard_of(hash, self.bits)).into_iter().flat_map(|shard| shard::nodes(shard))
+    }
+
     /// Every record, in no order.
     pub(super) fn nodes(&self) -> impl Iterator<Item = Node<'_>> {
         self.top.iter().flat_map(|leaf| leaf.iter()).flat_map(|shard| shard::nodes(shard))

@@ -80,6 +80,9 @@ fn check(image: &ZoneImage, want: &BTreeMap<Name, OwnerRecords>) {
             exist.insert(name);
         }
         assert_eq!(text(image.owner(wanted).as_ref()), text(want.get(wanted)));
+        let by_hash: Vec<String> =
+            image.owners_of_hash(image.hash_of(wanted)).map(|o| text(Some(&o))).collect();
+        assert_eq!(by_hash, [text(want.get(wanted))]);
     }
     for name in &exist {
         assert!(is_there(image, name), "{name} exists");

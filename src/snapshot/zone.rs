@@ -125,6 +125,19 @@ impl ZoneImage {
         self.radix.nodes().filter_map(|node| compile::decode_owner(node, &self.apex, &self.tables))
     }
 
+    /// The hash that the zone keeps a name under; the name need not be in it.
+    pub fn hash_of(&self, name: &Name) -> u64 {
+        self.key.name(name)
+    }
+
+    /// The owners of a hash that [`ZoneImage::hash_of`] gave: at most one, but for chance.
+    pub fn owners_of_hash(&self, hash: u64) -> impl Iterator<Item = OwnerRecords> + '_ {
+        let nodes = self.radix.nodes_beside(hash);
+        let mine =
+            nodes.filter(move |node| shard::hash_prefix(self.key, self.apex_hash, node.prefix()) == hash);
+        mine.filter_map(|node| compile::decode_owner(node, &self.apex, &self.tables))
+    }
+
     /// The owner of the NSEC RRset before `name` in canonical order, `name` itself not counted; the chain is a ring.
     /// `None` if no name holds an NSEC RRset or `name` is not in the zone.
     pub fn denial_previous(&self, name: &Name) -> Option<Name> {
