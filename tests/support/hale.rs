@@ -123,6 +123,11 @@ impl Hale {
     /// Sends SIGTERM and waits for the end.
     pub fn terminate(&mut self) -> Option<ExitStatus> {
         self.running.signal("TERM");
+        self.wait()
+    }
+
+    /// Waits for the end, which a signal has asked for.
+    pub fn wait(&mut self) -> Option<ExitStatus> {
         self.running.wait(Duration::from_secs(10))
     }
 
