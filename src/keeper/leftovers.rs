@@ -80,22 +80,26 @@ impl Leftovers {
 
     /// Does all of it, and tells who asked for the reload that it is done. Takes up to some seconds after that.
     pub(super) fn clear_away(self) {
-        for apex in &self.unsigned {
-            self.workshop.note_signed(apex, false);
+        let Self { workshop, targets, state, handle, replaced, images, removed, unsigned, summary, replies } =
+            self;
+        for apex in &unsigned {
+            workshop.note_signed(apex, false);
         }
-        for apex in &self.removed {
-            if let Some(Err(e)) = self.state.as_ref().map(|state| state.remove_blob(&signature_file(apex))) {
+        for apex in &removed {
+            if let Some(Err(e)) = state.as_ref().map(|state| state.remove_blob(&signature_file(apex))) {
                 warn!(zone = %apex, error = %e, "the zone's saved signatures are still there");
             }
         }
-        for zone in &self.replaced {
-            release(&self.workshop, zone.held_targets());
+        for zone in &replaced {
+            release(&workshop, zone.held_targets());
         }
-        publish_targets(&self.workshop, &self.targets);
-        report(&self.summary, self.handle.figures());
-        answer(self.replies, &self.summary);
-        drop(self.replaced);
-        for image in self.images {
+        publish_targets(&workshop, &targets);
+        report(&summary, handle.figures());
+        // Whoever is answered may stop the keeper, and expects the state directory to be free then.
+        drop((workshop, state));
+        answer(replies, &summary);
+        drop(replaced);
+        for image in images {
             // Whoever lets go of it last frees it: that should not be the keeper with the next commit.
             let mut tries = 0;
             while Arc::strong_count(&image) > 1 && tries < FREE_TRIES {
