@@ -196,22 +196,16 @@ impl ZoneDraft {
         self.name.set(self.key, name);
         let (hash, depth) = (self.name.whole_hash(), self.name.depth());
         let prefix = self.name.prefix(depth, self.apex.wire().len());
+        let (totals, changes, record) = (&mut self.totals, &mut self.denial_changes, &mut self.record);
+        // Nearly every commit replaces what is there.
+        if let Some((shard, place)) = self.shards.patch(hash, prefix) {
+            exchange(shard.node(place), record, prefix, totals, changes);
+            shard.replace(place, record);
+            return;
+        }
         let shard = self.shards.open(hash);
         let position = shard.position(hash, prefix);
-        let mut had_nsec = false;
-        if let Some(old) = position.and_then(|p| shard.node(p)) {
-            had_nsec = old.flags() & flag::NSEC != 0;
-            self.totals.count(old, false);
-            compile::set_neighbours(&mut self.record, old.children(), old.has_wildcard_child());
-        }
-        let mut has_nsec = false;
-        if let Some(new) = Node::at(&self.record, 0) {
-            has_nsec = new.flags() & flag::NSEC != 0;
-            self.totals.count(new, true);
-        }
-        if had_nsec != has_nsec {
-            self.denial_changes.set(SortKey::of_prefix(prefix).as_bytes(), has_nsec);
-        }
+        exchange(position.and_then(|p| shard.node(p)), record, prefix, totals, changes);
         match position {
             Some(position) => shard.replace(position, &self.record),
             None => {
@@ -306,6 +300,30 @@ impl ZoneDraft {
         let (radix, difference) = self.shards.seal();
         self.totals.shard_bytes = self.totals.shard_bytes.saturating_add_signed(difference);
         image_of((self.key, self.apex), radix, self.totals, denial, self.tables)
+    }
+}
+
+/// Counts the record of an owner in, which takes over what `old`, the one that stood there, knows of its neighbours, and counts that out.
+fn exchange(
+    old: Option<Node<'_>>,
+    record: &mut [u8],
+    prefix: &[u8],
+    totals: &mut Totals,
+    changes: &mut DenialChanges,
+) {
+    let mut had_nsec = false;
+    if let Some(old) = old {
+        had_nsec = old.flags() & flag::NSEC != 0;
+        totals.count(old, false);
+        compile::set_neighbours(record, old.children(), old.has_wildcard_child());
+    }
+    let mut has_nsec = false;
+    if let Some(new) = Node::at(record, 0) {
+        has_nsec = new.flags() & flag::NSEC != 0;
+        totals.count(new, true);
+    }
+    if had_nsec != has_nsec {
+        changes.set(SortKey::of_prefix(prefix).as_bytes(), has_nsec);
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::model::hash::HashKey;
 
 use super::record::Node;
-use super::shard::{self, OpenShard, Shard};
+use super::shard::{self, OpenShard, PatchedShard, Shard};
 
 /// Records a shard has on average when the number of shards doubles.
 const RECORDS_TO_SPLIT: usize = 192;
@@ -72,6 +72,8 @@ pub(super) struct OpenRadix {
     base: Radix,
     bits: u32,
     open: HashMap<u32, OpenShard>,
+    /// Shards of which nothing but records is replaced; none of them is open.
+    patched: HashMap<u32, PatchedShard>,
 }
 
 impl OpenRadix {
@@ -81,7 +83,14 @@ impl OpenRadix {
     }
 
     pub(super) fn from_radix(key: HashKey, apex_hash: u64, base: &Radix) -> Self {
-        Self { key, apex_hash, base: base.clone(), bits: base.bits, open: HashMap::new() }
+        Self {
+            key,
+            apex_hash,
+            base: base.clone(),
+            bits: base.bits,
+            open: HashMap::new(),
+            patched: HashMap::new(),
+        }
     }
 
     /// The open shard that an owner belongs to.
@@ -91,15 +100,33 @@ impl OpenRadix {
 
     fn open_at(&mut self, index: u32) -> &mut OpenShard {
         let (key, apex_hash, base) = (self.key, self.apex_hash, &self.base);
-        self.open.entry(index).or_insert_with(|| {
-            base.shard(index).map_or_else(OpenShard::default, |s| OpenShard::open(s, key, apex_hash))
+        let patched = self.patched.remove(&index);
+        self.open.entry(index).or_insert_with(|| match patched {
+            Some(patched) => patched.open(key, apex_hash),
+            None => base.shard(index).map_or_else(OpenShard::default, |s| OpenShard::open(s, key, apex_hash)),
         })
+    }
+
+    /// The shard of an owner that is there, and its place in it, to be replaced; `None` if it is not there, or its shard is open.
+    pub(super) fn patch(&mut self, hash: u64, prefix: &[u8]) -> Option<(&mut PatchedShard, usize)> {
+        let index = shard_of(hash, self.bits);
+        if self.bits != self.base.bits || self.open.contains_key(&index) {
+            return None;
+        }
+        let shared = self.base.shard(index)?;
+        let patched = self.patched.entry(index).or_insert_with(|| PatchedShard::new(Arc::clone(shared)));
+        let place = patched.place(hash, prefix)?;
+        Some((patched, place))
     }
 
     /// An owner's record as it stands now.
     pub(super) fn find(&self, hash: u64, prefix: &[u8]) -> Option<Node<'_>> {
-        match self.open.get(&shard_of(hash, self.bits)) {
-            Some(open) => open.node(open.position(hash, prefix)?),
+        let index = shard_of(hash, self.bits);
+        if let Some(open) = self.open.get(&index) {
+            return open.node(open.position(hash, prefix)?);
+        }
+        match self.patched.get(&index) {
+            Some(patched) => patched.node(patched.place(hash, prefix)?),
             None => self.base.find(hash, &[], prefix),
         }
     }
@@ -132,7 +159,7 @@ impl OpenRadix {
         let mut top: Vec<Option<Arc<[Shard]>>> = vec![None; 1 << (self.bits - leaf_bits)];
         if self.bits == self.base.bits {
             top = self.base.top.iter().cloned().map(Some).collect();
-            for index in self.open.keys() {
+            for index in self.open.keys().chain(self.patched.keys()) {
                 top[(index >> leaf_bits) as usize] = None;
             }
         }
@@ -148,7 +175,14 @@ impl OpenRadix {
                     sealed
                 }
                 // After a doubling every shard is open, so a shard that is not open has its old number.
-                None => self.base.shard(index).cloned().unwrap_or_else(shard::empty),
+                None => match self.patched.remove(&index) {
+                    Some(patched) => {
+                        let (sealed, longer) = patched.seal(&mut buffer);
+                        difference += longer;
+                        sealed
+                    }
+                    None => self.base.shard(index).cloned().unwrap_or_else(shard::empty),
+                },
             });
             *leaf = Some(shards.collect());
         }

@@ -94,6 +94,93 @@ pub(super) fn hash_prefix(key: HashKey, apex_hash: u64, prefix: &[u8]) -> u64 {
     })
 }
 
+/// A shared shard of which records are replaced, and nothing else: what nearly every commit does, and for which the shard need not be
+/// taken apart.
+#[derive(Debug)]
+pub(super) struct PatchedShard {
+    shared: Shard,
+    /// Where a record starts in the shared shard, and what stands there instead; in the order of the places.
+    patches: Vec<(usize, Vec<u8>)>,
+}
+
+impl PatchedShard {
+    /// Nothing replaced yet.
+    pub(super) fn new(shared: Shard) -> Self {
+        Self { shared, patches: Vec::new() }
+    }
+
+    /// Where the owner's record starts in the shared shard.
+    pub(super) fn place(&self, hash: u64, prefix: &[u8]) -> Option<usize> {
+        let node = find(&self.shared, hash, prefix, &[])?;
+        Some(node.identity() - self.shared.as_ptr() as usize)
+    }
+
+    fn patch(&self, place: usize) -> Result<usize, usize> {
+        self.patches.binary_search_by_key(&place, |(at, _)| *at)
+    }
+
+    /// The record at a place as it stands now.
+    pub(super) fn node(&self, place: usize) -> Option<Node<'_>> {
+        match self.patch(place) {
+            Ok(i) => Node::at(&self.patches[i].1, 0),
+            Err(_) => Node::at(&self.shared, place),
+        }
+    }
+
+    pub(super) fn replace(&mut self, place: usize, record: &[u8]) {
+        match self.patch(place) {
+            Ok(i) => self.patches[i].1 = record.to_vec(),
+            Err(i) => self.patches.insert(i, (place, record.to_vec())),
+        }
+    }
+
+    /// Taken apart, for other changes.
+    pub(super) fn open(&self, key: HashKey, apex_hash: u64) -> OpenShard {
+        let mut open = OpenShard::open(&self.shared, key, apex_hash);
+        for (place, record) in &self.patches {
+            let old = Node::at(&self.shared, *place).map(Node::prefix);
+            let position = old.and_then(|prefix| open.position(hash_prefix(key, apex_hash, prefix), prefix));
+            if let Some(position) = position {
+                open.replace(position, record);
+            }
+        }
+        open
+    }
+
+    /// The shared form, and by how many octets it differs from what it was made from.
+    pub(super) fn seal(&self, buffer: &mut Vec<u8>) -> (Shard, isize) {
+        let old_len = |place: usize| le32(&self.shared, place) as usize;
+        let is_in_place = self.patches.iter().all(|(place, record)| record.len() == old_len(*place));
+        if is_in_place {
+            let mut sealed: Shard = Arc::from(&self.shared[..]);
+            // Nobody else has it yet.
+            if let Some(octets) = Arc::get_mut(&mut sealed) {
+                for (place, record) in &self.patches {
+                    octets[*place..*place + record.len()].copy_from_slice(record);
+                }
+            }
+            return (sealed, 0);
+        }
+        buffer.clear();
+        let mut copied = 0;
+        for (place, record) in &self.patches {
+            buffer.extend_from_slice(&self.shared[copied..*place]);
+            buffer.extend_from_slice(record);
+            copied = place + old_len(*place);
+        }
+        buffer.extend_from_slice(&self.shared[copied..]);
+        let end = SHARD_HEADER + (le32(&self.shared, 0) as usize + 1) * SLOT;
+        for slot in (SHARD_HEADER..end).step_by(SLOT) {
+            let at = le32(&self.shared, slot + 4) as usize;
+            let earlier = self.patches.iter().take_while(|(place, _)| *place < at);
+            // An empty slot has offset 0, which no record stands before.
+            let moved = earlier.fold(at, |moved, (place, record)| moved + record.len() - old_len(*place));
+            buffer[slot + 4..slot + 8].copy_from_slice(&(moved as u32).to_le_bytes());
+        }
+        (Arc::from(&buffer[..]), buffer.len() as isize - self.shared.len() as isize)
+    }
+}
+
 /// A shard that is being built or changed. Records that were replaced stay behind as garbage until it is sealed.
 #[derive(Debug, Default)]
 pub(super) struct OpenShard {
