@@ -12,6 +12,7 @@ use super::crew::Crew;
 use super::fold::FoldedOwner;
 use super::jobs::{desired_job, is_served, signed_place, unchanged_job};
 use super::reload::lock;
+use super::reselect::Work;
 use super::zone_state::{CheckedOwner, Circumstances, OwnerNote, ZoneState};
 use crate::config::Order;
 use crate::model::discovered::{DiscoveredName, Refusal, RefusedFor, RefusedPart};
@@ -82,7 +83,12 @@ impl ZoneState {
             wanted.iter().filter_map(|(name, wanted)| self.plan(name, wanted.as_ref(), by)).collect();
         let (jobs, removed) = self.work_of(&mut plans);
         if !jobs.is_empty() || !removed.is_empty() {
-            match self.commit_and_remove(jobs, &removed, by.now_s, by.crew) {
+            match self.commit_and_remove(
+                jobs.into_iter().map(Work::from).collect(),
+                &removed,
+                by.now_s,
+                by.crew,
+            ) {
                 Ok(committed) => {
                     done.is_committed = true;
                     done.owners += committed.owners;
@@ -254,7 +260,7 @@ impl ZoneState {
     fn settle(&mut self, plan: Plan, done: &mut Amended) {
         let Plan { name, folded, checked, stands, .. } = plan;
         if !stands {
-            self.schedule.remove(&name);
+            self.schedule.remove(self.image.hash_of(&name));
         }
         match folded {
             Some(folded) => self.folded.insert(name.clone(), folded),

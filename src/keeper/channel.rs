@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use super::build::Reading;
 use super::explain::NameOrigin;
 use super::leftovers::Leftovers;
+use super::renew::Renewed;
 use super::zone_state::{TransactionError, ZoneState};
 use super::zoning::Zoning;
 use crate::model::diagnostic::Diagnostic;
@@ -44,6 +45,8 @@ pub(super) enum Command {
     Refusals(Sender<Vec<Refusal>>),
     /// A builder is done.
     Built(Box<Built>),
+    /// A slice of signatures is renewed.
+    Renewed(Vec<Renewed>),
     /// Stop after what has been committed is saved.
     Stop,
 }

@@ -81,6 +81,7 @@ pub(super) fn compile(
         floor: image.serial(),
         image,
         difference,
+        has_caught_up: false,
         changed_s: now_s,
         trouble: None,
     })

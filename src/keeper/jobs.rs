@@ -118,22 +118,23 @@ pub(super) fn changed_job(
     if signer.is_some() && types(&before.rrsets, &before.pending) != types(&rrsets, &selection.pending) {
         renew_nsec(&mut rrsets, &selection.pending);
     }
-    let others = || choices.iter().flat_map(|choice| &choice.others);
     // The default variants are what a transfer is given: which of the RRsets they are is data, how one is picked is not.
     let changes_data = !same_data(&before.rrsets.iter(), &rrsets.iter())
-        || !same_data(&before.all_rrsets(), &rrsets.iter().chain(others()));
-    let mut reusable: Vec<ServedRrset> = before.all_rrsets().cloned().collect();
-    if let Some(signer) = signer {
-        for served in rrsets.iter().chain(others()) {
+        || !same_data(&before.all_rrsets(), &rrsets.iter().chain(others(&choices)));
+    let OwnerRecords { name, rrsets: reusable, choices: earlier, .. } = before;
+    let mut reusable: Vec<ServedRrset> =
+        reusable.into_iter().chain(earlier.into_iter().flat_map(|choice| choice.others)).collect();
+    if let Some(signer) = signer.filter(|_| !cache.is_empty()) {
+        for served in rrsets.iter().chain(others(&choices)) {
             if !reusable.iter().any(|r| r.rrset == served.rrset) {
-                let cached = cache.peek(&signer.digest(&before.name, &served.rrset), now_s);
+                let cached = cache.peek(&signer.digest(&name, &served.rrset), now_s);
                 reusable
                     .extend(cached.map(|c| ServedRrset { signatures: c.rrsigs.clone(), ..served.clone() }));
             }
         }
     }
     Some(Job {
-        name: before.name,
+        name,
         place: owner.place,
         rrsets,
         choices,
@@ -145,6 +146,11 @@ pub(super) fn changed_job(
         may_flap: true,
         memory: None,
     })
+}
+
+/// The RRsets beside the default variants.
+fn others(choices: &[Choice]) -> impl Iterator<Item = &ServedRrset> + Clone {
+    choices.iter().flat_map(|choice| &choice.others)
 }
 
 /// Whether two lists hold the same RRsets. They are short: a set would take longer to make.

@@ -21,6 +21,8 @@ mod leftovers;
 mod overrides;
 mod pass;
 mod reload;
+mod renew;
+mod reselect;
 mod serials;
 mod start;
 pub mod targets;
@@ -31,17 +33,19 @@ mod zoning;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use build::{Workshop, ZoneSource};
 use channel::{Command, KeeperFigures, KeeperHandle, ZoneStatus};
 use crew::Crew;
+use renew::Renewer;
+use reselect::Work;
 use serials::Serials;
 pub use start::Starting;
 use tracing::{error, info};
-use zone_state::ZoneState;
+use zone_state::{TransactionError, ZoneState};
 pub use zoning::Discovered;
 
 use crate::model::diagnostic::Diagnostic;
@@ -52,12 +56,6 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::handle::Published;
 use crate::state::StateDir;
 
-/// Owners whose signatures are renewed in one slice, between verdicts: a verdict waits for one slice at most, which in a zone of a
-/// million names takes about a millisecond.
-const RENEWAL_SLICE: usize = 16;
-/// Of the time in which slice follows slice the keeper spends one part in so many on them. The rest is left to the queries; still a
-/// million names, all due at once after a jump of the clock, are signed within minutes.
-const RENEWAL_PARTS: u32 = 4;
 /// How long the keeper sleeps when nothing happens: the granularity of renewals.
 const TICK: Duration = Duration::from_millis(1000);
 
@@ -96,7 +94,7 @@ struct Keeper {
     zones: BTreeMap<Name, Entry>,
     serials: Serials,
     /// Targets whose verdicts changed while a builder was at work: what it selected must be selected again.
-    changed_during_build: Option<Vec<TargetId>>,
+    changed_during_build: Option<Arc<Mutex<Vec<TargetId>>>>,
     /// Names that were amended while a builder was at work.
     amended_during_build: Vec<Name>,
     /// Amendments that are not done yet.
@@ -109,14 +107,13 @@ struct Keeper {
     failed_targets: Vec<TargetId>,
     /// When they were tried last.
     retried: Instant,
-    /// When signatures are looked at next.
-    renew_at: Instant,
+    renewer: Renewer,
 }
 
 impl Keeper {
     fn run(mut self, receiver: &Receiver<Command>) {
         loop {
-            let mut pause = self.renew_at.saturating_duration_since(Instant::now()).min(TICK);
+            let mut pause = self.renewer.at.saturating_duration_since(Instant::now()).min(TICK);
             if !self.amendments.is_empty() {
                 pause = Duration::ZERO;
             }
@@ -159,6 +156,7 @@ impl Keeper {
                         let _ = reply.send(self.refusals());
                     }
                     Command::Built(built) => self.receive(built),
+                    Command::Renewed(renewed) => self.put_renewed(renewed),
                     Command::Reload { remove_missing, reply } => {
                         self.reload(remove_missing, vec![reply]);
                     }
@@ -169,7 +167,7 @@ impl Keeper {
                 break;
             }
             self.amend_next();
-            if self.renew_at <= Instant::now() {
+            if self.renewer.at <= Instant::now() {
                 self.renew();
             }
             self.serials.tick(serials_of(&self.zones), Serial((self.tools.now_s)()));
@@ -192,8 +190,8 @@ impl Keeper {
         if dirty.is_empty() {
             return;
         }
-        if let Some(changed) = &mut self.changed_during_build {
-            changed.extend_from_slice(&dirty);
+        if let Some(changed) = &self.changed_during_build {
+            reload::lock(changed).extend_from_slice(&dirty);
         }
         self.reselect(&dirty);
         self.follow_dependents(&dirty);
@@ -214,25 +212,11 @@ impl Keeper {
         }
     }
 
-    /// Renews a slice of the signatures that are due, on this thread alone, and says when the next slice is.
-    fn renew(&mut self) {
-        let began = Instant::now();
-        let mut left = RENEWAL_SLICE;
-        let slice = |zone: &mut ZoneState, now_s| {
-            let jobs = zone.renewals(now_s, left);
-            left -= jobs.len();
-            jobs
-        };
-        self.transact(slice, |_, _| {}, Crew { threads: 1 });
-        let pause = if left == 0 { began.elapsed() * (RENEWAL_PARTS - 1) } else { TICK };
-        self.renew_at = Instant::now() + pause;
-    }
-
-    /// Runs `jobs` on every served zone, commits each zone that has any, and publishes all of them at once. Returns the zones that
+    /// Runs `work` on every served zone, commits each zone that has any, and publishes all of them at once. Returns the zones that
     /// could not be committed.
     fn transact(
         &mut self,
-        mut jobs: impl FnMut(&mut ZoneState, u32) -> Vec<assemble::Job>,
+        mut work: impl FnMut(&mut ZoneState, u32) -> Result<Vec<Work>, TransactionError>,
         count: impl Fn(&KeeperFigures, usize),
         crew: Crew,
     ) -> Vec<Name> {
@@ -243,11 +227,12 @@ impl Keeper {
         let mut notes = Vec::new();
         for entry in self.zones.values_mut() {
             let Entry::Serving(zone) = entry else { continue };
-            let jobs = jobs(zone, now_s);
-            if jobs.is_empty() {
-                continue;
-            }
-            match zone.commit(jobs, now_s, crew) {
+            let done = match work(zone, now_s) {
+                Ok(work) if work.is_empty() => continue,
+                Ok(work) => zone.commit(work, now_s, crew),
+                Err(e) => Err(e),
+            };
+            match done {
                 Ok(committed) => {
                     count(&self.handle.figures, committed.owners);
                     KeeperFigures::add(&self.handle.figures.signatures, committed.signed as u64);

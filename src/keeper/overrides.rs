@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use tracing::info;
 
-use super::assemble::Job;
 use super::channel::OverriddenEndpoint;
 use super::crew::Crew;
-use super::zone_state::{CheckedOwner, Circumstances, ZoneState};
+use super::reselect::Work;
+use super::zone_state::{CheckedOwner, Circumstances, TransactionError, ZoneState};
 use super::{Entry, Keeper, serving};
 use crate::model::board::VerdictBoard;
 use crate::model::name::Name;
@@ -45,12 +45,12 @@ impl Keeper {
         let failed = self.transact(
             |zone, now_s| {
                 if Arc::ptr_eq(&zone.overrides, &overrides) {
-                    return Vec::new();
+                    return Ok(Vec::new());
                 }
                 before.insert(zone.apex().clone(), Arc::clone(&zone.overrides));
-                let (jobs, owners) = zone.override_with(&overrides, &board, now_s, crew);
+                let (work, owners) = zone.override_with(&overrides, &board, now_s, crew)?;
                 concerned += owners;
-                jobs
+                Ok(work)
             },
             |_, _| {},
             crew,
@@ -90,19 +90,22 @@ impl Keeper {
 }
 
 impl ZoneState {
-    /// Selects by other overrides the owners for which they differ from those before: a job for each whose records differ from what is
+    /// Selects by other overrides the owners for which they differ from those before: work for each whose records differ from what is
     /// served. Returns how many owners they differ for, too.
+    ///
+    /// # Errors
+    /// As [`ZoneState::commit`].
     pub(super) fn override_with(
         &mut self,
         overrides: &Arc<Overrides>,
         board: &VerdictBoard,
         now_s: u32,
         crew: Crew,
-    ) -> (Vec<Job>, usize) {
+    ) -> Result<(Vec<Work>, usize), TransactionError> {
         let before = std::mem::replace(&mut self.overrides, Arc::clone(overrides));
         let differing = overrides.difference(&before);
         if differing.is_empty() {
-            return (Vec::new(), 0);
+            return Ok((Vec::new(), 0));
         }
         let zone = self.image.apex();
         let everything = overrides.list();
@@ -120,7 +123,7 @@ impl ZoneState {
         }
         let concerned = names.len();
         let selected = self.select_again(names, board, now_s, crew);
-        (self.jobs_of(selected), concerned)
+        Ok((self.sort_out(selected)?, concerned))
     }
 }
 

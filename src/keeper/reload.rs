@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::{error, warn};
 
@@ -19,6 +19,7 @@ use super::{Entry, FindSources, Keeper};
 use crate::dnssec::saved::SavedSignatures;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::name::Name;
+use crate::model::target::TargetId;
 use crate::snapshot::{Snapshot, ZoneImage};
 
 impl Keeper {
@@ -30,8 +31,10 @@ impl Keeper {
             next.1.extend(replies);
             return;
         }
-        self.changed_during_build = Some(Vec::new());
+        let changed = Arc::<Mutex<Vec<TargetId>>>::default();
+        self.changed_during_build = Some(Arc::clone(&changed));
         let builder = Builder {
+            changed,
             workshop: self.tools.workshop.clone(),
             find_sources: Arc::clone(&self.tools.find_sources),
             served: self.served_images(),
@@ -97,7 +100,8 @@ impl Keeper {
     fn install(&mut self, built: Built) {
         let Built { mut summary, sources, readings, zones, replies, remove_missing, zoning, leftovers } =
             built;
-        let changed = self.changed_during_build.take().unwrap_or_default();
+        let changed = self.changed_during_build.take().map(|changed| std::mem::take(&mut *lock(&changed)));
+        let changed = changed.unwrap_or_default();
         let now_s = (self.tools.now_s)();
         let mut left = Leftovers::new(&self.tools, self.handle.clone());
         if let Some(sources) = sources {
@@ -131,7 +135,7 @@ impl Keeper {
     fn install_zone(
         &mut self,
         mut zone: ZoneState,
-        changed: &[super::TargetId],
+        changed: &[TargetId],
         now_s: u32,
         summary: &mut ReloadSummary,
         left: &mut Leftovers,
@@ -157,12 +161,15 @@ impl Keeper {
         }
         // What people and probes have said since the builder began.
         let before = Arc::clone(&zone.overrides);
-        let (mut jobs, _) =
-            zone.override_with(&self.tools.workshop.overrides, &self.tools.workshop.board, now_s, crew);
-        let overridden: HashSet<Name> = jobs.iter().map(|job| job.name.clone()).collect();
-        let flipped = zone.reselect(&changed, &self.tools.workshop.board, now_s, crew);
-        jobs.extend(flipped.into_iter().filter(|job| !overridden.contains(&job.name)));
-        match zone.commit_after_install(jobs, now_s, crew) {
+        let Workshop { overrides, board, .. } = &self.tools.workshop;
+        let overridden = zone.override_with(overrides, board, now_s, crew);
+        let committed = overridden.and_then(|(mut work, _)| {
+            let overridden: HashSet<Name> = work.iter().map(|work| work.name().clone()).collect();
+            let flipped = zone.reselect(&changed, board, now_s, crew)?;
+            work.extend(flipped.into_iter().filter(|work| !overridden.contains(work.name())));
+            zone.commit_after_install(work, now_s, crew)
+        });
+        match committed {
             Ok(committed) => {
                 KeeperFigures::add(&self.handle.figures.signatures, committed.signed as u64);
                 zone.note(committed.notes);
@@ -291,7 +298,7 @@ impl Entry {
 
 /// Makes this thread one that runs when others do not want to: bulk signing on every core must not stand before a verdict or a
 /// query. Threads that it starts inherit it. A fully busy core leaves it little, so a large reload takes long under a flood.
-fn give_way() {
+pub(super) fn give_way() {
     // Elsewhere the call would be about the whole process.
     #[cfg(target_os = "linux")]
     if let Err(e) = rustix::process::setpriority_process(None, 10) {
@@ -299,8 +306,15 @@ fn give_way() {
     }
 }
 
+/// So few targets whose verdicts a built zone has not seen are left to the keeper, which takes a millisecond for them.
+const FEW: usize = 16;
+/// As many times a builder selects again what has flipped meanwhile: each round is shorter than that before.
+const MOST_ROUNDS: usize = 8;
+
 /// What a builder thread takes along.
 struct Builder {
+    /// Targets whose verdicts have changed since it began, as the keeper commits them.
+    changed: Arc<Mutex<Vec<TargetId>>>,
     workshop: Workshop,
     find_sources: FindSources,
     served: HashMap<Name, Arc<ZoneImage>>,
@@ -368,8 +382,35 @@ impl Builder {
                 });
             }
         }
+        self.catch_up(&mut zones);
         let sources = sources.iter().map(|s| s.label().to_owned()).collect();
         Built { sources: Some(sources), readings, zones, zoning: Some(zoning), ..Built::nothing(summary) }
+    }
+}
+
+impl Builder {
+    /// Selects again what has flipped since each owner was compiled, until little is left: what is left, the keeper does while verdicts
+    /// wait. A large zone takes seconds, in which every one of a thousand owners may have flipped.
+    fn catch_up(&self, zones: &mut [BuiltZone]) {
+        let crew = Crew { threads: self.workshop.threads };
+        for _ in 0..MOST_ROUNDS {
+            let changed = {
+                let mut all = lock(&self.changed);
+                if all.len() <= FEW {
+                    return;
+                }
+                // The board has had each verdict before the list: what changes from here on is on the list again.
+                std::mem::take(&mut *all)
+            };
+            for zone in zones.iter_mut() {
+                let BuiltZone::Good(zone) = zone else { continue };
+                if let Err(e) = zone.catch_up(&changed, &self.workshop.board, self.now_s, crew) {
+                    warn!(zone = %zone.apex(), error = %e, "a flip during the reload is tried again when it is served");
+                    lock(&self.changed).extend_from_slice(&changed);
+                    return;
+                }
+            }
+        }
     }
 }
 

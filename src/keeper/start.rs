@@ -13,6 +13,7 @@ use super::discovered::zoning_of;
 use super::fold::{fold_all, zoning};
 use super::follow;
 use super::reload::{lock, read_all};
+use super::renew::Renewer;
 use super::serials::Serials;
 use super::zone_state::ZoneState;
 use super::{Entry, Keeper, Tools};
@@ -89,7 +90,7 @@ impl Starting {
             next_reload: None,
             failed_targets: Vec::new(),
             retried: std::time::Instant::now(),
-            renew_at: std::time::Instant::now(),
+            renewer: Renewer::start(handle.clone()),
         };
         keeper.publish_zones();
         let thread =

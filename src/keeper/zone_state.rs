@@ -1,6 +1,6 @@
 //! One served zone as the keeper holds it: its current image, the owners that health decides about, keys and schedule.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,7 +8,8 @@ use super::assemble::{Assembled, Due, Job, assemble, plain};
 use super::channel::OwnerCounts;
 use super::crew::Crew;
 use super::fold::{FoldedOwner, Ground};
-use super::jobs::{changed_job, signed_place, unchanged_job};
+use super::jobs::unchanged_job;
+use super::reselect::{Finished, WORTH_THREADS_SIGNED, Work};
 use super::targets::TargetRegistry;
 use crate::config::Order;
 use crate::dnssec::cache::SignatureCache;
@@ -201,15 +202,6 @@ pub(super) struct Kept {
     chosen: Vec<Option<u32>>,
 }
 
-/// An owner that was selected again.
-#[derive(Debug)]
-pub(super) enum Selected {
-    /// Its records differ from what is served.
-    Changed(Box<Job>),
-    /// They do not, but there is something new to remember.
-    AsServed(Name, Kept),
-}
-
 /// Why a transaction did not commit. The zone serves what it served before.
 #[derive(Debug)]
 pub(super) enum TransactionError {
@@ -245,7 +237,7 @@ impl From<ImageError> for TransactionError {
 /// What is noted of an owner once it is served.
 #[derive(Debug)]
 pub(super) struct OwnerNote {
-    name: Name,
+    pub(super) name: Name,
     /// When its signatures are due; `None` without signatures.
     due: Option<Due>,
     /// Signatures that it may come back to.
@@ -298,6 +290,8 @@ pub(super) struct ZoneState {
     pub(super) floor: Serial,
     /// How it differed from what was served when it was built.
     pub(super) difference: OwnerCounts,
+    /// Whether verdicts were committed into it before it was served.
+    pub(super) has_caught_up: bool,
     /// Unix seconds of the last commit.
     pub(super) changed_s: u32,
     /// Why the newest file or keys are not what is served.
@@ -320,112 +314,56 @@ impl ZoneState {
         Some(self.schedule.next_due_s()?.saturating_add(self.signer.as_ref()?.refresh_s()))
     }
 
-    /// Selects the owners of these targets again; a job for each whose records differ from what is served.
-    pub(super) fn reselect(
-        &mut self,
-        targets: &[TargetId],
-        board: &VerdictBoard,
-        now_s: u32,
-        crew: Crew,
-    ) -> Vec<Job> {
-        let mut seen: HashSet<&Name> = HashSet::new();
-        let concerned = targets.iter().filter_map(|id| self.dependents.get(id)).flatten();
-        let names = concerned.filter(|name| seen.insert(name)).collect();
-        let selected = self.select_again(names, board, now_s, crew);
-        self.jobs_of(selected)
-    }
-
-    /// Selects these owners again, and changes nothing yet.
-    pub(super) fn select_again(
-        &self,
-        names: Vec<&Name>,
-        board: &VerdictBoard,
-        now_s: u32,
-        crew: Crew,
-    ) -> Vec<Selected> {
-        /// An owner takes some microseconds.
-        const WORTH_THREADS: usize = 64;
-        let by = Circumstances { board, overrides: &self.overrides, zone: self.image.apex(), now_s };
-        let select = |name: &Name| {
-            let owner = self.checked.get(name)?;
-            let mut selection = owner.select(name, by);
-            let memory = owner.would_remember(&mut selection);
-            let before = self.image.owner(name)?;
-            match changed_job(owner, selection, before, self.signer.as_deref(), &self.cache, now_s) {
-                Some(job) => Some(Selected::Changed(Box::new(Job { memory, ..job }))),
-                None => Some(Selected::AsServed(name.clone(), memory?)),
-            }
-        };
-        crew.run(names, WORTH_THREADS, select).into_iter().flatten().collect()
-    }
-
-    /// The jobs that follow from selections; of those without one it takes note at once.
-    pub(super) fn jobs_of(&mut self, selected: Vec<Selected>) -> Vec<Job> {
-        let mut jobs = Vec::with_capacity(selected.len() + 1);
-        for one in selected {
-            match one {
-                Selected::Changed(job) => jobs.push(*job),
-                Selected::AsServed(name, memory) => self.remember(&name, memory),
-            }
-        }
-        jobs
-    }
-
-    fn remember(&mut self, name: &Name, memory: Kept) {
+    pub(super) fn remember(&mut self, name: &Name, memory: Kept) {
         if let Some(owner) = self.checked.get_mut(name) {
             owner.remember(memory);
         }
     }
 
-    /// Jobs that renew the signatures due at `now_s`, for at most `most` owners.
-    pub(super) fn renewals(&mut self, now_s: u32, most: usize) -> Vec<Job> {
-        let due = self.schedule.take_due(now_s, most);
-        let apex = self.image.apex();
-        let jobs = due.iter().flat_map(|hash| self.image.owners_of_hash(*hash)).map(|before| {
-            let place = signed_place(&before, apex);
-            unchanged_job(before, place)
-        });
-        jobs.collect()
-    }
-
-    /// Commits jobs as one transaction under a new serial: signs, compiles, and swaps this state's image. The caller publishes it, and
+    /// Commits work as one transaction under a new serial: signs, compiles, and swaps this state's image. The caller publishes it, and
     /// then has [`ZoneState::note`] take note of what it did, for which nobody need wait.
     ///
     /// # Errors
     /// Signing or compiling failed; nothing has changed.
     pub(super) fn commit(
         &mut self,
-        jobs: Vec<Job>,
+        work: Vec<Work>,
         now_s: u32,
         crew: Crew,
     ) -> Result<Committed, TransactionError> {
-        self.commit_and_remove(jobs, &[], now_s, crew)
+        self.commit_and_remove(work, &[], now_s, crew)
     }
 
-    /// As [`ZoneState::commit`], and takes owners out, which no job is about.
+    /// As [`ZoneState::commit`], and takes owners out, which no work is about.
     ///
     /// # Errors
     /// As [`ZoneState::commit`].
     pub(super) fn commit_and_remove(
         &mut self,
-        mut jobs: Vec<Job>,
+        work: Vec<Work>,
         removed: &[Name],
         now_s: u32,
         crew: Crew,
     ) -> Result<Committed, TransactionError> {
-        /// Below this a thread costs more than it saves: one ECDSA signature is about as much as starting a thread.
-        const WORTH_THREADS: usize = 8;
-        let owners = jobs.len() + removed.len();
-        if !removed.is_empty() || jobs.iter().any(|job| job.changes_data) {
+        let owners = work.len() + removed.len();
+        let changes_data = !removed.is_empty() || work.iter().any(Work::changes_data);
+        let (mut jobs, mut done) = (Vec::new(), Vec::with_capacity(owners + 1));
+        for one in work {
+            match one {
+                Work::Job(job) => jobs.push(*job),
+                Work::Finished(finished) => done.push(Ok(*finished)),
+            }
+        }
+        if changes_data {
             self.add_soa(&mut jobs, serial::next(self.floor, now_s));
         }
-        let worth = if self.signer.is_some() { WORTH_THREADS } else { usize::MAX };
-        let done = crew.run(jobs, worth, |job| self.finish(job, now_s));
+        let worth = if self.signer.is_some() { WORTH_THREADS_SIGNED } else { usize::MAX };
+        done.extend(crew.run(jobs, worth, |job| self.finish(job, now_s)));
         let mut draft = ZoneDraft::from_image(&self.image);
         removed.iter().for_each(|name| draft.remove(name));
         let mut committed = Committed { owners, signed: 0, notes: Vec::with_capacity(done.len()) };
         for one in done {
-            let (owner, signed, note) = one?;
+            let Finished { owner, signed, note, .. } = one?;
             draft.put_encoded(&owner);
             committed.signed += signed;
             committed.notes.push(note);
@@ -436,13 +374,13 @@ impl ZoneState {
         Ok(committed)
     }
 
-    /// One owner in the form in which it is put, how many RRsets were signed, and what is to be noted.
-    fn finish(&self, mut job: Job, now_s: u32) -> Result<(EncodedOwner, usize, OwnerNote), TransactionError> {
-        let memory = job.memory.take();
+    /// Signs and encodes one owner.
+    pub(super) fn finish(&self, mut job: Job, now_s: u32) -> Result<Finished, TransactionError> {
+        let (memory, changes_data) = (job.memory.take(), job.changes_data);
         let Assembled { records, due, signed, replaced } = assemble(job, self.signer.as_deref(), now_s)?;
         let name = records.name.clone();
         let owner = EncodedOwner::new(records, &self.image)?;
-        Ok((owner, signed, OwnerNote { name, due, replaced, memory }))
+        Ok(Finished { owner, changes_data, signed, note: OwnerNote { name, due, replaced, memory } })
     }
 
     /// Takes note of what a commit did.
@@ -460,6 +398,26 @@ impl ZoneState {
                 self.remember(&name, memory);
             }
         }
+    }
+
+    /// Brings a zone that was built, and is not served yet, up to the verdicts of these targets.
+    ///
+    /// # Errors
+    /// As [`ZoneState::commit`].
+    pub(super) fn catch_up(
+        &mut self,
+        targets: &[TargetId],
+        board: &VerdictBoard,
+        now_s: u32,
+        crew: Crew,
+    ) -> Result<(), TransactionError> {
+        let work = self.reselect(targets, board, now_s, crew)?;
+        if !work.is_empty() {
+            let committed = self.commit(work, now_s, crew)?;
+            self.note(committed.notes);
+            self.has_caught_up = true;
+        }
+        Ok(())
     }
 
     /// Takes over from the version that was served while this one was built. Returns targets whose owners are to be selected again, since
@@ -494,19 +452,24 @@ impl ZoneState {
     /// As [`ZoneState::commit`].
     pub(super) fn commit_after_install(
         &mut self,
-        mut jobs: Vec<Job>,
+        mut work: Vec<Work>,
         now_s: u32,
         crew: Crew,
     ) -> Result<Committed, TransactionError> {
         // An equal serial over other data was given to a change that came while this was built.
-        let is_repeated = self.serial() == self.floor && self.difference != OwnerCounts::default();
+        let is_other = self.has_caught_up || self.difference != OwnerCounts::default();
+        let is_repeated = self.serial() == self.floor && is_other;
         let is_behind = is_repeated || (self.serial() != self.floor && !self.serial().is_after(self.floor));
         if is_behind {
-            jobs.extend(self.image.owner(self.image.apex()).map(|apex| unchanged_job(apex, Place::Apex)));
+            let is_apex = |work: &Work| work.name() == self.apex();
+            if !work.iter().any(is_apex) {
+                let apex = self.image.owner(self.apex());
+                work.extend(apex.map(|apex| unchanged_job(apex, Place::Apex).into()));
+            }
         } else {
             self.floor = self.serial();
         }
-        if jobs.is_empty() { Ok(Committed::default()) } else { self.commit(jobs, now_s, crew) }
+        if work.is_empty() { Ok(Committed::default()) } else { self.commit(work, now_s, crew) }
     }
 
     /// The targets it holds.
