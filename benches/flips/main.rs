@@ -1,13 +1,14 @@
 //! From verdict to answer: how long after a verdict's record on the board the first UDP answer shows it, signed.
 //!
 //! ```text
-//! cargo bench --bench flips -- [--names 1000,1000000] [--shared 1000,10000] [--seconds 10] [--rate 100] [--signing 20000]
+//! cargo bench --bench flips -- [--names 1000,1000000] [--shared 1000,10000] [--seconds 10] [--rate 100] [--signing 20000] [--rows TEXT]
 //! ```
 //!
 //! The keeper, the snapshots and the UDP worker are those of `hale serve`; the bench stands in the place of the probes and sets verdicts. So
 //! the clock starts at the verdict's record, and stops when a client that asks over loopback has an answer with the new addresses
 //! and a signature. Each flip in a round of its own leads to an RRset that was not served before, so that nothing comes from the
-//! cache of signatures. It prints tables in Markdown.
+//! cache of signatures. It prints tables in Markdown; `--rows` leaves out those rows of the first table whose title has not TEXT in it, and
+//! `--names ""` the whole table.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
 mod house;
@@ -40,6 +41,7 @@ struct Options {
     seconds: u64,
     rate: u64,
     signing: usize,
+    rows: String,
 }
 
 impl Options {
@@ -50,6 +52,7 @@ impl Options {
             seconds: 10,
             rate: 100,
             signing: 20_000,
+            rows: String::new(),
         };
         let list =
             |text: String| text.split(',').filter(|n| !n.is_empty()).map(|n| n.parse().unwrap()).collect();
@@ -62,6 +65,7 @@ impl Options {
                 "--seconds" => options.seconds = value.parse().unwrap(),
                 "--rate" => options.rate = value.parse().unwrap(),
                 "--signing" => options.signing = value.parse().unwrap(),
+                "--rows" => options.rows = value,
                 _ => panic!("there is no {name}"),
             }
         }
@@ -123,6 +127,9 @@ fn single(options: &Options, names: usize) -> String {
         ("half asked, signatures renewed", also(true, true, true, false)),
         ("half asked, both: reloads that sign everything", also(true, true, true, true)),
     ] {
+        if !title.contains(&options.rows) {
+            continue;
+        }
         let row = row(options, &house, &mut flips, also, half, checked);
         eprintln!("{names}: {title}: {row}");
         writeln!(text, "| {title} | {row} |").unwrap();
