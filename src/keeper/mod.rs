@@ -1,7 +1,7 @@
 //! The one writer: it alone publishes. Verdicts, reloads and renewals become transactions, each one swap of the snapshot.
 //!
 //! The keeper runs on a thread of its own, so that no other task's work stands between a verdict and its answer. It
-//! serves verdicts first, then what builders bring, then reloads, then a slice of renewals; whole zones are read, signed and
+//! serves verdicts first, then what builders and the thread of renewals bring, then reloads; whole zones are read, signed and
 //! compiled by builder threads. No fixed delay: what arrives during a commit is the next commit.
 
 mod amend;
