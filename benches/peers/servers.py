@@ -3,6 +3,7 @@ limit only where `limit` is given, in responses a second."""
 
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -28,12 +29,14 @@ def find(program: str) -> str | None:
 
 
 def free_port() -> int:
-    """A port that is free for UDP and TCP at this moment."""
+    """A port that is free for UDP and TCP, and stays so: the kernel gives none of these to outgoing connections, of which checks make
+    hundreds a second."""
+    ephemeral = int((read(Path("/proc/sys/net/ipv4/ip_local_port_range")) or "32768").split()[0])
     while True:
+        port = random.randrange(10_000, max(ephemeral, 11_000))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-            udp.bind((ADDRESS, 0))
-            port = udp.getsockname()[1]
             try:
+                udp.bind((ADDRESS, port))
                 tcp.bind((ADDRESS, port))
             except OSError:
                 continue
