@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 
+use crate::model::discovery_report::{PlanReport, SourceChange, SourceReport};
 use crate::model::explain::Explanation;
 use crate::model::name::Name;
 use crate::model::report::{
@@ -65,6 +66,23 @@ pub trait Control: Send + Sync + 'static {
     /// Publishes a verdict for the external checks with an id, with a few words if there are any; an unknown one takes back what was
     /// pushed before. Returns how many targets it is for.
     fn push_external(&self, id: &str, verdict: Verdict, reason: Option<&str>) -> usize;
+
+    /// Every source of discovered names, in the order of `hale.json`.
+    fn sources(&self) -> Vec<SourceReport>;
+
+    /// What sources would change but is held back, only observed or refused, by name.
+    fn plan(&self) -> Vec<PlanReport>;
+
+    /// Does `resync`, `pause`, `resume` or `release` to a source in the name of `owner`; `None` where there is no such source.
+    ///
+    /// # Errors
+    /// See [`ChangeError`]; nothing has changed.
+    fn change_source(
+        &self,
+        source: &str,
+        action: &str,
+        owner: &str,
+    ) -> Result<Option<SourceChange>, ChangeError>;
 
     /// Every metric of the server, as [`MetricsWriter`](crate::telemetry::metrics::MetricsWriter) writes them.
     fn metrics(&self) -> String;

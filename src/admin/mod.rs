@@ -15,6 +15,7 @@ mod pages;
 mod peer;
 mod problem;
 mod serve;
+mod sources;
 
 pub use control::{ChangeError, Control, ExportError, ExportFormat};
 pub use listen::Admin;

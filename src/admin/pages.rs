@@ -17,7 +17,7 @@ use super::access::{self, Door, Token, Wish};
 use super::control::{Control, ExportFormat};
 use super::peer::Peer;
 use super::problem::Refusal;
-use super::{explain, export, external, overrides};
+use super::{explain, export, external, overrides, sources};
 use crate::model::name::Name;
 use crate::telemetry::metrics::CONTENT_TYPE;
 
@@ -39,6 +39,7 @@ pub(super) fn everything(control: Shared, door: Door, token: Option<Arc<Token>>)
         .route("/api/v1/explain", get(explain::explain))
         .route("/api/v1/reload", post(reload))
         .merge(overrides::routes())
+        .merge(sources::routes())
         .merge(external::routes());
     let guard = middleware::from_fn(move |request: Request, next: Next| {
         let wish = Wish::of(request.method(), request.uri().path());

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::config::AdminConfig;
+use crate::model::discovery_report::{PlanReport, SourceChange, SourceReport};
 use crate::model::explain::{AnswerReport, Explanation};
 use crate::model::name::Name;
 use crate::model::report::{
@@ -127,6 +128,27 @@ impl Control for Fake {
     fn clear_override(&self, id: u64, owner: &str) -> Result<Option<OverrideChange>, ChangeError> {
         let entry = an_override(id, owner.to_owned());
         Ok((id == 3).then_some(OverrideChange { entry, names: 1, kept: true }))
+    }
+
+    fn sources(&self) -> Vec<SourceReport> {
+        vec![SourceReport { name: "edge".to_owned(), ..SourceReport::default() }]
+    }
+
+    fn plan(&self) -> Vec<PlanReport> {
+        vec![PlanReport { name: "www.example.test.".to_owned(), ..PlanReport::default() }]
+    }
+
+    fn change_source(
+        &self,
+        source: &str,
+        action: &str,
+        _owner: &str,
+    ) -> Result<Option<SourceChange>, ChangeError> {
+        match (source, action) {
+            ("edge", "resync") => Ok(Some(SourceChange { source: source.to_owned(), ..Default::default() })),
+            ("edge", _) => Err(ChangeError::Bad("no".to_owned())),
+            _ => Ok(None),
+        }
     }
 
     fn push_external(&self, id: &str, verdict: Verdict, reason: Option<&str>) -> usize {

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use super::discovery::Discovery;
 use super::{explain, metrics, now_s};
 use crate::admin::{ChangeError, Control, ExportError, ExportFormat};
 use crate::health::HealthHandle;
 use crate::keeper::FindSources;
 use crate::keeper::channel::{Change, KeeperHandle, ReloadSummary, ZoneStatus};
+use crate::model::discovery_report::{PlanReport, SourceChange, SourceReport};
 use crate::model::explain::Explanation;
 use crate::model::name::Name;
 use crate::model::report::{
@@ -39,6 +41,7 @@ pub(super) struct Handles {
     pub(super) started_s: u32,
     pub(super) ready: AtomicBool,
     pub(super) reloaded_s: AtomicU32,
+    pub(super) discovery: Arc<Discovery>,
 }
 
 impl Handles {
@@ -54,6 +57,7 @@ impl Handles {
     /// Reloads, and notes when; `None` if the keeper has stopped.
     pub(super) fn reload_zones(&self, keeper: &KeeperHandle, remove_missing: bool) -> Option<ReloadSummary> {
         let summary = keeper.reload_and_wait(remove_missing);
+        self.discovery.reload();
         self.reloaded_s.store(now_s(), Ordering::Relaxed);
         summary
     }
@@ -72,7 +76,9 @@ impl Control for Handles {
             (true, false) => (false, "the keeper has ended"),
             (true, true) => (true, "published"),
         };
-        Readiness { ready, parts: vec![ReadinessPart { name: "zones".into(), ready, detail: detail.into() }] }
+        let mut parts = vec![ReadinessPart { name: "zones".into(), ready, detail: detail.into() }];
+        parts.extend(self.discovery.readiness());
+        Readiness { ready: parts.iter().all(|part| part.ready), parts }
     }
 
     fn status(&self) -> Status {
@@ -165,6 +171,24 @@ impl Control for Handles {
 
     fn clear_override(&self, id: u64, owner: &str) -> Result<Option<OverrideChange>, ChangeError> {
         self.clear(id, owner)
+    }
+
+    fn sources(&self) -> Vec<SourceReport> {
+        self.discovery.reports()
+    }
+
+    fn plan(&self) -> Vec<PlanReport> {
+        // The keeper does not run before the first publication.
+        if self.is_ready() { self.discovery.plan(&self.keeper) } else { Vec::new() }
+    }
+
+    fn change_source(
+        &self,
+        source: &str,
+        action: &str,
+        owner: &str,
+    ) -> Result<Option<SourceChange>, ChangeError> {
+        self.discovery.change(source, action, owner)
     }
 
     fn push_external(&self, id: &str, verdict: Verdict, reason: Option<&str>) -> usize {

@@ -28,6 +28,7 @@ pub(super) fn page(handles: &Handles) -> String {
     keeper(&mut page, handles.keeper.figures());
     overrides(&mut page, &handles.overrides_in_force());
     health(&mut page, &handles.health.figures(), handles.health.earliest_certificate_expiry_s());
+    handles.discovery.metrics(&mut page, &handles.published);
     page.finish()
 }
 

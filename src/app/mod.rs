@@ -1,6 +1,8 @@
 //! The composition root: builds the parts, wires their channels, and takes them down in order. The only place that knows all of them.
 
 mod control;
+mod discovery;
+mod discovery_metrics;
 mod explain;
 mod metrics;
 mod overrides;
@@ -40,6 +42,7 @@ use crate::telemetry::systemd::Notifier;
 use crate::transport::{self, Bound, Limits, Running, SnapshotEngine};
 
 use control::Handles;
+use discovery::Discovery;
 use signals::{Signal, Signals};
 
 /// What the service manager is told while queries are answered.
@@ -93,7 +96,7 @@ pub fn run(
     let ending =
         house.runtime.block_on(upkeep.until_stopped(&mut house.signals, &serving.keeper, &house.handles));
     upkeep.notifier.stopping();
-    serving.stop();
+    serving.stop(&house.runtime);
     house.close();
     info!("stopped");
     match ending {
@@ -183,6 +186,7 @@ impl House {
             started_s,
             ready: AtomicBool::new(false),
             reloaded_s: AtomicU32::new(0),
+            discovery: Arc::new(Discovery::load(config, reread, state.as_ref())),
         });
         let (admin_stop, admin_stopped) = watch::channel(false);
         let admin = runtime.spawn(admin.serve(Arc::clone(&handles) as _, admin_stopped));
@@ -202,6 +206,12 @@ impl House {
         };
         let settings = Arc::new(settings(config, &self.random)?);
         let (keeper, keeper_thread) = starting.serve().map_err(|e| running("keeper", e.to_string()))?;
+        let (discovery, published) = (&self.handles.discovery, &self.handles.published);
+        // Before the first query: what was discovered is served on, whether its sources answer or not.
+        discovery.publish_restored(&keeper, published);
+        let (discovery_stop, stopped) = watch::channel(false);
+        let discovering =
+            self.runtime.spawn(Arc::clone(discovery).run(keeper.clone(), Arc::clone(published), stopped));
         let engines = {
             let published = Arc::clone(&self.handles.published);
             move |_worker: usize| SnapshotEngine::new(&published, Arc::clone(&settings))
@@ -214,7 +224,7 @@ impl House {
             logs::listening("tcp", address);
         }
         self.handles.ready.store(true, Ordering::Release);
-        Ok(Serving { transports, keeper, keeper_thread })
+        Ok(Serving { transports, keeper, keeper_thread, discovery_stop, discovering })
     }
 
     /// Ends what is still there: health with a last save, then the admin listener, so that /healthz tells the truth to the last.
@@ -238,12 +248,19 @@ struct Serving {
     transports: Running,
     keeper: KeeperHandle,
     keeper_thread: JoinHandle<()>,
+    discovery_stop: watch::Sender<bool>,
+    discovering: tokio::task::JoinHandle<()>,
 }
 
 impl Serving {
-    /// Answers what was read, then no more; saves serials and signatures.
-    fn stop(self) {
+    /// Answers what was read, then no more; saves what was discovered, serials and signatures.
+    fn stop(self, runtime: &Runtime) {
         self.transports.stop();
+        // Without a receiver the task has ended, and the next line says how.
+        let _ = self.discovery_stop.send(true);
+        if runtime.block_on(self.discovering).is_err() {
+            error!("discovery has panicked; what it would have saved is lost");
+        }
         self.keeper.stop();
         if self.keeper_thread.join().is_err() {
             error!("the keeper has panicked; what it would have saved is lost");

@@ -15,6 +15,7 @@ mod schema;
 mod serve;
 mod server;
 mod shell;
+mod sources;
 mod status;
 mod terminal;
 mod top;
@@ -66,6 +67,19 @@ enum Command {
     /// Say what health is not to decide: endpoints that are up, down or drained, for a while
     #[command(subcommand)]
     Override(overrides::OverrideCommand),
+    /// Show where names are discovered, and what is wrong there
+    Sources(sources::ListArgs),
+    /// Show what sources would add, change and remove if nothing were held back, and what is refused
+    Plan(sources::ListArgs),
+    /// List a source afresh, at once
+    Resync(sources::SourceArgs),
+    /// Leave a source alone: what it has published stays
+    Pause(sources::SourceArgs),
+    /// Go on with a source that was paused
+    Resume(sources::SourceArgs),
+    /// Let removals go that a source's delete brake holds
+    #[command(subcommand)]
+    Brake(sources::BrakeCommand),
     /// Make the running server read its zones again
     Reload(reload::ReloadArgs),
     /// Exit with 0 if the server lives, for a container's health check
@@ -80,19 +94,7 @@ enum Command {
 
     // Names that are promised but not built yet say so, rather than being unknown.
     #[command(hide = true)]
-    Sources(Later),
-    #[command(hide = true)]
-    Plan(Later),
-    #[command(hide = true)]
     Events(Later),
-    #[command(hide = true)]
-    Brake(Later),
-    #[command(hide = true)]
-    Resync(Later),
-    #[command(hide = true)]
-    Pause(Later),
-    #[command(hide = true)]
-    Resume(Later),
     #[command(hide = true)]
     State(Later),
     #[command(hide = true)]
@@ -132,13 +134,13 @@ fn run(command: Command) -> Outcome {
         Command::Keys(command) => keys::run(command),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),
-        Command::Sources(_) => later::refuse("sources"),
-        Command::Plan(_) => later::refuse("plan"),
+        Command::Sources(args) => sources::sources(&args),
+        Command::Plan(args) => sources::plan(&args),
+        Command::Resync(args) => sources::change(&args, "resync"),
+        Command::Pause(args) => sources::change(&args, "pause"),
+        Command::Resume(args) => sources::change(&args, "resume"),
+        Command::Brake(command) => sources::brake(&command),
         Command::Events(_) => later::refuse("events"),
-        Command::Brake(_) => later::refuse("brake"),
-        Command::Resync(_) => later::refuse("resync"),
-        Command::Pause(_) => later::refuse("pause"),
-        Command::Resume(_) => later::refuse("resume"),
         Command::State(_) => later::refuse("state"),
         Command::Mirror(_) => later::refuse("mirror"),
     }

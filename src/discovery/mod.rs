@@ -8,7 +8,16 @@
 //! - What a report means for the names is decided by pure functions, with the time passed in: no fault of a source takes a
 //!   name away.
 
+pub mod brake;
 pub mod claim;
+pub mod core;
+mod default_check;
+pub mod figures;
+pub mod guard;
+pub mod kept;
 pub mod kubernetes;
+pub mod merge;
+pub mod pace;
 pub mod rule;
 pub mod source;
+pub mod views;

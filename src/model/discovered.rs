@@ -1,5 +1,6 @@
 //! What discovery publishes: the words between the sources and the keeper. Values only; the keeper decides what of it is served.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::name::Name;
@@ -122,4 +123,22 @@ pub enum RefusedFor {
     BelowCut,
     /// The zone cannot hold it, for this reason (bounds of messages, variants and names).
     Invalid(Box<str>),
+}
+
+/// Why, in a line.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.what {
+            RefusedPart::Name => {}
+            RefusedPart::Rrset(rtype) => write!(f, "{rtype}: ")?,
+        }
+        match &self.why {
+            RefusedFor::NoZone => f.write_str("it lies in no zone of this server"),
+            RefusedFor::Declared => f.write_str("the zone file declares it, or a CNAME there excludes it"),
+            RefusedFor::Apex => f.write_str("it is the zone's apex, and the source has no \"apex\": true"),
+            RefusedFor::NameServer => f.write_str("it is the name of one of the zone's name servers"),
+            RefusedFor::BelowCut => f.write_str("it lies at or below a zone cut or a DNAME"),
+            RefusedFor::Invalid(why) => f.write_str(why),
+        }
+    }
 }

@@ -8,6 +8,7 @@ pub mod check;
 pub mod condition;
 pub mod diagnostic;
 pub mod discovered;
+pub mod discovery_report;
 pub mod explain;
 pub mod hash;
 pub mod name;

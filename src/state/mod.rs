@@ -6,6 +6,7 @@
 //! | `instance-id` | a random name of this installation | a new one is drawn |
 //! | `verdicts.json` | the last verdict of each target | targets are probed before they count |
 //! | `history.json` | the last transitions of each target | nobody knows what happened before |
+//! | `discovered.json` | names that sources have discovered (discovery's) | they are gone until their sources answer |
 //! | `overrides.json`, and `overrides.copy.json` for when it is damaged | what people say over verdicts | verdicts count again |
 //! | `zones.json` | up to which serial each zone may have used, and after an orderly stop a digest of what was served (the keeper's) | serials go on from the clock |
 //! | `signed-zones.json` | zones that have been signed | a zone whose `dnssec` block was deleted is served unsigned |

@@ -1,0 +1,403 @@
+//! Discovery while it runs: a driver task for each source, and one task that takes their reports in, tells the keeper what has changed, and
+//! keeps what was found. The deciding itself is pure, and stands in `discovery`.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+
+use super::Reread;
+use crate::admin::ChangeError;
+use crate::config::{Config, SourceConfig, SourceKind, SourcesConfig};
+use crate::discovery::core::{Core, Line};
+use crate::discovery::guard::Now;
+use crate::discovery::kept::Kept;
+use crate::discovery::source::{Failure, FailureKind, Order, Orders, Report, Reporter};
+use crate::keeper::channel::KeeperHandle;
+use crate::model::discovered::{Amendment, Refusal};
+use crate::model::discovery_report::{PlanReport, SourceChange, SourceReport};
+use crate::model::name::Name;
+use crate::model::report::ReadinessPart;
+use crate::snapshot::handle::Published;
+use crate::state::StateDir;
+use crate::telemetry::metrics::MetricsWriter;
+
+/// How often time is looked at: removals become due by it, and polls.
+const TICK: Duration = Duration::from_secs(1);
+/// What was found is saved at most so often.
+const SAVE_EVERY: Duration = Duration::from_secs(5);
+/// Drivers that are told to end are waited for so long.
+const END_WITHIN: Duration = Duration::from_secs(1);
+
+/// All of discovery, as the rest of the server sees it.
+pub(super) struct Discovery {
+    core: Mutex<Core>,
+    /// Each source and whether it is ready, so that who asks never waits for the core.
+    ready: Mutex<Vec<(String, bool)>>,
+    started: Instant,
+    ready_timeout: Duration,
+    state: Option<Arc<StateDir>>,
+    reread: Reread,
+    /// Somebody has changed something that the task is to look at.
+    wake: Notify,
+    /// The sources are others than those that drivers run for.
+    replaced: AtomicBool,
+}
+
+impl Discovery {
+    /// The sources of a configuration, with what the state directory keeps of them.
+    pub(super) fn load(config: &Config, reread: &Reread, state: Option<&Arc<StateDir>>) -> Self {
+        let started = Instant::now();
+        let kept = state.map(load_kept).unwrap_or_default();
+        forget(&kept, &config.sources);
+        let core = Core::new(&config.sources, Arc::clone(&config.shared), kept, now(started));
+        let discovery = Self {
+            core: Mutex::new(core),
+            ready: Mutex::default(),
+            started,
+            ready_timeout: Duration::from_millis(config.sources.ready_timeout_ms),
+            state: state.cloned(),
+            reread: Arc::clone(reread),
+            wake: Notify::new(),
+            replaced: AtomicBool::new(false),
+        };
+        discovery.note_readiness();
+        discovery
+    }
+
+    fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Now {
+        now(self.started)
+    }
+
+    fn take_changes(&self) -> (Option<Amendment>, Vec<Line>) {
+        let mut core = self.core();
+        (core.take_amendment(), core.take_lines())
+    }
+
+    fn take_kept(&self, always: bool) -> Option<Kept> {
+        let mut core = self.core();
+        let kept = core.take_kept();
+        if always && !core.configs().is_empty() { Some(core.kept()) } else { kept }
+    }
+
+    /// Publishes what was restored, before the first query is answered. Blocks.
+    pub(super) fn publish_restored(&self, keeper: &KeeperHandle, published: &Published) {
+        let (amendment, lines) = self.take_changes();
+        if let Some(amendment) = amendment {
+            info!(names = amendment.changes.len(), "discovered names are restored");
+            log_refusals(&keeper.amend(amendment).unwrap_or_default(), published);
+        }
+        lines.iter().filter(|line| line.warn).for_each(|line| log(line, published));
+    }
+
+    /// Reads the sources of `hale.json` again. What stands stands until the new ones say otherwise.
+    pub(super) fn reload(&self) {
+        // What is wrong with the file the reload of zones reports.
+        let Ok((config, _)) = (self.reread)() else { return };
+        self.core().replace(&config.sources, config.shared, self.now());
+        self.replaced.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    /// Runs the drivers and follows their reports until `stop` turns true.
+    pub(super) async fn run(
+        self: Arc<Self>,
+        keeper: KeeperHandle,
+        published: Arc<Published>,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let mut drivers = Drivers::start(self.core().configs());
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut saved = Instant::now();
+        while !*stop.borrow() {
+            tokio::select! {
+                Some((index, report)) = drivers.reports.recv() => {
+                    self.take_in(index, report);
+                    // What has come meanwhile goes into the same amendment.
+                    while let Ok((index, report)) = drivers.reports.try_recv() {
+                        self.take_in(index, report);
+                    }
+                }
+                _ = ticks.tick(), if !drivers.list.is_empty() => self.core().tick(self.now()),
+                () = self.wake.notified() => {}
+                _ = stop.changed() => continue,
+            }
+            if self.replaced.swap(false, Ordering::AcqRel) {
+                drivers.end().await;
+                drivers = Drivers::start(self.core().configs());
+            }
+            self.keep_driving(&mut drivers);
+            self.publish(&keeper, &published).await;
+            self.note_readiness();
+            if saved.elapsed() >= SAVE_EVERY {
+                self.save(false).await;
+                saved = Instant::now();
+            }
+        }
+        drivers.end().await;
+        self.save(true).await;
+    }
+
+    fn take_in(&self, index: usize, report: Report) {
+        self.core().report(index, report, self.now(), random());
+    }
+
+    /// Passes orders on, and starts drivers again that have ended or do not listen.
+    fn keep_driving(&self, drivers: &mut Drivers) {
+        let mut core = self.core();
+        for index in 0..drivers.list.len() {
+            if drivers.list[index].task.is_finished() {
+                let failure = Failure::new(FailureKind::Config, "its driver has ended; the log tells why");
+                core.driver_ended(index, failure, self.now(), random());
+                drivers.restart(index, &core.configs()[index]);
+            }
+        }
+        for (index, order) in core.orders(self.now()) {
+            if drivers.list[index].orders.try_send(order).is_err() {
+                let failure =
+                    Failure::new(FailureKind::Timeout, "its driver does not listen; it is restarted");
+                core.driver_ended(index, failure, self.now(), random());
+                drivers.restart(index, &core.configs()[index]);
+            }
+        }
+    }
+
+    async fn publish(&self, keeper: &KeeperHandle, published: &Published) {
+        let (amendment, lines) = self.take_changes();
+        lines.iter().for_each(|line| log(line, published));
+        let Some(amendment) = amendment else { return };
+        let keeper = keeper.clone();
+        let refusals = tokio::task::spawn_blocking(move || keeper.amend(amendment)).await;
+        // A keeper that has stopped ends the server by itself.
+        log_refusals(&refusals.ok().flatten().unwrap_or_default(), published);
+    }
+
+    /// Saves what stands if it has changed, or in any case.
+    async fn save(&self, always: bool) {
+        let Some(state) = self.state.clone() else { return };
+        let Some(kept) = self.take_kept(always) else { return };
+        let saved = tokio::task::spawn_blocking(move || kept.save(&state)).await;
+        if let Ok(Err(error)) = saved {
+            warn!(%error, "discovered names are not saved: a restart would know only older ones");
+        }
+    }
+
+    fn note_readiness(&self) {
+        let sources = self.core().readiness().map(|(name, ready)| (name.to_owned(), ready)).collect();
+        *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = sources;
+    }
+
+    /// The part of readiness of each source.
+    pub(super) fn readiness(&self) -> Vec<ReadinessPart> {
+        let is_over = self.started.elapsed() >= self.ready_timeout;
+        let sources = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        let part = |(name, ready): &(String, bool)| {
+            let detail = match (ready, is_over) {
+                (true, _) => "listed or restored",
+                (false, true) => "not listed within \"ready_timeout\"",
+                (false, false) => "waiting for the first list",
+            };
+            ReadinessPart { name: format!("source {name}"), ready: *ready || is_over, detail: detail.into() }
+        };
+        sources.iter().map(part).collect()
+    }
+
+    /// Each source.
+    pub(super) fn reports(&self) -> Vec<SourceReport> {
+        self.core().reports(self.now())
+    }
+
+    /// What sources would change, with what the keeper would say to it. Blocks.
+    pub(super) fn plan(&self, keeper: &KeeperHandle) -> Vec<PlanReport> {
+        let plan = self.core().plan();
+        let (mut entries, Amendment { changes }) = (plan.entries, plan.amendment);
+        let Some(answer) = keeper.would_amend(Amendment { changes }) else { return entries };
+        for planned in answer.names {
+            let (name, hides) = (planned.name.to_string(), planned.hides.map(|name| name.to_string()));
+            for entry in entries.iter_mut().filter(|entry| entry.name == name && entry.change != "refuse") {
+                entry.hides = hides.clone();
+            }
+        }
+        let mut refusals = keeper.refusals();
+        refusals.extend(answer.refusals);
+        let mut refused: Vec<PlanReport> = refusals.iter().map(refused).collect();
+        refused.sort_by(|a, b| (&a.name, &a.why).cmp(&(&b.name, &b.why)));
+        refused.dedup();
+        entries.extend(refused);
+        entries
+    }
+
+    /// Carries out what somebody asks for; `None` where there is no such source.
+    pub(super) fn change(
+        &self,
+        source: &str,
+        action: &str,
+        owner: &str,
+    ) -> Result<Option<SourceChange>, ChangeError> {
+        let mut core = self.core();
+        let Some(index) = core.find(source) else { return Ok(None) };
+        let mut names = 0;
+        match action {
+            "resync" if !core.resync(index) => {
+                return Err(ChangeError::Bad(format!("{source} is paused: `hale resume {source}` first")));
+            }
+            "resync" => {}
+            "pause" | "resume" => core.pause(index, action == "pause", self.now()),
+            "release" => names = core.release(index, self.now()),
+            _ => return Err(ChangeError::Bad(format!("{action:?} is not resync, pause, resume or release"))),
+        }
+        drop(core);
+        self.wake.notify_one();
+        info!(source, action, owner, names, "source changed");
+        let (source, action) = (source.to_owned(), action.to_owned());
+        Ok(Some(SourceChange { source, action, names: names as u64 }))
+    }
+
+    /// Writes the metrics of all sources.
+    pub(super) fn metrics(&self, page: &mut MetricsWriter, published: &Published) {
+        let zones: Vec<Name> = published.load().zones().map(|zone| zone.apex.clone()).collect();
+        super::discovery_metrics::write(page, &self.core().figures(&zones, self.now()));
+    }
+}
+
+fn refused(refusal: &Refusal) -> PlanReport {
+    PlanReport {
+        name: refusal.name.to_string(),
+        change: "refuse".to_owned(),
+        why: Some(refusal.to_string()),
+        ..PlanReport::default()
+    }
+}
+
+/// The drivers of all sources.
+struct Drivers {
+    list: Vec<Driver>,
+    sender: mpsc::Sender<(usize, Report)>,
+    reports: mpsc::Receiver<(usize, Report)>,
+}
+
+struct Driver {
+    orders: mpsc::Sender<Order>,
+    task: JoinHandle<()>,
+}
+
+impl Drivers {
+    fn start(configs: &[SourceConfig]) -> Self {
+        let (sender, reports) = Reporter::channel();
+        let list = configs.iter().enumerate().map(|(i, config)| drive(i, config, &sender)).collect();
+        Self { list, sender, reports }
+    }
+
+    fn restart(&mut self, index: usize, config: &SourceConfig) {
+        self.list[index].task.abort();
+        self.list[index] = drive(index, config, &self.sender);
+    }
+
+    /// Lets every driver end by itself, or else ends it.
+    async fn end(&mut self) {
+        for Driver { orders, mut task } in self.list.drain(..) {
+            drop(orders);
+            // Nobody takes its reports in any more.
+            self.reports.close();
+            if tokio::time::timeout(END_WITHIN, &mut task).await.is_err() {
+                task.abort();
+            }
+        }
+    }
+}
+
+fn drive(index: usize, config: &SourceConfig, sender: &mpsc::Sender<(usize, Report)>) -> Driver {
+    let reporter = Reporter::new(index, sender.clone());
+    let (orders, received) = Orders::channel();
+    let task = match &config.kind {
+        SourceKind::Traefik(_) | SourceKind::Kubernetes(_) => {
+            tokio::spawn(without_driver(config.kind.label(), reporter, received))
+        }
+    };
+    Driver { orders, task }
+}
+
+/// Says that a kind of source cannot be asked.
+async fn without_driver(kind: &'static str, reporter: Reporter, mut orders: Orders) {
+    while orders.next().await.is_some() {
+        let failure = Failure::new(FailureKind::Config, format!("{kind} sources are not in this version"));
+        if !(reporter.send(Report::Failed(None, failure)).await && reporter.send(Report::Synced).await) {
+            return;
+        }
+    }
+}
+
+fn now(started: Instant) -> Now {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    Now { ms: ms(started.elapsed()), wall_ms: ms(wall) }
+}
+
+/// Spreads retries; no secret rests on it.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+fn load_kept(state: &Arc<StateDir>) -> Kept {
+    match Kept::load(state) {
+        Ok((kept, problem)) => {
+            if let Some(problem) = problem {
+                error!("{problem}; discovered names are gone until their sources answer");
+            }
+            kept
+        }
+        Err(error) => {
+            error!("{error}; discovered names are gone until their sources answer");
+            Kept::default()
+        }
+    }
+}
+
+/// Says whose names are let go since their source is no longer configured.
+fn forget(kept: &Kept, sources: &SourcesConfig) {
+    for name in kept.sources().filter(|name| !sources.list.iter().any(|source| *source.name == **name)) {
+        warn!(source = name, "the source is no longer configured: what was kept of it is let go");
+    }
+}
+
+/// One line a change. The zone is the innermost one that is served.
+fn log(line: &Line, published: &Published) {
+    let Line { source, name, object, text, .. } = line;
+    let zone = name.as_ref().and_then(|name| zone_of(name, published)).unwrap_or_default();
+    let hostname = name.as_ref().map(Name::to_string).unwrap_or_default();
+    let resource = object.as_deref().unwrap_or_default();
+    let namespace = namespace_of(resource);
+    if line.warn {
+        warn!(%source, hostname, zone, namespace, resource, "{text}");
+    } else {
+        info!(%source, hostname, zone, namespace, resource, "{text}");
+    }
+}
+
+/// What an object's people write: `ingress/shop/web`, or `router/web@docker` whose provider is the namespace.
+fn namespace_of(resource: &str) -> &str {
+    let rest = resource.split_once('/').map_or("", |(_, rest)| rest);
+    rest.rsplit_once('@').map_or_else(|| rest.split('/').next().unwrap_or_default(), |(_, provider)| provider)
+}
+
+fn zone_of(name: &Name, published: &Published) -> Option<String> {
+    let snapshot = published.load();
+    let zones = snapshot.zones().map(|zone| zone.apex.clone()).filter(|apex| name.is_at_or_below(apex));
+    zones.max_by_key(Name::label_count).map(|apex| apex.to_string())
+}
+
+fn log_refusals(refusals: &[Refusal], published: &Published) {
+    for refusal in refusals {
+        let zone = zone_of(&refusal.name, published).unwrap_or_default();
+        warn!(hostname = %refusal.name, zone, "not published: {refusal}");
+    }
+}
