@@ -416,6 +416,26 @@ fn overrides_are_set_and_cleared_in_somebodys_name() {
 }
 
 #[test]
+fn sources_are_shown_to_anybody_and_changed_with_a_token() {
+    const TOKEN: &str = "Authorization: Bearer s3cret\r\n";
+    let server = Running::start("127.0.0.1", Some("s3cret"));
+    let get = |path: &str| exchange(server.tcp(), &format!("GET {path}"), "", "").json();
+    assert_eq!(get("/api/v1/sources")["sources"][0]["name"], "edge");
+    assert_eq!(get("/api/v1/plan")["plan"][0]["name"], "www.example.test.");
+    let post = |path: &str, headers: &str| {
+        exchange(server.tcp(), &format!("POST /api/v1/sources/{path}"), headers, "").status
+    };
+    for (path, headers, status) in [
+        ("edge/resync", "", 401),
+        ("edge/resync", TOKEN, 200),
+        ("edge/explode", TOKEN, 400),
+        ("nix/resync", TOKEN, 404),
+    ] {
+        assert_eq!(post(path, headers), status, "{path} {headers}");
+    }
+}
+
+#[test]
 fn a_page_of_another_site_cannot_read() {
     let server = Running::start("127.0.0.1", None);
     for path in ["/api/v1/zones", "/metrics", "/readyz"] {
