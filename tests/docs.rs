@@ -78,6 +78,16 @@ fn every_example_is_without_fault() {
 }
 
 #[test]
+fn the_sources_of_the_page_about_discovery_are_without_fault() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/discovery.md");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("traefik.pw"), "secret").unwrap();
+    let config = shared(&blocks(&std::fs::read_to_string(path).unwrap()), &folder);
+    let names: Vec<&str> = config.sources.list.iter().map(|source| &*source.name).collect();
+    assert_eq!(names, ["edge", "prod"]);
+}
+
+#[test]
 fn a_faulty_example_is_found() {
     let zone = r#"{ "zone": "example.test", "nameservers": ["ns.example.net"], "records": { "www": { "policy": "x" } } }"#;
     assert!(findings(zone.to_owned(), &Shared::default()).contains("is not a policy"));

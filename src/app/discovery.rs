@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::Reread;
 use crate::admin::ChangeError;
@@ -18,7 +18,7 @@ use crate::discovery::guard::Now;
 use crate::discovery::kept::Kept;
 use crate::discovery::source::{Failure, FailureKind, Order, Orders, Report, Reporter};
 use crate::keeper::channel::KeeperHandle;
-use crate::model::discovered::{Amendment, Refusal};
+use crate::model::discovered::{Amendment, Refusal, RefusedFor};
 use crate::model::discovery_report::{PlanReport, SourceChange, SourceReport};
 use crate::model::name::Name;
 use crate::model::report::ReadinessPart;
@@ -38,6 +38,8 @@ pub(super) struct Discovery {
     core: Mutex<Core>,
     /// Each source and whether it is ready, so that who asks never waits for the core.
     ready: Mutex<Vec<(String, bool)>>,
+    /// All sources were ready once: no later one makes the server unready.
+    was_ready: AtomicBool,
     started: Instant,
     ready_timeout: Duration,
     state: Option<Arc<StateDir>>,
@@ -58,6 +60,7 @@ impl Discovery {
         let discovery = Self {
             core: Mutex::new(core),
             ready: Mutex::default(),
+            was_ready: AtomicBool::new(false),
             started,
             ready_timeout: Duration::from_millis(config.sources.ready_timeout_ms),
             state: state.cloned(),
@@ -192,18 +195,22 @@ impl Discovery {
     }
 
     fn note_readiness(&self) {
-        let sources = self.core().readiness().map(|(name, ready)| (name.to_owned(), ready)).collect();
+        let sources: Vec<(String, bool)> =
+            self.core().readiness().map(|(name, ready)| (name.to_owned(), ready)).collect();
+        if sources.iter().all(|(_, ready)| *ready) {
+            self.was_ready.store(true, Ordering::Relaxed);
+        }
         *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = sources;
     }
 
     /// The part of readiness of each source.
     pub(super) fn readiness(&self) -> Vec<ReadinessPart> {
-        let is_over = self.started.elapsed() >= self.ready_timeout;
+        let is_over = self.was_ready.load(Ordering::Relaxed) || self.started.elapsed() >= self.ready_timeout;
         let sources = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
         let part = |(name, ready): &(String, bool)| {
             let detail = match (ready, is_over) {
                 (true, _) => "listed or restored",
-                (false, true) => "not listed within \"ready_timeout\"",
+                (false, true) => "not listed yet, and no longer waited for",
                 (false, false) => "waiting for the first list",
             };
             ReadinessPart { name: format!("source {name}"), ready: *ready || is_over, detail: detail.into() }
@@ -397,6 +404,11 @@ fn zone_of(name: &Name, published: &Published) -> Option<String> {
 
 fn log_refusals(refusals: &[Refusal], published: &Published) {
     for refusal in refusals {
+        if refusal.why == RefusedFor::NoZone {
+            // A cluster may be full of names that are none of ours; `hale plan` lists them.
+            debug!(hostname = %refusal.name, "not published: {refusal}");
+            continue;
+        }
         let zone = zone_of(&refusal.name, published).unwrap_or_default();
         warn!(hostname = %refusal.name, zone, "not published: {refusal}");
     }

@@ -2,13 +2,16 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::json::{At, Reader};
 use super::types::Shared;
 use super::zone_file::check::CheckRef;
 use super::zone_file::{Checks, Template};
+use crate::model::check::CheckKind;
 use crate::model::condition::Condition;
 use crate::model::name::Name;
+use crate::model::target::{Check, Target, VerdictRules};
 
 /// A check that can be made for any name and address. Cheap to clone.
 #[derive(Clone)]
@@ -52,8 +55,20 @@ impl CheckFor {
                 None
             }
         });
-        found.map(Some).ok_or_else(|| wrong.to_owned())
+        let found = found.ok_or_else(|| wrong.to_owned())?;
+        Ok(Some(found.map(&mut patient)))
     }
+}
+
+/// The same target, whose first verdict is down only after `fall` failures: what was just deployed is answered until then. What is not probed
+/// keeps its identity.
+fn patient(target: &Target) -> Target {
+    let check = &*target.check;
+    if matches!(check.kind, CheckKind::External(_) | CheckKind::Name(_)) {
+        return target.clone();
+    }
+    let rules = VerdictRules { patient: true, ..check.rules };
+    Target { address: target.address, check: Arc::new(Check { rules, ..check.clone() }) }
 }
 
 impl Shared {

@@ -345,11 +345,10 @@ impl Core {
 
 impl Source {
     fn new(config: &SourceConfig, now: Now) -> Self {
-        let is_polled = matches!(config.kind, SourceKind::Traefik(_));
         let rules = GuardRules {
             remove_after_ms: config.remove_after_ms,
             brake: config.brake,
-            polled: is_polled || config.sync != SyncMode::Continuous,
+            polled: !is_watched(config),
             add_only: config.mode == SourceMode::AddOnly,
         };
         let mut source = Self {
@@ -385,6 +384,8 @@ impl Source {
             }
         };
         self.next = match config.sync {
+            // Watched again at once: what a list was ordered for is done.
+            SyncMode::Continuous if is_watched(config) => Some(retry.unwrap_or(now.ms)),
             SyncMode::Continuous => {
                 let poll = now.ms + config.poll_ms;
                 Some(retry.map_or(poll, |retry| if self.pace.is_open() { retry.max(poll) } else { retry }))
@@ -408,7 +409,7 @@ impl Source {
         if matches!(self.activity, Activity::Syncing { .. }) {
             return None;
         }
-        let watches = matches!(config.kind, SourceKind::Kubernetes(_)) && config.sync == SyncMode::Continuous;
+        let watches = is_watched(config);
         let is_due = self.next.is_some_and(|next| now.ms >= next);
         if self.resync || (is_due && !watches) {
             self.resync = false;
@@ -421,6 +422,11 @@ impl Source {
         }
         None
     }
+}
+
+/// Whether its driver watches, instead of being ordered each list.
+fn is_watched(config: &SourceConfig) -> bool {
+    matches!(config.kind, SourceKind::Kubernetes(_)) && config.sync == SyncMode::Continuous
 }
 
 #[cfg(test)]

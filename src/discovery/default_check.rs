@@ -63,7 +63,8 @@ pub(super) fn condition(name: &Name, address: IpAddr, route: Reached) -> Option<
     };
     let target = |kind| {
         let (interval_ms, timeout_ms) = (INTERVAL_MS, TIMEOUT_MS);
-        let rules = VerdictRules::default();
+        // A name that was just deployed is answered until it is known to be down.
+        let rules = VerdictRules { patient: true, ..VerdictRules::default() };
         let check = Arc::new(Check { kind, interval_ms, timeout_ms, rise: RISE, fall: FALL, rules });
         Condition::Target(Target { address: SocketAddr::new(address, port), check })
     };

@@ -154,7 +154,9 @@ impl Entry {
     }
 
     fn thresholds(&self) -> Thresholds {
-        Thresholds { rise: self.target.check.rise, fall: self.target.check.fall }
+        let check = &self.target.check;
+        let first = if check.rules.patient { check.fall } else { 1 };
+        Thresholds { rise: check.rise, fall: check.fall, first }
     }
 
     fn flip(&mut self, id: TargetId, to: Verdict, cause: Cause) -> Flip {

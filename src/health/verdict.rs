@@ -22,11 +22,14 @@ pub struct Thresholds {
     pub rise: u32,
     /// Failures in a row that turn up into down; 0 counts as 1.
     pub fall: u32,
+    /// Failures in a row after which the first verdict is down; 0 counts as 1.
+    pub first: u32,
 }
 
 /// The hysteresis of one target.
 ///
-/// - The first result that says anything is the first verdict, whatever the thresholds (interface.md, "Start-up").
+/// - The first result that says anything is the first verdict, whatever rise and fall are (interface.md, "Start-up"); a target that has to
+///   be taken for up until it is known to be down has another [`Thresholds::first`].
 /// - From then on up turns into down after `fall` failures in a row, and down into up after `rise` successes in a row.
 /// - A local error changes nothing: neither the verdict nor a run of failures or successes that is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,8 +74,8 @@ impl Hysteresis {
             }
         }
         let verdict = match self.verdict {
-            Verdict::Unknown if self.failures > 0 => Verdict::Down,
-            Verdict::Unknown => Verdict::Up,
+            Verdict::Unknown if self.failures >= thresholds.first.max(1) => Verdict::Down,
+            Verdict::Unknown if self.failures == 0 => Verdict::Up,
             Verdict::Up if self.failures >= thresholds.fall.max(1) => Verdict::Down,
             Verdict::Down if self.successes >= thresholds.rise.max(1) => Verdict::Up,
             unchanged => unchanged,
@@ -127,7 +130,7 @@ mod tests {
                 _ => Evidence::None,
             };
             let before = hysteresis.verdict();
-            let change = hysteresis.record(evidence, Thresholds { rise, fall });
+            let change = hysteresis.record(evidence, Thresholds { rise, fall, first: 1 });
             assert_eq!(
                 change.is_some(),
                 before != hysteresis.verdict(),
@@ -156,5 +159,22 @@ mod tests {
         check(Up, 2, 3, "eeee", "uuuu");
         check(Down, 2, 3, "+e+", "ddu");
         check(Down, 0, 0, "+-", "ud");
+    }
+
+    #[test]
+    fn a_patient_first_verdict() {
+        let thresholds = Thresholds { rise: 2, fall: 3, first: 3 };
+        for (results, expected) in [("--", Verdict::Unknown), ("--e-", Verdict::Down), ("--+", Verdict::Up)] {
+            let mut hysteresis = Hysteresis::new(Verdict::Unknown);
+            for letter in results.chars() {
+                let evidence = match letter {
+                    '+' => Evidence::Good,
+                    '-' => Evidence::Bad,
+                    _ => Evidence::None,
+                };
+                hysteresis.record(evidence, thresholds);
+            }
+            assert_eq!(hysteresis.verdict(), expected, "{results}");
+        }
     }
 }

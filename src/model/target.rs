@@ -45,6 +45,8 @@ pub struct VerdictRules {
     pub slow_start_ms: Option<u32>,
     /// When it flips too often.
     pub damping: Option<Damping>,
+    /// Whether its first verdict is down only after `fall` failures; else the first result is the first verdict.
+    pub patient: bool,
 }
 
 /// A target that flips more often than `flips` times within `within_ms` is held down: for `hold_ms`, doubled each time that it goes on, and

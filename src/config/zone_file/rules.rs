@@ -45,6 +45,7 @@ impl CheckKeys {
             slower_than_ms: slower_than.map(|given| ms(given.value.0)),
             slow_start_ms: self.slow_start.get().map(|given| ms(given.value.0)),
             damping,
+            patient: false,
         })
     }
 }
