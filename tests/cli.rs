@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use hale::admin::{Admin, ChangeError, Control, ExportError, ExportFormat};
 use hale::config::AdminConfig;
+use hale::model::discovery_report::{PlanReport, SourceChange, SourceReport};
 use hale::model::explain::{AnswerReport, Explanation};
 use hale::model::name::Name;
 use hale::model::report::{
@@ -246,6 +247,24 @@ impl Control for Fake {
 
     fn clear_override(&self, _: u64, _: &str) -> Result<Option<OverrideChange>, ChangeError> {
         Ok(None)
+    }
+
+    fn sources(&self) -> Vec<SourceReport> {
+        vec![SourceReport { name: "edge".to_owned(), state: "ok".to_owned(), ..SourceReport::default() }]
+    }
+
+    fn plan(&self) -> Vec<PlanReport> {
+        Vec::new()
+    }
+
+    fn change_source(
+        &self,
+        source: &str,
+        action: &str,
+        _: &str,
+    ) -> Result<Option<SourceChange>, ChangeError> {
+        let (source, action) = (source.to_owned(), action.to_owned());
+        Ok((source == "edge").then_some(SourceChange { source, action, names: 3 }))
     }
 
     fn push_external(&self, _: &str, _: Verdict, _: Option<&str>) -> usize {

@@ -16,7 +16,9 @@ use crate::config::{Config, SourceConfig, SourceKind, SourcesConfig};
 use crate::discovery::core::{Core, Line};
 use crate::discovery::guard::Now;
 use crate::discovery::kept::Kept;
-use crate::discovery::source::{Failure, FailureKind, Order, Orders, Report, Reporter};
+use crate::discovery::source::{
+    Failure, FailureKind, Order, Orders, Report, ReportReceiver, ReportSender, Reporter,
+};
 use crate::keeper::channel::KeeperHandle;
 use crate::model::discovered::{Amendment, Refusal, RefusedFor};
 use crate::model::discovery_report::{PlanReport, SourceChange, SourceReport};
@@ -288,8 +290,8 @@ fn refused(refusal: &Refusal) -> PlanReport {
 /// The drivers of all sources.
 struct Drivers {
     list: Vec<Driver>,
-    sender: mpsc::Sender<(usize, Report)>,
-    reports: mpsc::Receiver<(usize, Report)>,
+    sender: ReportSender,
+    reports: ReportReceiver,
 }
 
 struct Driver {
@@ -322,7 +324,7 @@ impl Drivers {
     }
 }
 
-fn drive(index: usize, config: &SourceConfig, sender: &mpsc::Sender<(usize, Report)>) -> Driver {
+fn drive(index: usize, config: &SourceConfig, sender: &ReportSender) -> Driver {
     let reporter = Reporter::new(index, sender.clone());
     let (orders, received) = Orders::channel();
     let task = match &config.kind {

@@ -36,8 +36,8 @@ pub(super) enum Reached {
 /// What a claim routes; `ports` are those of entry points.
 pub(super) fn route(claim: &Claim, ports: &[(Box<str>, u16)]) -> Reached {
     let port = |given: Option<u16>, default: u16| {
-        let of_point = |point: &Box<str>| ports.iter().find(|(name, _)| name == point).map(|(_, port)| *port);
-        given.or_else(|| claim.entry_points.iter().find_map(of_point)).unwrap_or(default)
+        let of_point = |point: &str| ports.iter().find(|(name, _)| **name == *point).map(|(_, port)| *port);
+        given.or_else(|| claim.entry_points.iter().find_map(|point| of_point(point))).unwrap_or(default)
     };
     match claim.route {
         Route::Http(given) => Reached::Http(port(given, 80)),

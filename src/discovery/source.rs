@@ -170,21 +170,26 @@ pub enum Order {
     Pause,
 }
 
+/// The end of the channel of reports that all drivers share, each with the index of its source.
+pub type ReportSender = mpsc::Sender<(usize, Report)>;
+/// The end that the core reads.
+pub type ReportReceiver = mpsc::Receiver<(usize, Report)>;
+
 /// Where a driver reports to.
 #[derive(Clone, Debug)]
 pub struct Reporter {
     source: usize,
-    sender: mpsc::Sender<(usize, Report)>,
+    sender: ReportSender,
 }
 
 impl Reporter {
-    /// A reporter for the source with this index, with where its reports arrive.
-    pub fn channel() -> (mpsc::Sender<(usize, Report)>, mpsc::Receiver<(usize, Report)>) {
+    /// The two ends of the channel.
+    pub fn channel() -> (ReportSender, ReportReceiver) {
         mpsc::channel(REPORTS)
     }
 
     /// One for the source with this index, on a channel that all sources share.
-    pub fn new(source: usize, sender: mpsc::Sender<(usize, Report)>) -> Self {
+    pub fn new(source: usize, sender: ReportSender) -> Self {
         Self { source, sender }
     }
 
