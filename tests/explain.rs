@@ -7,6 +7,8 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::net::UnixStream;
 
+use hale::model::rdata;
+use hale::model::rrtype::RrType;
 use serde_json::Value;
 use support::client::PATIENCE;
 use support::hale::{Hale, Setup, hale_run};
@@ -49,6 +51,26 @@ const OWNERS: &[(&str, &str)] = &[
     ("*.wild", r#""policy": "weighted", "answers": 2, "A": ["192.0.2.1", "192.0.2.2", "192.0.2.3"]"#),
 ];
 
+/// Owners of records other than addresses, each with a check of its own.
+const RECORDS: &str = r#"
+    "mail": { "MX": [{ "data": "10 lb1", "check": CHECK1 }, { "data": "20 lb2", "check": CHECK2 }] },
+    "_s._tcp": { "SRV": [{ "data": "1 1 993 lb1", "check": CHECK1 }, { "data": "1 2 993 lb2", "check": CHECK3 }], "when_all_down": "none", "ttl": 33 },
+    "one": { "CNAME": "lb1", "check": CHECK1, "when_all_down": "fallback", "fallback": { "CNAME": "sorry.b.test." } },
+    "first": { "policy": "failover", "pools": [{ "name": "p1", "CNAME": "lb1", "check": CHECK1 }, { "name": "p2", "CNAME": "lb2", "check": CHECK2 }] },
+    "some": { "policy": "weighted", "pools": [{ "name": "p1", "CNAME": "lb1", "check": CHECK2 }, { "name": "p2", "weight": 3, "CNAME": "lb2", "check": CHECK3 }], "when_all_down": "last-good" },
+    "same": { "policy": "hashed", "pools": [{ "name": "p1", "CNAME": "lb1", "check": CHECK1 }, { "name": "p2", "CNAME": "lb2", "check": CHECK2 }, { "name": "p3", "CNAME": "lb3.b.test.", "check": CHECK3 }] },
+    "lb1": ["192.0.2.61"], "lb2": ["192.0.2.62"]"#;
+
+/// Question types of [`RECORDS`].
+const RECORD_TYPES: &[(&str, u16)] = &[
+    ("mail", rtype::MX),
+    ("_s._tcp", rtype::SRV),
+    ("one", rtype::CNAME),
+    ("first", rtype::CNAME),
+    ("some", rtype::CNAME),
+    ("same", rtype::CNAME),
+];
+
 fn start() -> Hale {
     let mut records = String::from(
         r#""ns1": { "A": ["192.0.2.53"] }, "alias": { "CNAME": "sites" }, "out": { "CNAME": "www.b.test." }"#,
@@ -57,6 +79,13 @@ fn start() -> Hale {
         records += &format!(
             r#", "{name}": {{ {keys}, "check": {{ "external": {{ "id": "{{address}}", "ttl": "1h", "expired": "unknown" }} }} }}"#
         );
+    }
+    records += ",";
+    records += RECORDS;
+    for number in ["1", "2", "3"] {
+        let check =
+            format!(r#"{{ "external": {{ "id": "lb{number}", "ttl": "1h", "expired": "unknown" }} }}"#);
+        records = records.replace(&format!("CHECK{number}"), &check);
     }
     let zone = format!(
         r#"{{ "zone": "example.test", "nameservers": ["ns1.example.test"], "dnssec": {{ "keys": "auto" }}, "records": {{ {records} }} }}"#
@@ -91,8 +120,8 @@ fn ask(hale: &Hale, client: Ipv4Addr, name: &str, qtype: u16) -> Message {
     Message::decode(&buffer[..length]).unwrap()
 }
 
-/// Addresses of an owner in the answer, as texts in canonical order, with their TTL.
-fn addresses(message: &Message, owner: &str, qtype: u16) -> (Vec<String>, Option<u32>) {
+/// Records of an owner in the answer, as texts in canonical order, with their TTL.
+fn records(message: &Message, owner: &str, qtype: u16) -> (Vec<String>, Option<u32>) {
     let owner = WireName::new(owner);
     let mut records: Vec<(Vec<u8>, u32)> = message
         .answers(qtype)
@@ -100,10 +129,7 @@ fn addresses(message: &Message, owner: &str, qtype: u16) -> (Vec<String>, Option
         .map(|r| (r.rdata.clone(), r.ttl))
         .collect();
     records.sort();
-    let text = |rdata: &[u8]| match <[u8; 4]>::try_from(rdata) {
-        Ok(v4) => Ipv4Addr::from(v4).to_string(),
-        Err(_) => std::net::Ipv6Addr::from(<[u8; 16]>::try_from(rdata).unwrap()).to_string(),
-    };
+    let text = |rdata: &[u8]| rdata::to_text(RrType(qtype), rdata);
     (records.iter().map(|(rdata, _)| text(rdata)).collect(), records.first().map(|(_, ttl)| *ttl))
 }
 
@@ -113,7 +139,7 @@ fn strings(value: &Value) -> Vec<String> {
 
 /// Compares what is explained with what is answered; returns whether the answer was drawn by weight.
 fn compare(hale: &Hale, client: Ipv4Addr, name: &str, qtype: u16) -> bool {
-    let rtype_text = if qtype == rtype::A { "A" } else { "AAAA" };
+    let rtype_text = &RrType(qtype).to_string();
     let line = format!("GET /api/v1/explain?name={name}&type={rtype_text}&client={client}");
     let (status, told) = request(hale, &line, "");
     assert_eq!(status, 200, "{told}");
@@ -124,12 +150,15 @@ fn compare(hale: &Hale, client: Ipv4Addr, name: &str, qtype: u16) -> bool {
     let told_error =
         told["answer"]["extended_error"].as_str().map(|e| e.split(' ').next().unwrap().to_owned());
     assert_eq!(told_error, message.extended_error().map(|code| code.to_string()), "{case}");
-    let last = told["names"].as_array().unwrap().iter().rfind(|n| n["zone"].is_object()).unwrap();
-    let (got, ttl) = addresses(&message, last["name"].as_str().unwrap(), qtype);
+    let mut names = told["names"].as_array().unwrap().iter().filter(|name| name["zone"].is_object());
+    // Who asks for addresses is led to where an alias ends, and who asks for the alias itself is not.
+    let is_address = matches!(qtype, rtype::A | rtype::AAAA);
+    let last = if is_address { names.next_back() } else { names.next() }.unwrap();
+    let (got, ttl) = records(&message, last["name"].as_str().unwrap(), qtype);
     let selection = &last["selection"];
-    let awaited = strings(&selection["pending"]).contains(&rtype_text.to_owned());
+    let awaited = strings(&selection["pending"]).contains(rtype_text);
     assert_eq!(awaited, message.rcode == rcode::SERVFAIL, "{case}");
-    let Some(answers) = selection["answers"].as_array().unwrap().iter().find(|a| a["type"] == rtype_text)
+    let Some(answers) = selection["answers"].as_array().unwrap().iter().find(|a| a["type"] == **rtype_text)
     else {
         assert!(got.is_empty(), "{case}");
         return false;
@@ -142,13 +171,13 @@ fn compare(hale: &Hale, client: Ipv4Addr, name: &str, qtype: u16) -> bool {
     }
     // The engine's own answer to the same client, where nothing is drawn.
     if answers["given"].is_u64() {
-        let mut records: Vec<String> = strings(&told["answer"]["records"]);
-        records.retain(|r| r.contains(&format!(" IN {rtype_text} ")));
-        let mut told_addresses: Vec<&str> = records.iter().map(|r| r.rsplit(' ').next().unwrap()).collect();
+        let answered: Vec<String> = strings(&told["answer"]["records"]);
+        let of_type = format!(" IN {rtype_text} ");
+        let mut told: Vec<&str> = answered.iter().filter_map(|r| Some(r.split_once(&of_type)?.1)).collect();
         let mut got: Vec<&str> = got.iter().map(String::as_str).collect();
-        told_addresses.sort_unstable();
+        told.sort_unstable();
         got.sort_unstable();
-        assert_eq!(told_addresses, got, "{case}");
+        assert_eq!(told, got, "{case}");
     }
     answers["given"].is_null()
 }
@@ -158,16 +187,22 @@ fn what_is_explained_is_what_is_answered() {
     let hale = start();
     let mut random = Random::new(support::seed("explain"));
     let names = ["all", "none", "last", "fall", "drawn", "hash", "sites", "alias", "near", "x.y.wild"];
-    let addresses: Vec<String> =
-        (1..=5).map(|n| format!("192.0.2.{n}")).chain((1..=2).map(|n| format!("2001:db8::{n}"))).collect();
+    let addresses: Vec<String> = (1..=5)
+        .map(|n| format!("192.0.2.{n}"))
+        .chain((1..=2).map(|n| format!("2001:db8::{n}")))
+        .chain((1..=3).map(|n| format!("lb{n}")))
+        .collect();
     let (mut drawn, mut overrides) = (0, 0);
     for _ in 0..if support::long() { 2000 } else { 300 } {
         match random.below(4) {
             0 => {
                 let subject = match random.below(3) {
-                    0 => format!("address:{}", random.pick(&addresses)),
-                    1 => "pool:fra".to_owned(),
-                    _ => format!("name:{}.example.test", random.pick(&["*", "hash", "sites", "drawn"])),
+                    0 => format!("address:{}", random.pick(&addresses[..7])),
+                    1 => format!("pool:{}", random.pick(&["fra", "p1", "p2"])),
+                    _ => format!(
+                        "name:{}.example.test",
+                        random.pick(&["*", "hash", "sites", "drawn", "lb1", "lb2", "some"])
+                    ),
                 };
                 let word = random.pick(&["up", "down", "drain"]);
                 let body =
@@ -198,6 +233,8 @@ fn what_is_explained_is_what_is_answered() {
             let name = format!("{}.example.test", random.pick(&names));
             let qtype = *random.pick(&[rtype::A, rtype::A, rtype::AAAA]);
             drawn += u32::from(compare(&hale, client, &name, qtype));
+            let (name, qtype) = random.pick(RECORD_TYPES);
+            drawn += u32::from(compare(&hale, client, &format!("{name}.example.test"), *qtype));
         }
     }
     assert!(drawn > 10 && overrides > 10, "{drawn} drawn, {overrides} overrides: this shows little");

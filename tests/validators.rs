@@ -238,6 +238,79 @@ fn answers_stay_secure_over_health_flips() {
     }
 }
 
+/// MX and SRV records and CNAMEs, each checked by a backend.
+fn checked_records(backends: &Backends) -> String {
+    let check = |number: usize| {
+        format!(
+            r#""probe": "127.0.0.1", "check": {{ "http": {{ "path": "/{number}", "port": {}, "host": "x" }}, "interval": "200ms", "timeout": "150ms", "rise": 1, "fall": 1 }}"#,
+            backends.address.port()
+        )
+    };
+    format!(
+        r#"{{ "zone": "{APEX}", "nameservers": ["ns1.{APEX}"], "dnssec": {{ "keys": "auto" }}, "records": {{
+            "ns1": {{ "A": ["192.0.2.53"] }}, "h0": {{ "A": ["192.0.2.1"] }}, "h1": {{ "A": ["192.0.2.2"] }},
+            "@": {{ "MX": [{{ "data": "10 h0", {0} }}, {{ "data": "20 h1", {1} }}] }},
+            "_imaps._tcp": {{ "SRV": [{{ "data": "1 1 993 h0", {0} }}, {{ "data": "2 1 993 h1", {1} }}], "when_all_down": "none", "TXT": ["stays"] }},
+            "www": {{ "policy": "failover", "pools": [{{ "name": "a", "CNAME": "h0", {0} }}, {{ "name": "b", "CNAME": "h1", {1} }}] }},
+            "*.wild": {{ "policy": "failover", "pools": [{{ "name": "a", "CNAME": "h0", {0} }}, {{ "name": "b", "CNAME": "h1", {1} }}] }},
+            "off": {{ "CNAME": {{ "data": "h0", {0} }}, "when_all_down": "none" }} }} }}"#,
+        check(0),
+        check(1)
+    )
+}
+
+#[test]
+fn records_and_aliases_stay_secure_over_health_flips() {
+    let backends = Backends::start(2);
+    let hale = Setup::new("records").zone("zone.json", &checked_records(&backends)).start();
+    let Some(unbound) = resolver(&hale, &[APEX]) else { return };
+    let mut client = Client::new(hale.address);
+    // What the records of a type lead to, and the last octet of the address behind the alias.
+    let mut hosts = |name: &str, qtype: u16| {
+        let answer = client.ask(&QueryBuilder::new(name, qtype), Via::Udp).unwrap();
+        let host = |rdata: &[u8]| rdata.windows(2).find_map(|w| w[0].eq(&b'h').then(|| w[1] - b'0'));
+        let of = |record: &support::wire::Record| match record.rtype {
+            rtype::A => Some(record.rdata[3]),
+            _ => host(&record.rdata),
+        };
+        let mut hosts: Vec<u8> = answer.answers(qtype).filter_map(of).collect();
+        hosts.sort_unstable();
+        hosts
+    };
+    // Backends that change; hosts of MX, SRV and the lone CNAME; the address behind the pools.
+    type Step = (&'static [(usize, bool)], &'static [u8], &'static [u8], &'static [u8], u8);
+    let steps: &[Step] = &[
+        (&[], &[0, 1], &[0, 1], &[0], 1),
+        (&[(0, false)], &[1], &[1], &[], 2),
+        (&[(1, false)], &[0, 1], &[], &[], 1),
+        (&[(1, true)], &[1], &[1], &[], 2),
+        (&[(0, true)], &[0, 1], &[0, 1], &[0], 1),
+    ];
+    let srv = "_imaps._tcp.example.test";
+    for (changes, mx, services, off, address) in steps {
+        for (number, up) in *changes {
+            backends.set(*number, *up);
+        }
+        wait_until(Duration::from_secs(10), || {
+            hosts(APEX, rtype::MX) == *mx
+                && hosts(srv, rtype::SRV) == *services
+                && hosts("off.example.test", rtype::CNAME) == *off
+                && hosts("www.example.test", rtype::A) == [*address]
+                && hosts("x.wild.example.test", rtype::A) == [*address]
+        });
+        secure(&unbound, APEX, rtype::MX, NOERROR, mx.len()).unwrap();
+        secure(&unbound, srv, rtype::SRV, NOERROR, services.len()).unwrap();
+        secure(&unbound, srv, rtype::TXT, NOERROR, 1).unwrap();
+        secure(&unbound, "www.example.test", rtype::A, NOERROR, 1).unwrap();
+        secure(&unbound, "www.example.test", rtype::MX, NOERROR, 0).unwrap();
+        secure(&unbound, "x.wild.example.test", rtype::A, NOERROR, 1).unwrap();
+        // Without its CNAME the owner is one without data.
+        secure(&unbound, "off.example.test", rtype::A, NOERROR, off.len()).unwrap();
+        secure(&unbound, "off.example.test", rtype::CNAME, NOERROR, off.len()).unwrap();
+        export_verifies(&hale, APEX);
+    }
+}
+
 #[test]
 fn signatures_are_renewed_before_they_expire() {
     let dnssec = r#"{ "keys": "auto", "signature_validity": "20s", "refresh": "15s" }"#;

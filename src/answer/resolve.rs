@@ -276,7 +276,7 @@ impl<'s, 'w, 'o> Resolver<'s, 'w, 'o> {
         {
             return self.follow_cname(hop, &set, kind);
         }
-        if node.is_withheld(self.qtype) {
+        if node.is_withheld(self.qtype) || node.is_withheld(RrType::CNAME) {
             self.note(ExtendedError::WITHHELD);
         }
         self.prove_type_missing(hop, node, encloser);

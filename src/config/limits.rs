@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 use super::json::{Boolean, Duration, Int, Kind, List, Read, Reader, Value};
 use super::schema::Definitions;
 use super::server::MAX_TIME_MS;
+use crate::model::policy::{MAX_PICK_ENTRIES, MAX_VARIANTS};
 
 /// NSD's, which limits unless told not to; a resolver asks once a TTL for a name, so that a prefix of real ones stays far below.
 const RESPONSES_PER_SECOND: u64 = 200;
@@ -28,6 +29,19 @@ object! {
         "receive_buffer" receive_buffer: Int<65_536, 1_073_741_824>,
         /// TCP connections.
         "tcp" tcp: TcpLimitKeys,
+        /// What the policy of one owner may come to.
+        "policy" policy: PolicyLimitKeys,
+    }
+    later: []
+}
+
+object! {
+    /// Limits of the policy of one owner.
+    pub(crate) struct PolicyLimitKeys {
+        /// Different answers of one type at one time, each of which is signed and kept; 256 unless given.
+        "answers" answers: Int<1, 65_535>,
+        /// Ways through nested pools to an answer, a pool that several hold counted in each; 4096 unless given.
+        "ways" ways: Int<1, 65_535>,
     }
     later: []
 }
@@ -137,6 +151,21 @@ pub struct TcpLimits {
     pub buffered_octets: usize,
 }
 
+/// The `limits.policy` block, for the owners of zone files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PolicyLimits {
+    /// Different answers of one type that an owner may have at one time.
+    pub answers: usize,
+    /// Entries of the tables by which they are picked.
+    pub ways: usize,
+}
+
+impl Default for PolicyLimits {
+    fn default() -> Self {
+        Self { answers: MAX_VARIANTS, ways: MAX_PICK_ENTRIES }
+    }
+}
+
 impl Default for TcpLimits {
     fn default() -> Self {
         Self {
@@ -151,6 +180,16 @@ impl Default for TcpLimits {
 }
 
 impl LimitsKeys {
+    /// What the policy of one owner may come to.
+    pub(crate) fn policy(&self) -> PolicyLimits {
+        let default = PolicyLimits::default();
+        let Some(keys) = self.policy.get().map(|given| &given.value) else { return default };
+        PolicyLimits {
+            answers: keys.answers.get().map_or(default.answers, |given| given.value.0 as usize),
+            ways: keys.ways.get().map_or(default.ways, |given| given.value.0 as usize),
+        }
+    }
+
     /// With every default filled in.
     pub(crate) fn into_limits(mut self) -> LimitsConfig {
         let rrl = self.rrl.take().and_then(|rrl| rrl.value.0).map(|keys| rate_limits(*keys));

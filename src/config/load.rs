@@ -265,6 +265,7 @@ fn read_server_keys(
             let paths = databases.into_iter().map(|path| path.value.0).collect();
             shared.geo = Arc::new(Geo::new(paths));
         }
+        shared.policy_limits = keys.limits.get().map(|limits| limits.value.policy()).unwrap_or_default();
         if let Some(pools) = keys.pools.take() {
             shared.pools = Arc::new(Pools::new(&mut reader, pools.value, None));
         }

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::geo::Geo;
-use super::limits::LimitsConfig;
+use super::limits::{LimitsConfig, PolicyLimits};
 use super::source_types::{Conflict, SourceConfig};
-use super::zone_file::{Checks, Pools};
+use super::zone_file::{Checks, Pools, RecordCheck};
 use crate::model::diagnostic::Position;
 use crate::model::name::Name;
 use crate::model::policy::Policy;
@@ -78,6 +78,7 @@ pub struct Shared {
     pub(crate) checks: Arc<Checks>,
     pub(crate) pools: Arc<Pools>,
     pub(crate) geo: Arc<Geo>,
+    pub(crate) policy_limits: PolicyLimits,
 }
 
 /// One `listen` entry.
@@ -282,8 +283,13 @@ pub struct OwnerConfig {
     pub startup: Option<Startup>,
     /// How the addresses become an answer; `None` for all that are up.
     pub policy: Option<Box<Policy>>,
-    /// All other RRsets.
+    /// All other RRsets. Where the policy is about CNAMEs, and so there are no endpoints, that of CNAMEs holds one for each of its endpoints,
+    /// in their order.
     pub rrsets: Vec<RrsetConfig>,
+    /// Records of [`WhenAllDown::Fallback`] other than addresses.
+    pub fallback_records: Vec<RrsetConfig>,
+    /// Whether anything of it was reported as wrong: what it seems to lack may be that.
+    pub is_broken: bool,
     /// Where the owner's key stands.
     pub position: Position,
 }
@@ -308,4 +314,6 @@ pub struct RdataText {
     pub position: Position,
     /// Its JSON path.
     pub path: String,
+    /// What decides about the record; always up without.
+    pub check: Option<Box<RecordCheck>>,
 }

@@ -19,10 +19,11 @@ use crate::config::{Dnssec, KeySource, OwnerConfig, Shared, ZoneHeader, ZoneRead
 use crate::dnssec::keys::ZoneKeys;
 use crate::dnssec::sign::Signer;
 use crate::model::board::VerdictBoard;
-use crate::model::diagnostic::Diagnostic;
+use crate::model::diagnostic::{Diagnostic, Position};
 use crate::model::hash::HashKey;
 use crate::model::name::Name;
 use crate::model::overrides::Overrides;
+use crate::model::rdata;
 use crate::model::target::{EndpointData, TargetId};
 use crate::state::StateDir;
 use crate::state::signed::SignedZones;
@@ -102,11 +103,19 @@ impl ZoneSource {
             if config.relative != relative {
                 return;
             }
-            let named = config.endpoints.into_iter().zip(config.endpoint_places);
-            places.extend(named.map(|(endpoint, (at, path))| EndpointPlace {
-                data: endpoint.data,
-                place: format!("{}:{}:{} {path}", self.label().display(), at.line, at.column),
-            }));
+            let mut add = |data: EndpointData, at: Position, path: &str| {
+                let place = format!("{}:{}:{} {path}", self.label().display(), at.line, at.column);
+                places.push(EndpointPlace { data, place });
+            };
+            for (endpoint, (at, path)) in config.endpoints.into_iter().zip(&config.endpoint_places) {
+                add(endpoint.data, *at, path);
+            }
+            for (rtype, text) in config.rrsets.iter().flat_map(|set| set.data.iter().map(|t| (set.rtype, t)))
+            {
+                if let Ok(rdata) = rdata::parse(rtype, &text.text, apex) {
+                    add(EndpointData::Record { rtype, rdata: rdata.into() }, text.position, &text.path);
+                }
+            }
         };
         reader.owners(&mut found, &mut Vec::new());
         places

@@ -20,10 +20,12 @@ use crate::zone::follow::{self, Follow};
 const ADDRESSES: [RrType; 3] = [RrType::A, RrType::AAAA, RrType::CNAME];
 
 impl CheckedOwner {
-    /// Up if any endpoint is, as its owner answers it: what a person has said goes before what probes say.
+    /// Up if any address or CNAME is, as its owner answers it: what a person has said goes before what probes say. Of an owner without
+    /// those, any record.
     fn overall(&self, name: &Name, by: Circumstances<'_>) -> Verdict {
         let mut overall = Verdict::Down;
-        for i in 0..self.checked.endpoints.len() {
+        let first = self.checked.groups().next().filter(|(group, _)| group.has_policy());
+        for i in first.map_or(0..self.checked.endpoints.len(), |(_, range)| range) {
             let state = self.state(i, name, by);
             let verdict = match state.word {
                 Some(Word::Up) => Verdict::Up,

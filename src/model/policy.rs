@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::prefixes::PrefixTable;
 
-/// Different answers of one type that an owner may have at one time. Each is an RRset of its own, signed and compiled.
+/// Different answers of one type that an owner may have at one time, unless the configuration says otherwise. Each is an RRset of its own, signed and compiled.
 pub const MAX_VARIANTS: usize = 256;
-/// Entries of the tables by which an owner's answers are picked, all nested pools unfolded.
+/// Entries of the tables by which an owner's answers are picked, all nested pools unfolded, unless the configuration says otherwise.
 pub const MAX_PICK_ENTRIES: usize = 4096;
 /// Pools within each other.
 pub const MAX_POOL_DEPTH: usize = 8;

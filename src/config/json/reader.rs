@@ -273,6 +273,11 @@ impl<'t> Reader<'t> {
         self.diagnostics.len()
     }
 
+    /// Whether an error is among the findings after the first `count`.
+    pub(crate) fn has_error_since(&self, count: usize) -> bool {
+        self.diagnostics.iter().skip(count).any(Diagnostic::is_error)
+    }
+
     /// Makes the findings after the first `count` about another file: they are about what stands there.
     pub(crate) fn blame_since(&mut self, count: usize, file: &Path) {
         for finding in self.diagnostics.iter_mut().skip(count) {

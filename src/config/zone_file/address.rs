@@ -7,7 +7,9 @@ use serde_json::{Value as Json, json};
 use super::check::CheckRef;
 use crate::config::json::{At, Int, Kind, List, OneOrMany, Read, Reader, Slot, Text, Ttl, Value};
 use crate::config::schema::Definitions;
+use crate::config::types::{RdataText, RrsetConfig};
 use crate::model::diagnostic::Position;
+use crate::model::rrtype::RrType;
 
 /// Which addresses a key takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,7 +222,7 @@ fn parse_probe(text: &str) -> Option<Probe> {
 }
 
 object! {
-    /// Addresses answered when every endpoint is down; they are never probed.
+    /// What is answered when every endpoint is down; it is never probed.
     pub(crate) struct FallbackKeys {
         /// IPv4 addresses.
         "A" a: OneOrMany<Text>,
@@ -228,39 +230,62 @@ object! {
         "AAAA" aaaa: OneOrMany<Text>,
         /// Addresses of both families.
         "ips" ips: OneOrMany<Text>,
+        /// For a CNAME that is checked, or pools of them.
+        "CNAME" cname: OneOrMany<Text>,
+        /// For checked MX records.
+        "MX" mx: OneOrMany<Text>,
+        /// For checked SRV records.
+        "SRV" srv: OneOrMany<Text>,
     }
-    later: ["CNAME"]
+    later: []
 }
 
 /// The value of `fallback`.
-pub(crate) struct Fallback(pub(crate) Vec<IpAddr>);
+pub(crate) struct Fallback {
+    pub(crate) addresses: Vec<IpAddr>,
+    /// Records of other types.
+    pub(crate) records: Vec<RrsetConfig>,
+}
 
 impl Value for Fallback {
     fn read(reader: &mut Reader<'_>) -> Read<Self> {
         let at = reader.position();
+        let (mut addresses, mut records) = (Vec::new(), Vec::new());
         if reader.peek()? == Kind::Array {
             let Some(list) = List::<Text>::read(reader)? else { return Ok(None) };
             let mut slot = Slot::Given(at, At { value: OneOrMany(list.0), position: at });
-            let mut out = Vec::new();
-            fallback_addresses(reader, "", &mut slot, Family::Any, &mut out);
-            if out.is_empty() {
+            fallback_addresses(reader, "", &mut slot, Family::Any, &mut addresses);
+            if addresses.is_empty() {
                 reader.error(at, "the fallback holds no address", "give at least one address");
             }
-            return Ok(Some(Self(out)));
+            return Ok(Some(Self { addresses, records }));
         }
         let Some(mut keys) = FallbackKeys::read(reader)? else { return Ok(None) };
-        if keys.a.is_absent() && keys.aaaa.is_absent() && keys.ips.is_absent() {
+        let slots = [&keys.a, &keys.aaaa, &keys.ips, &keys.cname, &keys.mx, &keys.srv];
+        if slots.iter().all(|slot| slot.is_absent()) {
             reader.error(
                 at,
-                "the fallback holds no address",
+                "the fallback holds no record",
                 "give at least one address under \"A\" or \"AAAA\"",
             );
         }
-        let mut out = Vec::new();
-        fallback_addresses(reader, "A", &mut keys.a, Family::V4, &mut out);
-        fallback_addresses(reader, "AAAA", &mut keys.aaaa, Family::V6, &mut out);
-        fallback_addresses(reader, "ips", &mut keys.ips, Family::Any, &mut out);
-        Ok(Some(Self(out)))
+        fallback_addresses(reader, "A", &mut keys.a, Family::V4, &mut addresses);
+        fallback_addresses(reader, "AAAA", &mut keys.aaaa, Family::V6, &mut addresses);
+        fallback_addresses(reader, "ips", &mut keys.ips, Family::Any, &mut addresses);
+        for (rtype, slot) in
+            [(RrType::CNAME, &mut keys.cname), (RrType::MX, &mut keys.mx), (RrType::SRV, &mut keys.srv)]
+        {
+            let Some(list) = slot.take() else { continue };
+            let path = reader.path_below(&[&rtype.to_string()]);
+            let data = list.value.0.into_iter().map(|text| RdataText {
+                text: text.value.0,
+                position: text.position,
+                path: format!("{path}[{}]", text.index),
+                check: None,
+            });
+            records.push(RrsetConfig { rtype, ttl: None, data: data.collect() });
+        }
+        Ok(Some(Self { addresses, records }))
     }
 
     fn schema(definitions: &mut Definitions) -> Json {

@@ -210,22 +210,22 @@ impl CheckKeys {
         Some(Written::Probe(Arc::new(ProbeTemplate { port, check })))
     }
 
-    /// The kind that is given, with its port.
+    /// The kind that is given, with its port if that is given too.
     fn kind(&mut self, reader: &mut Reader<'_>) -> Option<(Option<u16>, CheckKind)> {
         if let Some(tcp) = self.tcp.take() {
             return tcp.value.0.resolve(reader);
         }
         if let Some(http) = self.http.take() {
             let parts = http.value.0.resolve(reader, "http")?;
-            return Some((Some(parts.port), CheckKind::Http(Box::new(parts.check))));
+            return Some((parts.port, CheckKind::Http(Box::new(parts.check))));
         }
         if let Some(https) = self.https.take() {
             let parts = https.value.0.resolve(reader, "https")?;
-            return Some((Some(parts.port), CheckKind::Http(Box::new(parts.check))));
+            return Some((parts.port, CheckKind::Http(Box::new(parts.check))));
         }
         if let Some(tls) = self.tls.take() {
             let (port, check) = tls.value.0.resolve(reader)?;
-            return Some((Some(port), CheckKind::Tls(Box::new(check))));
+            return Some((port, CheckKind::Tls(Box::new(check))));
         }
         if let Some(grpc) = self.grpc.take() {
             let (port, check) = grpc.value.0.resolve(reader)?;
@@ -233,7 +233,7 @@ impl CheckKeys {
         }
         if let Some(dns) = self.dns.take() {
             let (port, check) = dns.value.resolve(reader)?;
-            return Some((Some(port), CheckKind::Dns(Box::new(check))));
+            return Some((port, CheckKind::Dns(Box::new(check))));
         }
         if let Some(icmp) = self.icmp.take() {
             return Some((None, CheckKind::Icmp(icmp.value.0)));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::address::Entry;
 use super::template::ProbeTemplate;
 use crate::config::json::Reader;
+use crate::config::types::RdataText;
 use crate::model::diagnostic::{Diagnostic, Position};
 use crate::model::target::{Check, Endpoint, EndpointData};
 
@@ -16,6 +17,8 @@ pub(super) struct Endpoints {
     pub(super) list: Vec<Endpoint>,
     /// Where each stands, with its JSON path.
     pub(super) places: Vec<(Position, String)>,
+    /// The CNAMEs of pools, one of each, where those hold no addresses.
+    pub(super) cnames: Vec<RdataText>,
     /// Where the present pool begins: the same address may stand in several.
     start: usize,
     /// Index by what is published, kept only for long lists: a short one is compared faster.

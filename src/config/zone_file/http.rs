@@ -68,8 +68,7 @@ macro_rules! http_object {
                     // Who gives a Host wants that site's certificate.
                     tls.sni = host_without_port(&check.host).to_owned();
                 }
-                let default_port = if check.tls.is_some() { 443 } else { 80 };
-                Some(HttpParts { port: port.unwrap_or(default_port), check })
+                Some(HttpParts { port, check })
             }
         }
     };
@@ -111,8 +110,8 @@ impl HttpsKeys {
 
 /// A whole check but for what comes from the checked name: an empty `host`, an empty `sni`.
 pub(crate) struct HttpParts {
-    /// Port to connect to.
-    pub(crate) port: u16,
+    /// Port to connect to, if it is given.
+    pub(crate) port: Option<u16>,
     /// The check.
     pub(crate) check: HttpCheck,
 }

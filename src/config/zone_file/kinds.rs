@@ -84,9 +84,9 @@ object! {
 }
 
 impl DnsKeys {
-    /// Port and check.
-    pub(super) fn resolve(mut self, reader: &mut Reader<'_>) -> Option<(u16, DnsCheck)> {
-        let port = self.port.take().map_or(53, |port| port.value.0);
+    /// Port, if it is given, and check.
+    pub(super) fn resolve(mut self, reader: &mut Reader<'_>) -> Option<(Option<u16>, DnsCheck)> {
+        let port = self.port.take().map(|port| port.value.0);
         let rcode = self.rcode.take().map_or(Rcode(0), |given| given.value);
         if matches!(self.rtype, Slot::Bad(_)) {
             return None;

@@ -15,6 +15,7 @@ mod kinds;
 mod owner;
 mod policy;
 mod pool;
+mod record;
 mod rrset;
 mod rules;
 mod template;
@@ -30,14 +31,16 @@ pub(crate) use check::Written;
 pub(crate) use dnssec::ALGORITHMS;
 pub(crate) use header::{ZoneKeys, distinct};
 pub(crate) use pool::{PoolKeys, Pools};
+pub use record::RecordCheck;
 pub(crate) use template::{Checks, Template};
 
 use super::geo::Geo;
 use super::json::{Abort, Key, Kind, Read, Reader, Source, Value, read_name};
+use super::limits::PolicyLimits;
 use super::types::{OwnerConfig, Shared, ZoneHeader};
 use crate::model::diagnostic::{Diagnostic, Position};
 use crate::model::name::{MAX_NAME_OCTETS, Name};
-use owner::{Context, OwnerValue, Resolver};
+use owner::{Context, OwnerKeys, OwnerValue, Resolver};
 use template::ProbeTemplate;
 
 /// Interval of `health_port` checks, as in a-healthy-dns.
@@ -57,6 +60,7 @@ pub struct ZoneReader {
     checks: Checks,
     pools: Pools,
     geo: Arc<Geo>,
+    policy_limits: PolicyLimits,
     health_port: ProbeTemplate,
     /// `None` if there are none.
     records: Option<header::Records>,
@@ -120,9 +124,21 @@ impl ZoneReader {
         let failed = !is_usable && diagnostics.iter().any(Diagnostic::is_error);
         let health_port = ProbeTemplate::health_port(HEALTH_PORT_INTERVAL_MS, HEALTH_PORT_TIMEOUT_MS);
         let header::Found { header, checks, pools, records } = found;
-        let geo = Arc::clone(&shared.geo);
-        let mut this =
-            Self { file, text, env, header, checks, pools, geo, health_port, records, findings: Vec::new() };
+        let (geo, policy_limits) = (Arc::clone(&shared.geo), shared.policy_limits);
+        let findings = Vec::new();
+        let mut this = Self {
+            file,
+            text,
+            env,
+            header,
+            checks,
+            pools,
+            geo,
+            policy_limits,
+            health_port,
+            records,
+            findings,
+        };
         if failed {
             this.owners(&mut |_| {}, &mut diagnostics);
             // A syntax error within the records is found by both walks.
@@ -173,6 +189,7 @@ impl ZoneReader {
             checks: &self.checks,
             pools: &self.pools,
             geo: &self.geo,
+            policy_limits: self.policy_limits,
             health_port: &self.health_port,
         };
         let owners = Owners::new(&context);
@@ -209,7 +226,14 @@ pub(crate) fn check_records(
 ) -> Read<()> {
     let (checks, health_port) = (Checks::default(), ProbeTemplate::health_port(interval_ms, timeout_ms));
     let (pools, geo) = (Pools::default(), Geo::default());
-    let context = Context { header, checks: &checks, pools: &pools, geo: &geo, health_port: &health_port };
+    let context = Context {
+        header,
+        checks: &checks,
+        pools: &pools,
+        geo: &geo,
+        policy_limits: PolicyLimits::default(),
+        health_port: &health_port,
+    };
     let start = reader.mark();
     if header::Records::read(reader)?.is_none() {
         return Ok(None);
@@ -270,8 +294,11 @@ impl<'a> Owners<'a> {
             return reader.skip();
         }
         let Some(relative) = self.owner_name(reader, key) else { return reader.skip() };
-        let Some(OwnerValue(keys)) = OwnerValue::read(reader)? else { return Ok(()) };
-        sink(Resolver { context: self.context, reader, relative, position: key.position }.resolve(keys));
+        let before = reader.finding_count();
+        // What was wrong was said; that the owner is there keeps errors from following that would say it is not.
+        let keys = OwnerValue::read(reader)?.map_or_else(OwnerKeys::nothing, |OwnerValue(keys)| keys);
+        let (context, position) = (self.context, key.position);
+        sink(Resolver { context, reader, relative, position, before }.resolve(keys));
         Ok(())
     }
 

@@ -9,12 +9,14 @@ use super::address::{Addresses, Entry, Fallback, Family};
 use super::check::CheckRef;
 use super::endpoints::Endpoints;
 use super::pool::{PolicyWord, PoolValue, Pools};
-use super::rrset::{read_rrset, rrset_schema};
+use super::record::may_be_checked;
+use super::rrset::{RrsetKeys, read_rrset, rrset_schema};
 use super::template::{Checks, ProbeTemplate, Template};
 use crate::config::geo::Geo;
 use crate::config::json::{
     At, Boolean, Int, Kind, Map, OneOrMany, Port, Read, Reader, Slot, Ttl, Value, Word,
 };
+use crate::config::limits::PolicyLimits;
 use crate::config::schema::Definitions;
 use crate::config::types::{Order, OwnerConfig, RrsetConfig, Startup, WhenAllDown, ZoneHeader};
 use crate::model::diagnostic::{Diagnostic, Position};
@@ -31,7 +33,7 @@ object! {
         "AAAA" aaaa: Addresses,
         /// Addresses of both families.
         "ips" ips: Addresses,
-        /// The check of every address of this owner: a name, an object, or "none".
+        /// The check of every address of this owner, or of its CNAME: a name, an object, or "none".
         "check" check: CheckRef,
         /// Short for a TCP check of this port each 30s that one failure flips, with "when_all_down": "none".
         "health_port" health_port: Port,
@@ -54,7 +56,7 @@ object! {
         "failback" failback: Boolean,
         /// What to answer when every endpoint is down: all of them, the last good answer, the fallback, or none (NODATA).
         "when_all_down" when_all_down: WhenAllDown,
-        /// Addresses answered with "when_all_down": "fallback".
+        /// What is answered with "when_all_down": "fallback".
         "fallback" fallback: Fallback,
         /// Order of addresses in answers; rotate unless given.
         "order" order: Order,
@@ -63,7 +65,7 @@ object! {
     }
     later: ["ALIAS"],
     other: read_rrset, rrset_schema,
-    extra: { rrsets: Vec<(Position, RrsetConfig)>, has_other_key: bool }
+    extra: { rrsets: Vec<RrsetKeys>, has_other_key: bool }
 }
 
 impl Word for WhenAllDown {
@@ -90,6 +92,11 @@ impl Word for Startup {
 }
 
 impl OwnerKeys {
+    /// Those of an owner whose value was reported as wrong.
+    pub(super) fn nothing() -> Self {
+        Self { has_other_key: true, ..Self::default() }
+    }
+
     /// Whether it has no addresses of its own.
     pub(super) fn has_no_addresses(&self) -> bool {
         self.a.is_absent() && self.aaaa.is_absent() && self.ips.is_absent()
@@ -135,6 +142,8 @@ pub(crate) struct Context<'a> {
     pub(crate) pools: &'a Pools,
     /// Where clients are.
     pub(crate) geo: &'a Geo,
+    /// What its policy may come to.
+    pub(crate) policy_limits: PolicyLimits,
     /// What `health_port` stands for, without the port.
     pub(crate) health_port: &'a ProbeTemplate,
 }
@@ -156,6 +165,8 @@ pub(crate) struct Resolver<'a, 'r, 't> {
     pub(crate) relative: Name,
     /// Where the owner's key stands.
     pub(crate) position: Position,
+    /// How many findings there were before its value was read.
+    pub(crate) before: usize,
 }
 
 impl<'a> Resolver<'a, '_, '_> {
@@ -175,24 +186,38 @@ impl<'a> Resolver<'a, '_, '_> {
             }
         }
         let policy = self.policy(&keys, has_addresses, &shared, &mut endpoints);
-        self.unused_rule(&keys, &endpoints.list);
-        let fallback = keys.fallback.take().map_or_else(Vec::new, |given| given.value.0);
-        let owner_ttl = keys.ttl.get().map(|given| given.value.0);
-        let rrsets =
-            keys.rrsets.into_iter().map(|(_, rrset)| RrsetConfig { ttl: rrset.ttl.or(owner_ttl), ..rrset });
+        let ttl = keys.ttl.get().map(|given| given.value.0);
+        let mut rrsets: Vec<RrsetConfig> = std::mem::take(&mut keys.rrsets)
+            .into_iter()
+            .map(|rrset| self.rrset(rrset, &shared, ttl))
+            .collect();
+        let data = std::mem::take(&mut endpoints.cnames);
+        let has_cname_pools = !data.is_empty();
+        if has_cname_pools {
+            rrsets.push(RrsetConfig { rtype: RrType::CNAME, ttl, data });
+        }
+        // A record whose check is wrong seems to have none.
+        if !self.reader.has_error_since(self.before) {
+            self.unused_rule(&keys, &endpoints.list, &rrsets);
+            self.fallback_types(&keys, &endpoints.list, (&rrsets, has_cname_pools));
+        }
+        let fallback = keys.fallback.take().map(|given| given.value);
+        let (fallback, fallback_records) = fallback.map(|f| (f.addresses, f.records)).unwrap_or_default();
         let default_when_all_down = if has_health_port { WhenAllDown::None } else { WhenAllDown::All };
         OwnerConfig {
             relative: self.relative,
             endpoints: endpoints.list,
             endpoint_places: endpoints.places,
-            a_ttl: a_ttl.or(owner_ttl),
-            aaaa_ttl: aaaa_ttl.or(owner_ttl),
+            a_ttl: a_ttl.or(ttl),
+            aaaa_ttl: aaaa_ttl.or(ttl),
             when_all_down: keys.when_all_down.take().map_or(default_when_all_down, |given| given.value),
             fallback,
             order: keys.order.take().map_or(Order::default(), |given| given.value),
             startup: keys.startup.take().map(|given| given.value),
             policy,
-            rrsets: rrsets.collect(),
+            rrsets,
+            fallback_records,
+            is_broken: self.reader.has_error_since(self.before),
             position: self.position,
         }
     }
@@ -246,23 +271,12 @@ impl<'a> Resolver<'a, '_, '_> {
                 "give it an RR type such as \"A\", or leave the owner out",
             );
         }
-        let has_cname = keys.rrsets.iter().any(|(_, rrset)| rrset.rtype == RrType::CNAME);
-        if let (Some(at), true) = (keys.check.key_position(), no_addresses) {
-            if has_cname {
-                self.reader.error_in(
-                    "check",
-                    at,
-                    "a check on a CNAME is not in this version",
-                    "check the addresses that it points to",
-                );
-            } else if !keys.rrsets.is_empty() {
-                self.reader.error_in(
-                    "check",
-                    at,
-                    "there is no address here to check",
-                    "a check governs A and AAAA records",
-                );
-            }
+        let has_cname = keys.rrsets.iter().any(|rrset| rrset.rtype == RrType::CNAME);
+        if let (Some(at), true) = (keys.check.key_position(), no_addresses && !has_cname)
+            && !keys.rrsets.is_empty()
+        {
+            let hint = "a check governs A, AAAA and CNAME records; MX and SRV records have their own: { \"data\": \"10 mail\", \"check\": … }";
+            self.reader.error_in("check", at, "there is no address here to check", hint);
         }
         if let (Some(at), true) = (keys.health_port.key_position(), keys.ips.is_absent()) {
             self.reader.error_in(
@@ -409,32 +423,40 @@ impl<'a> Resolver<'a, '_, '_> {
         target
     }
 
-    /// The check for this owner; its name in the primary zone stands for it in alias zones too, so that they share the probe.
+    /// The check for this owner.
     fn instance(&self, template: &ProbeTemplate) -> Result<Arc<Check>, &'static str> {
+        template.for_owner(&self.checked_name())
+    }
+
+    /// The owner's name in the primary zone, which stands for it in alias zones too, so that they share the probe.
+    pub(super) fn checked_name(&self) -> Name {
         let apex = &self.context.header.apex;
         let relative = self.relative.wire();
         let wire = [&relative[..relative.len() - 1], apex.wire()].concat();
         // Names that are too long were refused before.
-        template.for_owner(&Name::from_wire(&wire).unwrap_or_else(|_| Name::root()))
+        Name::from_wire(&wire).unwrap_or_else(|_| Name::root())
     }
 
     fn entry_error(&mut self, entry: &Entry, suffix: &str, at: Position, message: &str, hint: &str) {
         self.reader.error_at(format!("{}{suffix}", entry.path), at, message, hint);
     }
 
-    fn unused_rule(&mut self, keys: &OwnerKeys, endpoints: &[Endpoint]) {
+    fn unused_rule(&mut self, keys: &OwnerKeys, endpoints: &[Endpoint], rrsets: &[RrsetConfig]) {
         let mut unused = vec![("when_all_down", keys.when_all_down.key_position(), "none is ever down")];
         if !keys.pools.is_absent() || !keys.map.is_absent() {
             unused.push(("min_healthy", keys.min_healthy.key_position(), "every pool is healthy"));
         }
         unused.push(("up_threshold", keys.up_threshold.key_position(), "all of them are always up"));
-        let unchecked =
-            !endpoints.is_empty() && endpoints.iter().all(|endpoint| endpoint.condition.is_none());
+        let may_be = rrsets.iter().filter(|rrset| may_be_checked(rrset.rtype)).flat_map(|rrset| &rrset.data);
+        let mut all =
+            endpoints.iter().map(|e| e.condition.is_some()).chain(may_be.map(|r| r.check.is_some()));
+        let unchecked = all.clone().next().is_some() && !all.any(|is_checked| is_checked);
         for (key, at, so) in unused {
             let (Some(at), true) = (at, unchecked) else { continue };
             let path = self.reader.path_below(&[key]);
             let file = self.reader.source().file;
-            let message = format!("no address of this owner is checked, so {so}");
+            let what = if endpoints.is_empty() { "record" } else { "address" };
+            let message = format!("no {what} of this owner is checked, so {so}");
             let hint = format!("add a \"check\", or leave \"{key}\" out");
             self.reader.report(Diagnostic::warning(file, message).at(at, path).hint(hint));
         }

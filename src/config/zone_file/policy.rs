@@ -9,17 +9,16 @@ use super::pool::{PolicyWord, PoolKeys, PoolValue};
 use crate::config::geo::Region;
 use crate::config::json::{At, Boolean, Element, Map, OneOrMany, Slot, key_path, nearest};
 use crate::model::diagnostic::{Diagnostic, Position};
-use crate::model::policy::{
-    Geo, MAX_PICK_ENTRIES, MAX_POOL_DEPTH, MAX_VARIANTS, Member, Members, Policy, Pool, Rule,
-};
+use crate::model::policy::{Geo, MAX_POOL_DEPTH, Member, Members, Policy, Pool, Rule};
 use crate::model::prefixes::PrefixTable;
+use crate::model::rrtype::RrType;
 
 /// What a pool takes from those around it.
 #[derive(Clone)]
-struct Around {
-    check: Shared,
-    min_healthy: Option<u16>,
-    up_threshold: Option<u8>,
+pub(super) struct Around {
+    pub(super) check: Shared,
+    pub(super) min_healthy: Option<u16>,
+    pub(super) up_threshold: Option<u8>,
 }
 
 /// A pool to be resolved: its keys, its JSON path, its place.
@@ -111,6 +110,11 @@ impl<'a> Resolver<'a, '_, '_> {
             self.reader.error_in(key, at, "an owner has either addresses or pools", hint);
             return None;
         }
+        if let Some(cname) = keys.rrsets.iter().find(|rrset| rrset.rtype == RrType::CNAME) {
+            let hint = "move the CNAME into a pool of its own";
+            self.reader.error_in("CNAME", cname.position, "an owner has either a CNAME or pools", hint);
+            return None;
+        }
         let around = Around { check: shared.clone(), min_healthy, up_threshold };
         let list = keys.pools.get().map_or(&[][..], |list| &list.value.0);
         let (local, made, open) = (self.local_pools(list), HashMap::new(), Vec::new());
@@ -121,7 +125,11 @@ impl<'a> Resolver<'a, '_, '_> {
             self.unused_pools(&tree);
         }
         tree.pools.push(Pool { answers, ..root });
-        self.limited(Policy { pools: tree.pools })
+        let policy = Policy { pools: tree.pools };
+        if !endpoints.cnames.is_empty() {
+            self.check_aliases(&policy, !endpoints.list.is_empty())?;
+        }
+        self.limited(policy)
     }
 
     /// Keys of a pool of pools, or of an owner with pools, that do not belong together.
@@ -279,15 +287,16 @@ impl<'a> Resolver<'a, '_, '_> {
     /// The policy, if it keeps within the limits.
     fn limited(&mut self, policy: Policy) -> Option<Box<Policy>> {
         let (variants, entries) = (policy.variants(), policy.pick_entries());
-        let (message, hint) = if variants > MAX_VARIANTS {
+        let limits = self.context.policy_limits;
+        let (message, hint) = if variants > limits.answers {
             (
-                format!("this policy can give {variants} different answers, the limit is {MAX_VARIANTS}"),
-                "each is signed on its own: put fewer addresses into weighted and hashed pools, or leave \"answers\" out where all will do",
+                format!("this policy can give {variants} different answers, the limit is {}", limits.answers),
+                "each is signed on its own: put fewer addresses into weighted and hashed pools, leave \"answers\" out where all will do, or raise limits.policy.answers in hale.json",
             )
-        } else if entries > MAX_PICK_ENTRIES {
+        } else if entries > limits.ways {
             (
-                format!("these pools come to {entries} ways to an answer, the limit is {MAX_PICK_ENTRIES}"),
-                "a pool that several pools hold counts in each of them: nest fewer",
+                format!("these pools come to {entries} ways to an answer, the limit is {}", limits.ways),
+                "a pool that several pools hold counts in each of them: nest fewer, or raise limits.policy.ways in hale.json",
             )
         } else {
             return Some(Box::new(policy));
@@ -460,8 +469,17 @@ impl<'a> Resolver<'a, '_, '_> {
             min_healthy: keys.min_healthy.get().map(|given| given.value.0 as u16).or(around.min_healthy),
             up_threshold: keys.up_threshold.get().map(|given| given.value.0 as u8).or(around.up_threshold),
         };
-        let has_addresses = !keys.has_no_addresses();
-        let mut pool = match (group.has_members(), has_addresses) {
+        let has_records = !keys.has_no_records();
+        if let (Some(at), true) = (keys.probe.key_position(), keys.cname.is_absent()) {
+            let hint = "an address has its own: { \"address\": …, \"probe\": … }";
+            self.reader.error_at(
+                key_path(&path, "probe"),
+                at,
+                "\"probe\" is about the pool's CNAME, and there is none",
+                hint,
+            );
+        }
+        let mut pool = match (group.has_members(), has_records) {
             (true, false) => {
                 tree.depth += 1;
                 let pool = self.group(&group, &around, tree);
@@ -469,17 +487,25 @@ impl<'a> Resolver<'a, '_, '_> {
                 pool?
             }
             (true, true) => {
-                let hint = "move the addresses into a pool of their own";
-                self.reader.error_at(path, position, "a pool holds either addresses or other pools", hint);
+                let (what, hint) = match keys.cname.is_absent() {
+                    true => ("addresses", "move the addresses into a pool of their own"),
+                    false => ("a CNAME", "move the CNAME into a pool of its own"),
+                };
+                let message = format!("a pool holds either {what} or other pools");
+                self.reader.error_at(path, position, message, hint);
                 return None;
             }
             (false, false) => {
-                let hint = "give it addresses under \"A\" or \"AAAA\", or other pools under \"pools\"";
+                let hint =
+                    "give it addresses under \"A\" or \"AAAA\", a \"CNAME\", or other pools under \"pools\"";
                 self.reader.error_at(path, position, "the pool is empty", hint);
                 return None;
             }
             // That there is no map was reported.
             (false, true) if word == PolicyWord::Geo => return None,
+            (false, true) if !keys.cname.is_absent() => {
+                self.alias((keys, &path, position), &around, tree.endpoints)?
+            }
             (false, true) => {
                 let rule = rule(word, keys.failback.get());
                 self.leaf((keys, &path), rule, &around, tree.endpoints)?

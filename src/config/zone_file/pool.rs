@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
-use super::address::{Entry, Family};
+use super::address::{Entry, Family, Probe};
 use super::check::CheckRef;
+use super::rrset::Rdata;
 use crate::config::json::{
     At, Boolean, Int, Kind, Map, OneOrMany, Read, Reader, Text, Value, Word, key_path,
 };
@@ -31,7 +32,11 @@ object! {
         "AAAA" aaaa: OneOrMany<Entry>,
         /// Addresses of both families.
         "ips" ips: OneOrMany<Entry>,
-        /// The check of every address of this pool: a name, an object, or "none"; the owner's unless given.
+        /// The CNAME that is answered where the pool is chosen, instead of addresses: one name, or an object with "data", "check" and "probe".
+        "CNAME" cname: OneOrMany<Rdata>,
+        /// What is probed for the CNAME, instead of the addresses that the zone has of its target: "addr", "addr:port" or ":port".
+        "probe" probe: Probe,
+        /// The check of every address of this pool, or of its CNAME: a name, an object, or "none"; the owner's unless given.
         "check" check: CheckRef,
         /// Pools within it, instead of addresses: by name, or written in place.
         "pools" pools: OneOrMany<PoolValue>,
@@ -46,7 +51,7 @@ object! {
         /// Whether failover goes back to an earlier pool as soon as that is healthy; true unless given.
         "failback" failback: Boolean,
     }
-    later: ["CNAME"]
+    later: []
 }
 
 /// How endpoints become an answer.
@@ -158,6 +163,11 @@ impl PoolKeys {
         self.a.is_absent() && self.aaaa.is_absent() && self.ips.is_absent()
     }
 
+    /// Whether it has no records of its own.
+    pub(super) fn has_no_records(&self) -> bool {
+        self.has_no_addresses() && self.cname.is_absent()
+    }
+
     /// Its entries, with the families that their keys take.
     pub(super) fn addresses(&self) -> impl Iterator<Item = (&Entry, Family)> {
         let lists = [(&self.a, Family::V4), (&self.aaaa, Family::V6), (&self.ips, Family::Any)];
@@ -191,8 +201,9 @@ impl PoolKeys {
                 message,
                 "write \"pools\": […] to build it from others",
             );
-        } else if self.has_no_addresses() && self.pools.is_absent() && self.map.is_absent() {
-            let hint = "give it addresses under \"A\" or \"AAAA\", or other pools under \"pools\"";
+        } else if self.has_no_records() && self.pools.is_absent() && self.map.is_absent() {
+            let hint =
+                "give it addresses under \"A\" or \"AAAA\", a \"CNAME\", or other pools under \"pools\"";
             reader.error_at(path, position, "the pool is empty", hint);
         }
     }
@@ -207,6 +218,8 @@ impl PoolKeys {
             ("A", self.a.is_absent()),
             ("AAAA", self.aaaa.is_absent()),
             ("ips", self.ips.is_absent()),
+            ("CNAME", self.cname.is_absent()),
+            ("probe", self.probe.is_absent()),
             ("check", self.check.is_absent()),
             ("pools", self.pools.is_absent()),
             ("answers", self.answers.is_absent()),

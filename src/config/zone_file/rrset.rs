@@ -2,12 +2,14 @@
 
 use serde_json::{Value as Json, json};
 
+use super::address::Probe;
+use super::check::CheckRef;
 use super::owner::OwnerKeys;
 use crate::config::json::{
     Abort, At, Element, Key, Kind, Object, OneOrMany, Read, Reader, Text, Ttl, Value, duplicate, nearest,
 };
 use crate::config::schema::Definitions;
-use crate::config::types::{RdataText, RrsetConfig};
+use crate::model::diagnostic::Position;
 use crate::model::rrtype::RrType;
 
 object! {
@@ -17,8 +19,12 @@ object! {
         "ttl" ttl: Ttl,
         /// RDATA in presentation format.
         "data" (required) data: OneOrMany<Rdata>,
+        /// The check of each CNAME, MX or SRV record that has none of its own: a name, an object, or "none".
+        "check" check: CheckRef,
+        /// What is probed for the one record, instead of the addresses that the zone has of its host.
+        "probe" probe: Probe,
     }
-    later: ["check", "weight", "probe"]
+    later: []
 }
 
 object! {
@@ -26,28 +32,35 @@ object! {
     pub(crate) struct RdataKeys {
         /// RDATA in presentation format.
         "data" (required) data: Text,
+        /// A check for this CNAME, MX or SRV record alone, or "none".
+        "check" check: CheckRef,
+        /// What is probed instead of the addresses that the zone has of the record's host: "addr", "addr:port", ":port" or `[v6]:port`.
+        "probe" probe: Probe,
     }
-    later: ["check", "weight", "probe"]
+    later: []
 }
 
-/// One record's RDATA in presentation format.
+/// One record's RDATA in presentation format, with what decides about it.
 pub(crate) struct Rdata {
-    text: String,
-    path: String,
+    pub(super) text: String,
+    pub(super) path: String,
+    pub(super) check: Option<At<CheckRef>>,
+    pub(super) probe: Option<At<Probe>>,
 }
 
 impl Value for Rdata {
     fn read(reader: &mut Reader<'_>) -> Read<Self> {
-        let text = match reader.peek()? {
-            Kind::String => Some(reader.string()?.into_owned()),
-            Kind::Object => {
-                RdataKeys::read(reader)?.and_then(|mut keys| keys.data.take()).map(|data| data.value.0)
+        match reader.peek()? {
+            Kind::String => {
+                let text = reader.string()?.into_owned();
+                Ok(Some(Self { text, path: reader.path(), check: None, probe: None }))
             }
-            _ => {
-                reader.mismatch("record data", "the presentation format of the RR type, in double quotes")?
-            }
-        };
-        Ok(text.map(|text| Self { text, path: reader.path() }))
+            Kind::Object => Ok(RdataKeys::read(reader)?.and_then(|mut keys| {
+                let text = keys.data.take()?.value.0;
+                Some(Self { text, path: reader.path(), check: keys.check.take(), probe: keys.probe.take() })
+            })),
+            _ => reader.mismatch("record data", "the presentation format of the RR type, in double quotes"),
+        }
     }
 
     fn schema(definitions: &mut Definitions) -> Json {
@@ -56,19 +69,36 @@ impl Value for Rdata {
 }
 
 /// What the key of an RR type holds.
+#[derive(Default)]
 struct RrsetValue {
     ttl: Option<At<Ttl>>,
     data: Vec<Element<Rdata>>,
+    check: Option<At<CheckRef>>,
+    probe: Option<At<Probe>>,
+}
+
+/// An RRset of an owner, before its checks are resolved.
+pub(crate) struct RrsetKeys {
+    /// Where its key stands.
+    pub(super) position: Position,
+    pub(super) rtype: RrType,
+    pub(super) ttl: Option<u32>,
+    pub(super) data: Vec<Element<Rdata>>,
+    /// The check of each record that has none of its own.
+    pub(super) check: Option<At<CheckRef>>,
+    pub(super) probe: Option<At<Probe>>,
+    /// Its JSON path.
+    pub(super) path: String,
 }
 
 impl Value for RrsetValue {
     fn read(reader: &mut Reader<'_>) -> Read<Self> {
         if reader.peek()? == Kind::Object {
             let Some(mut keys) = DataWithTtl::read(reader)? else { return Ok(None) };
-            let ttl = keys.ttl.take();
-            return Ok(keys.data.take().map(|data| Self { ttl, data: data.value.0 }));
+            let (ttl, check, probe) = (keys.ttl.take(), keys.check.take(), keys.probe.take());
+            return Ok(keys.data.take().map(|data| Self { ttl, data: data.value.0, check, probe }));
         }
-        Ok(OneOrMany::<Rdata>::read(reader)?.map(|data| Self { ttl: None, data: data.0 }))
+        Ok(OneOrMany::<Rdata>::read(reader)?.map(|data| Self { data: data.0, ..Self::default() }))
     }
 
     fn schema(definitions: &mut Definitions) -> Json {
@@ -120,20 +150,15 @@ pub(crate) fn read_rrset(
         reader.error(key.position, format!("\"{name}\" cannot be given as records"), hint);
         return reader.skip().map(|()| true);
     }
-    if let Some((first, _)) = owner.rrsets.iter().find(|(_, rrset)| rrset.rtype == rtype) {
-        let first = *first;
+    if let Some(first) = owner.rrsets.iter().find(|rrset| rrset.rtype == rtype) {
+        let first = first.position;
         duplicate(reader, key, first);
         return reader.skip().map(|()| true);
     }
-    let value = RrsetValue::read(reader)?;
-    let (ttl, data) = value.map_or((None, Vec::new()), |value| (value.ttl, value.data));
+    let RrsetValue { ttl, data, check, probe } = RrsetValue::read(reader)?.unwrap_or_default();
     let ttl = ttl.map(|ttl| ttl.value.0);
-    let data = data.into_iter().map(|Element { value, position, .. }| RdataText {
-        text: value.text,
-        position,
-        path: value.path,
-    });
-    owner.rrsets.push((key.position, RrsetConfig { rtype, ttl, data: data.collect() }));
+    let path = if check.is_some() || probe.is_some() { reader.path() } else { String::new() };
+    owner.rrsets.push(RrsetKeys { position: key.position, rtype, ttl, data, check, probe, path });
     Ok(true)
 }
 

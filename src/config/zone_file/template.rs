@@ -17,6 +17,17 @@ use crate::model::target::{Check, Target};
 /// Checks that one combination may come to, those of its parts' parts included: each endpoint keeps that many targets.
 const MAX_CHECKS: usize = 64;
 
+/// The port of the service that a record leads to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum RecordPort {
+    /// The record says it (SRV): a check that gives none goes there, whatever the port of its protocol.
+    Said(u16),
+    /// The service has it (MX): a check whose protocol has none goes there.
+    Usual(u16),
+    /// Nobody knows.
+    None,
+}
+
 /// Stands for the checked name in the id of an external check.
 const NAME: &str = "{name}";
 /// Stands for the published address there.
@@ -25,7 +36,7 @@ const ADDRESS: &str = "{address}";
 /// What one probe does, but for what comes from the checked name.
 #[derive(Clone, Debug)]
 pub(crate) struct ProbeTemplate {
-    /// Port to connect to, unless the endpoint's `probe` gives one.
+    /// Port to connect to if the check gives one, unless the endpoint's `probe` does.
     pub(crate) port: Option<u16>,
     /// The check; a host that is empty is the checked name.
     pub(crate) check: Arc<Check>,
@@ -48,6 +59,39 @@ impl ProbeTemplate {
     /// The same check with a port.
     pub(crate) fn with_port(&self, port: u16) -> Self {
         Self { port: Some(port), ..self.clone() }
+    }
+
+    /// Port to connect to, if the check gives one or its protocol has one.
+    fn port(&self) -> Option<u16> {
+        self.port.or(match &self.check.kind {
+            CheckKind::Http(http) if http.tls.is_some() => Some(443),
+            CheckKind::Http(_) => Some(80),
+            CheckKind::Tls(_) => Some(443),
+            CheckKind::Dns(_) => Some(53),
+            _ => None,
+        })
+    }
+
+    /// Whether what is probed depends on the published address.
+    fn needs_address(&self) -> bool {
+        match &self.check.kind {
+            CheckKind::Name(_) => false,
+            CheckKind::External(external) => external.id.contains(ADDRESS),
+            _ => true,
+        }
+    }
+
+    /// The same check for a record of another type than addresses: for its owner or for the host that it leads to, and with the port that the
+    /// record leads to.
+    fn for_record(&self, name: &Name, port: RecordPort) -> Result<Self, &'static str> {
+        let port = match port {
+            RecordPort::Said(port) => Some(port),
+            RecordPort::Usual(port) => self.port().or(Some(port)),
+            RecordPort::None => None,
+        };
+        let with_port = Self { port: self.port.or(port), check: Arc::clone(&self.check) };
+        let check = with_port.for_owner(name)?;
+        Ok(Self { check, ..with_port })
     }
 
     /// The check of one owner.
@@ -97,7 +141,7 @@ impl ProbeTemplate {
         is_alone: bool,
     ) -> Option<Target> {
         let given = probe.and_then(|probe| probe.port);
-        let port = if is_alone { given.or(self.port) } else { self.port.or(given) };
+        let port = if is_alone { given.or(self.port()) } else { self.port().or(given) };
         let to = probe.and_then(|probe| probe.address).unwrap_or(address);
         let address = match &check.kind {
             CheckKind::Icmp(_) => SocketAddr::new(to, 0),
@@ -160,6 +204,36 @@ impl Template {
             Self::Probe(_) => 1,
             Self::Combined(_, parts) => parts.iter().map(Self::len).sum(),
         }
+    }
+
+    /// The same check with other probes; the error is the first that `probe` gives.
+    fn map<E>(&self, probe: &mut impl FnMut(&ProbeTemplate) -> Result<ProbeTemplate, E>) -> Result<Self, E> {
+        Ok(match self {
+            Self::Probe(one) => Self::Probe(Arc::new(probe(one)?)),
+            Self::Combined(wanted, parts) => {
+                Self::Combined(*wanted, parts.iter().map(|part| part.map(probe)).collect::<Result<_, E>>()?)
+            }
+        })
+    }
+
+    /// For a record: see [`ProbeTemplate::for_record`].
+    pub(super) fn for_record(&self, name: &Name, port: RecordPort) -> Result<Self, &'static str> {
+        self.map(&mut |probe| probe.for_record(name, port))
+    }
+
+    /// Calls `leaf` for each probe.
+    pub(super) fn for_each_probe<'t>(&'t self, leaf: &mut impl FnMut(&'t ProbeTemplate)) {
+        match self {
+            Self::Probe(probe) => leaf(probe),
+            Self::Combined(_, parts) => parts.iter().for_each(|part| part.for_each_probe(leaf)),
+        }
+    }
+
+    /// Whether any of its probes depends on the published address.
+    pub(super) fn needs_address(&self) -> bool {
+        let mut needs = false;
+        self.for_each_probe(&mut |probe| needs |= probe.needs_address());
+        needs
     }
 
     /// The condition over the targets that `target` makes of its probes; nothing as soon as one cannot be made.

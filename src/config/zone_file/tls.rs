@@ -119,9 +119,9 @@ impl TlsSlots {
 }
 
 impl TlsKeys {
-    /// Port and check.
-    pub(super) fn resolve(mut self, reader: &mut Reader<'_>) -> Option<(u16, TlsCheck)> {
-        let port = self.port.take().map_or(443, |port| port.value.0);
+    /// Port, if it is given, and check.
+    pub(super) fn resolve(mut self, reader: &mut Reader<'_>) -> Option<(Option<u16>, TlsCheck)> {
+        let port = self.port.take().map(|port| port.value.0);
         let slots = TlsSlots {
             sni: self.sni,
             verify: self.verify,

@@ -1,10 +1,14 @@
 //! Builds a [`DesiredZone`] from a zone file's header and its owners, which are streamed one by one.
 
 mod owner;
+mod records;
+#[cfg(test)]
+mod records_tests;
 mod soa;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -18,6 +22,7 @@ use crate::model::name::{Name, NameError};
 use crate::model::rrset::{RdataSet, Rrset};
 use crate::model::rrtype::RrType;
 use crate::model::ttl::MAX_TTL;
+use records::Waiting;
 
 /// Reads the records of a zone file and builds the zone at `apex`, which is the file's own or one of its aliases, on up to `threads`
 /// threads. Gives nothing if there is any error, and all that was found, in the order of the file.
@@ -70,12 +75,16 @@ pub struct Builder<'h> {
     /// In the order of the file.
     owners: Vec<Placed>,
     links: Vec<Link>,
-    /// Owners with checked addresses, with the first checked one's place.
+    /// Owners with checked records, with the first checked one's place.
     checked: Vec<(Name, Mark)>,
     /// The first NS target written under `@`.
     first_apex_ns: Option<Name>,
     /// Seconds.
     smallest_auto_ttl: Option<u32>,
+    /// Checked records that wait for the addresses of the hosts they lead to.
+    waiting: Vec<Waiting>,
+    /// Owners of which something was reported as wrong when they were read.
+    broken: HashSet<Name>,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -90,6 +99,8 @@ impl<'h> Builder<'h> {
             checked: Vec::new(),
             first_apex_ns: None,
             smallest_auto_ttl: None,
+            waiting: Vec::new(),
+            broken: HashSet::new(),
             diagnostics: Vec::new(),
         }
     }
@@ -115,6 +126,8 @@ impl<'h> Builder<'h> {
         self.owners.append(&mut later.owners);
         self.links.append(&mut later.links);
         self.checked.append(&mut later.checked);
+        self.waiting.append(&mut later.waiting);
+        self.broken.extend(later.broken);
         self.diagnostics.append(&mut later.diagnostics);
         self.first_apex_ns = self.first_apex_ns.take().or(later.first_apex_ns);
         self.smallest_auto_ttl = match (self.smallest_auto_ttl, later.smallest_auto_ttl) {
@@ -139,12 +152,14 @@ impl<'h> Builder<'h> {
         self.apex_ns(&mut owners);
         let soa = self.soa();
         place_owners(&mut owners, &self.apex);
+        self.settle(&mut owners);
         let scope = check::Scope {
             header: self.header,
             apex: &self.apex,
             owners: &owners,
             links: &self.links,
             checked: &self.checked,
+            broken: &self.broken,
         };
         check::whole_zone(&scope, &mut self.diagnostics);
         let mut diagnostics = self.diagnostics;

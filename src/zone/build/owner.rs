@@ -1,4 +1,4 @@
-//! One owner's configuration becomes its RRsets and checked addresses.
+//! One owner's configuration becomes its RRsets and checked records.
 
 use std::collections::BTreeSet;
 
@@ -18,15 +18,36 @@ use crate::zone::owners::Placed;
 /// Octets that an RRset may take in a message of 65,535 octets, beside the header and the longest question.
 const MAX_RRSET_OCTETS: usize = 65_535 - 12 - 259;
 
+/// An owner in the making.
+#[derive(Default)]
+pub(super) struct Parts {
+    rrsets: Vec<Rrset>,
+    pub(super) held: Vec<Held>,
+    /// What [`Checked`] is made of.
+    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) ttls: Vec<(RrType, u32)>,
+    pub(super) fallback: Vec<EndpointData>,
+    /// Where the first checked record stands, or the first that a policy decides about.
+    pub(super) first_checked: Option<Mark>,
+}
+
 impl Builder<'_> {
     /// Parses and checks one owner, and keeps it.
     pub(super) fn add_owner(&mut self, name: Name, mut config: OwnerConfig) {
-        let (mut rrsets, mut held) = (Vec::new(), Vec::new());
-        let checked = self.addresses(&name, &mut config, &mut rrsets, &mut held);
-        for given in &config.rrsets {
-            self.rrset(&name, given, &mut rrsets, &mut held);
+        if config.is_broken {
+            self.broken.insert(name.clone());
         }
-        for held in &held {
+        let mut parts = Parts::default();
+        self.addresses(&mut config, &mut parts);
+        // Without addresses the policy is about CNAMEs, of which each is an answer of its own.
+        let has_cname_pools = config.policy.is_some() && parts.endpoints.is_empty();
+        for given in &config.rrsets {
+            self.rrset(&name, given, has_cname_pools && given.rtype == RrType::CNAME, &mut parts);
+        }
+        for given in &config.fallback_records {
+            self.fallback(&name, given, &mut parts);
+        }
+        for held in &parts.held {
             self.check_size(held);
         }
         let subject = check::Subject {
@@ -34,9 +55,22 @@ impl Builder<'_> {
             is_apex: name == self.apex,
             is_wildcard: name.is_wildcard(),
             is_signed: matches!(self.header.dnssec, Dnssec::On(_)),
-            held: &held,
+            held: &parts.held,
         };
         check::owner(&subject, &mut self.diagnostics);
+        let Parts { mut rrsets, endpoints, ttls, fallback, first_checked, .. } = parts;
+        self.checked.extend(first_checked.map(|mark| (name.clone(), mark)));
+        let checked = (!endpoints.is_empty()).then(|| {
+            Box::new(Checked {
+                endpoints,
+                ttls: ttls.into(),
+                when_all_down: config.when_all_down,
+                fallback,
+                order: config.order,
+                startup: config.startup.unwrap_or(self.header.startup),
+                policy: config.policy.take(),
+            })
+        });
         rrsets.sort_by_key(|rrset| rrset.rtype);
         // A list that grew by pushing has room for four, and most owners hold one: 70 MiB with a million of them.
         rrsets.shrink_to_fit();
@@ -44,14 +78,8 @@ impl Builder<'_> {
         self.owners.push(Placed { name, owner, position: config.position });
     }
 
-    /// The owner's A and AAAA: plain RRsets, or [`Checked`] if any of them has a check.
-    fn addresses(
-        &mut self,
-        name: &Name,
-        config: &mut OwnerConfig,
-        rrsets: &mut Vec<Rrset>,
-        held: &mut Vec<Held>,
-    ) -> Option<Box<Checked>> {
+    /// The owner's A and AAAA: plain RRsets, or endpoints if any of them has a check or a policy decides about them.
+    fn addresses(&mut self, config: &mut OwnerConfig, parts: &mut Parts) {
         let endpoints = std::mem::take(&mut config.endpoints);
         for rtype in [RrType::A, RrType::AAAA] {
             let mut of_family =
@@ -62,97 +90,97 @@ impl Builder<'_> {
             let ttl = if rtype == RrType::A { config.a_ttl } else { config.aaaa_ttl };
             self.check_ttl(ttl, &mark);
             let octets = count * if rtype == RrType::A { 4 } else { 16 };
-            held.push(Held { rtype, count, octets, mark });
+            parts.held.push(Held { rtype, count, octets, mark });
         }
         let auto = auto_ttl(endpoints.iter().flat_map(Endpoint::checks));
-        let ttl_of = |rtype: RrType, given: Option<u32>| {
-            let of_family = || endpoints.iter().filter(|e| e.data.rtype() == rtype);
-            let is_static = of_family().next().is_some() && of_family().all(|e| e.condition.is_none());
-            match (given, auto) {
-                (Some(ttl), _) => (ttl, false),
-                (None, Some(auto)) if !is_static => (auto, true),
-                _ => (self.header.default_ttl, false),
-            }
-        };
-        let (a, aaaa) = (ttl_of(RrType::A, config.a_ttl), ttl_of(RrType::AAAA, config.aaaa_ttl));
-        if auto.is_none() && config.policy.is_none() {
-            for (rtype, (ttl, _)) in [(RrType::A, a), (RrType::AAAA, aaaa)] {
-                let of_family = endpoints.iter().filter(|e| e.data.rtype() == rtype);
-                let rdata = RdataSet::new(of_family.map(|e| e.data.rdata()));
-                if !rdata.is_empty() {
-                    rrsets.push(Rrset { rtype, ttl, rdata });
-                }
-            }
-            return None;
-        }
+        let is_decided = auto.is_some() || (config.policy.is_some() && !endpoints.is_empty());
         let fallback: Vec<EndpointData> =
             std::mem::take(&mut config.fallback).into_iter().map(EndpointData::Address).collect();
-        // A family of which there is no address has no RRset, and no say in the zone's negative TTL.
-        let mut ttls = Vec::with_capacity(2);
-        for (rtype, (ttl, is_auto)) in [(RrType::A, a), (RrType::AAAA, aaaa)] {
-            if !endpoints.iter().map(|e| &e.data).chain(&fallback).any(|data| data.rtype() == rtype) {
+        for (rtype, given) in [(RrType::A, config.a_ttl), (RrType::AAAA, config.aaaa_ttl)] {
+            let of_family = || endpoints.iter().filter(|e| e.data.rtype() == rtype);
+            let is_static = of_family().next().is_some() && of_family().all(|e| e.condition.is_none());
+            if !is_decided {
+                let rdata = RdataSet::new(of_family().map(|e| e.data.rdata()));
+                if !rdata.is_empty() {
+                    parts.rrsets.push(Rrset { rtype, ttl: given.unwrap_or(self.header.default_ttl), rdata });
+                }
                 continue;
             }
-            ttls.push((rtype, ttl));
-            if is_auto {
-                self.smallest_auto_ttl =
-                    Some(self.smallest_auto_ttl.map_or(ttl, |smallest| smallest.min(ttl)));
+            // A family of which there is no address has no RRset, and no say in the zone's negative TTL.
+            if endpoints.iter().map(|e| &e.data).chain(&fallback).any(|data| data.rtype() == rtype) {
+                let ttl = self.ttl(given, auto.filter(|_| !is_static));
+                parts.ttls.push((rtype, ttl));
             }
         }
-        let first = endpoints.iter().position(|e| e.condition.is_some());
-        if let Some(i) = first.or_else(|| config.policy.as_ref().map(|_| 0)) {
-            let (position, path) =
-                config.endpoint_places.get(i).cloned().unwrap_or((config.position, String::new()));
-            self.checked.push((name.clone(), Mark { position, path: path.into() }));
+        if !is_decided {
+            return;
         }
-        Some(Box::new(Checked {
-            endpoints,
-            ttls: ttls.into(),
-            when_all_down: config.when_all_down,
-            fallback,
-            order: config.order,
-            startup: config.startup.unwrap_or(self.header.startup),
-            policy: config.policy.take(),
-        }))
+        let i = endpoints.iter().position(|e| e.condition.is_some()).unwrap_or(0);
+        let (position, path) =
+            config.endpoint_places.get(i).cloned().unwrap_or((config.position, String::new()));
+        parts.first_checked = Some(Mark { position, path: path.into() });
+        parts.endpoints = endpoints;
+        parts.fallback = fallback;
     }
 
-    fn rrset(&mut self, name: &Name, given: &RrsetConfig, rrsets: &mut Vec<Rrset>, held: &mut Vec<Held>) {
+    /// The TTL that is given, else the automatic one if there is any, which limits the zone's negative TTL too.
+    pub(super) fn ttl(&mut self, given: Option<u32>, auto: Option<u32>) -> u32 {
+        match (given, auto) {
+            (Some(ttl), _) => ttl,
+            (None, Some(auto)) => {
+                self.smallest_auto_ttl = Some(self.smallest_auto_ttl.map_or(auto, |least| least.min(auto)));
+                auto
+            }
+            (None, None) => self.header.default_ttl,
+        }
+    }
+
+    /// An RRset of another type. `is_variants`: its records are not answered together, but each by the policy.
+    fn rrset(&mut self, name: &Name, given: &RrsetConfig, is_variants: bool, parts: &mut Parts) {
         let Some(first) = given.data.first() else { return };
-        let mark = mark(first);
-        let rtype = given.rtype;
-        if let Some(other) = held.iter().find(|held| held.rtype == rtype) {
+        let (rtype, mark) = (given.rtype, mark(first));
+        if let Some(other) = parts.held.iter().find(|held| held.rtype == rtype) {
             let hint = format!("the other one is at {}", other.mark.path);
             self.error(&mark, format!("the owner has a second {rtype} RRset"), hint);
             return;
         }
         self.check_ttl(given.ttl, &mark);
+        if is_variants || given.data.iter().any(|data| data.check.is_some()) {
+            return self.checked_rrset(name, given, is_variants, parts);
+        }
         let mut all = BTreeSet::new();
         for data in &given.data {
-            match rdata::parse_noting(rtype, &data.text, &self.apex) {
-                Ok(parsed) => {
-                    self.links(name, rtype, &parsed, data);
-                    if !all.insert(parsed.wire) {
-                        let diagnostic =
-                            Diagnostic::warning(&self.header.file, "the same record stands twice");
-                        self.diagnostics.push(
-                            diagnostic.at(data.position, data.path.as_str()).hint("one of them is left out"),
-                        );
-                    }
-                }
-                Err(error) => {
-                    let mut diagnostic = Diagnostic::error(&self.header.file, error.message)
-                        .at(data.position, data.path.as_str());
-                    diagnostic.hint = error.hint;
-                    self.diagnostics.push(diagnostic);
-                }
+            if let Some(wire) = self.parse(name, rtype, data)
+                && !all.insert(wire)
+            {
+                let diagnostic = Diagnostic::warning(&self.header.file, "the same record stands twice");
+                self.diagnostics
+                    .push(diagnostic.at(data.position, data.path.as_str()).hint("one of them is left out"));
             }
         }
         let ttl = given.ttl.unwrap_or(self.header.default_ttl);
         let rdata = RdataSet::new(&all);
         // What could not be parsed still counts as held, so that no error follows from another.
         let octets = all.iter().map(Vec::len).sum();
-        held.push(Held { rtype, count: all.len().max(1), octets, mark });
-        rrsets.push(Rrset { rtype, ttl, rdata });
+        parts.held.push(Held { rtype, count: all.len().max(1), octets, mark });
+        parts.rrsets.push(Rrset { rtype, ttl, rdata });
+    }
+
+    /// A record's RDATA; reports what is wrong with it.
+    pub(super) fn parse(&mut self, name: &Name, rtype: RrType, data: &RdataText) -> Option<Vec<u8>> {
+        match rdata::parse_noting(rtype, &data.text, &self.apex) {
+            Ok(parsed) => {
+                self.links(name, rtype, &parsed, data);
+                Some(parsed.wire)
+            }
+            Err(error) => {
+                let mut diagnostic =
+                    Diagnostic::error(&self.header.file, error.message).at(data.position, data.path.as_str());
+                diagnostic.hint = error.hint;
+                self.diagnostics.push(diagnostic);
+                None
+            }
+        }
     }
 
     /// Keeps the names in RDATA that the zone itself should hold, to look them up once all owners are known.
@@ -207,12 +235,12 @@ impl Builder<'_> {
         }
     }
 
-    fn error(&mut self, mark: &Mark, message: String, hint: String) {
+    pub(super) fn error(&mut self, mark: &Mark, message: String, hint: String) {
         self.diagnostics
             .push(Diagnostic::error(&self.header.file, message).at(mark.position, &*mark.path).hint(hint));
     }
 }
 
-fn mark(data: &RdataText) -> Mark {
+pub(super) fn mark(data: &RdataText) -> Mark {
     Mark { position: data.position, path: data.path.as_str().into() }
 }

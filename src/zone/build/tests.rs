@@ -69,6 +69,8 @@ fn empty_owner(key: &str, line: u32) -> OwnerConfig {
         startup: None,
         policy: None,
         rrsets: Vec::new(),
+        fallback_records: Vec::new(),
+        is_broken: false,
         position: Position { line, column: 5 },
     }
 }
@@ -99,7 +101,7 @@ fn owners(zone: &str) -> Vec<OwnerConfig> {
             continue;
         }
         let rtype: RrType = kind.parse().unwrap();
-        let data = RdataText { text: data.to_owned(), position, path: format!("{key}.{kind}") };
+        let data = RdataText { text: data.to_owned(), position, path: format!("{key}.{kind}"), check: None };
         match owner.rrsets.iter_mut().find(|rrset| rrset.rtype == rtype) {
             Some(rrset) => rrset.data.push(data),
             None => owner.rrsets.push(RrsetConfig { rtype, ttl, data: vec![data] }),

@@ -1,6 +1,7 @@
 //! Rules that need the whole zone.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 
 use super::{Link, Mark, below_root, owner_path, relative};
 use crate::config::ZoneHeader;
@@ -8,7 +9,8 @@ use crate::model::check::CheckKind;
 use crate::model::diagnostic::{Diagnostic, Position};
 use crate::model::name::Name;
 use crate::model::rrtype::RrType;
-use crate::zone::desired::{DesiredOwner, Place};
+use crate::model::target::EndpointData;
+use crate::zone::desired::{Checked, DesiredOwner, Place};
 use crate::zone::owners::{Owners, Placed};
 
 /// A zone whose owners have their places.
@@ -19,6 +21,8 @@ pub(in crate::zone) struct Scope<'a> {
     pub(in crate::zone) owners: &'a Owners,
     pub(in crate::zone) links: &'a [Link],
     pub(in crate::zone) checked: &'a [(Name, Mark)],
+    /// Owners of which something was reported as wrong: what they seem to lack may be that.
+    pub(in crate::zone) broken: &'a HashSet<Name>,
 }
 
 /// What hides the names below it.
@@ -51,14 +55,56 @@ pub(in crate::zone) fn check(scope: &Scope<'_>, out: &mut Vec<Diagnostic>) {
 }
 
 fn holds(owner: &DesiredOwner, rtype: RrType) -> bool {
-    owner.rrsets.iter().any(|rrset| rrset.rtype == rtype)
+    let is_checked = |checked: &Checked| checked.endpoints.iter().any(|e| e.data.rtype() == rtype);
+    owner.rrsets.iter().any(|rrset| rrset.rtype == rtype) || owner.checked.as_deref().is_some_and(is_checked)
 }
 
 fn has_addresses(owner: &DesiredOwner) -> bool {
-    owner.checked.is_some() || holds(owner, RrType::A) || holds(owner, RrType::AAAA)
+    holds(owner, RrType::A) || holds(owner, RrType::AAAA)
 }
 
+fn has_checked_addresses(owner: &DesiredOwner) -> bool {
+    owner.checked.as_ref().is_some_and(|checked| checked.decides(RrType::A))
+}
+
+/// Aliases that are followed to addresses within a zone.
+const MAX_ALIASES: usize = 8;
+
 impl<'a> Scope<'a> {
+    /// The addresses that the zone declares of a name, whatever health says of them; those of the names that it is an alias of.
+    pub(in crate::zone) fn addresses(&self, name: &Name) -> Vec<IpAddr> {
+        let mut found = Vec::new();
+        self.add_addresses(name, MAX_ALIASES, &mut found);
+        found
+    }
+
+    fn add_addresses(&self, name: &Name, aliases_left: usize, out: &mut Vec<IpAddr>) {
+        if !name.is_at_or_below(self.apex) {
+            return;
+        }
+        let Found { cover, owner, .. } = self.find(name);
+        let Some(owner) = owner.filter(|_| !matches!(cover, Some((Cover::Dname, _)))) else { return };
+        let mut add = |address: IpAddr| {
+            if !out.contains(&address) {
+                out.push(address);
+            }
+        };
+        let checked = || owner.checked.iter().flat_map(|checked| &checked.endpoints).map(|e| &e.data);
+        checked().filter_map(EndpointData::address).for_each(&mut add);
+        let of = |rtype: RrType| owner.rrsets.iter().filter(move |set| set.rtype == rtype);
+        let v4 = of(RrType::A).flat_map(|set| set.rdata.iter()).filter_map(|a| <[u8; 4]>::try_from(a).ok());
+        v4.map(IpAddr::from).for_each(&mut add);
+        let v6 =
+            of(RrType::AAAA).flat_map(|set| set.rdata.iter()).filter_map(|a| <[u8; 16]>::try_from(a).ok());
+        v6.map(IpAddr::from).for_each(&mut add);
+        let plain =
+            of(RrType::CNAME).flat_map(|set| set.rdata.iter()).filter_map(|n| Name::from_wire(n).ok());
+        let aliases = checked().filter(|data| data.rtype() == RrType::CNAME).filter_map(EndpointData::host);
+        if let Some(left) = aliases_left.checked_sub(1) {
+            aliases.chain(plain).for_each(|target| self.add_addresses(&target, left, out));
+        }
+    }
+
     fn get(&self, name: &Name) -> Option<&'a DesiredOwner> {
         self.owners.get(name)
     }
@@ -105,6 +151,9 @@ impl<'a> Scope<'a> {
     }
 
     fn check_link(&self, link: &Link, out: &mut Vec<Diagnostic>) {
+        if self.broken.contains(&link.target) {
+            return;
+        }
         let found = self.find(&link.target);
         let is_held = found.exists || found.cover.is_some();
         if let Some(written) = link.written.as_deref().filter(|_| !is_held) {
@@ -120,7 +169,7 @@ impl<'a> Scope<'a> {
         if !link.follow {
             return;
         }
-        if link.hints && found.owner.is_some_and(|owner| owner.checked.is_some()) {
+        if link.hints && found.owner.is_some_and(has_checked_addresses) {
             let message =
                 format!("address hints bypass the health checks of \"{}\"", self.name(&link.target));
             out.push(self.warning(&link.mark, message, "leave ipv4hint and ipv6hint out (RFC 9460 §7.3)"));
@@ -233,8 +282,12 @@ impl<'a> Scope<'a> {
                 Some(_) => ("policy", "leave the policy out here; the child zone can have it"),
                 None => ("check", "leave the check out here; the child zone can check them"),
             };
-            let message =
-                format!("a {what} on \"{name}\", whose addresses are glue of the delegation \"{cut}\"");
+            let message = match has_checked_addresses(owner) {
+                true => {
+                    format!("a {what} on \"{name}\", whose addresses are glue of the delegation \"{cut}\"")
+                }
+                false => format!("a {what} on \"{name}\", which the delegation \"{cut}\" hides"),
+            };
             out.push(Diagnostic::error(&self.header.file, message).at(mark.position, &*mark.path).hint(hint));
         }
     }
@@ -247,7 +300,8 @@ impl<'a> Scope<'a> {
             condition.for_each_target(&mut |target| {
                 let CheckKind::Name(followed) = &target.check.kind else { return };
                 let is_here = followed.is_at_or_below(self.apex);
-                let has_verdict = |o: &DesiredOwner| has_addresses(o) || holds(o, RrType::CNAME);
+                let has_verdict =
+                    |o: &DesiredOwner| o.checked.is_some() || has_addresses(o) || holds(o, RrType::CNAME);
                 if is_here && !self.get(followed).is_some_and(has_verdict) && told.insert(followed.clone()) {
                     let message =
                         format!("the check follows \"{}\", which has no address", self.name(followed));
