@@ -111,11 +111,6 @@ impl Owners {
         self.search(name).ok().map(|i| &self.list[i].owner)
     }
 
-    /// The owner of this name, which must be in the zone, to change it.
-    pub fn get_mut(&mut self, name: &Name) -> Option<&mut DesiredOwner> {
-        self.search(name).ok().map(|i| &mut self.list[i].owner)
-    }
-
     /// The owner of this name, which must be in the zone and is added if need be.
     pub fn get_or_insert(&mut self, name: &Name, new: impl FnOnce() -> Placed) -> &mut DesiredOwner {
         let at = self.search(name).unwrap_or_else(|at| {
