@@ -128,8 +128,12 @@ impl House {
 
     pub(crate) fn stop(self) {
         self.running.stop();
+        let began = Instant::now();
         self.keeper.stop();
         self.thread.join().unwrap();
+        if began.elapsed() > Duration::from_secs(1) {
+            eprintln!("stopped in {:.2} s", began.elapsed().as_secs_f64());
+        }
     }
 }
 

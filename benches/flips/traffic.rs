@@ -47,13 +47,14 @@ pub(crate) fn addresses(message: &[u8], id: u16) -> Option<(Vec<[u8; 4]>, usize)
     Some((found, signatures))
 }
 
-/// Between two queries of a client that waits.
+/// Between two queries of a client that waits, unless it is told otherwise.
 const PAUSE: Duration = Duration::from_micros(100);
 
 /// A client of one server.
 pub(crate) struct Client {
     socket: UdpSocket,
     id: u16,
+    pause: Duration,
     round_trips: Vec<Duration>,
 }
 
@@ -62,7 +63,12 @@ impl Client {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.connect(server).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-        Self { socket, id: 0, round_trips: Vec::new() }
+        Self { socket, id: 0, pause: PAUSE, round_trips: Vec::new() }
+    }
+
+    /// Sets how long it waits between two queries.
+    pub(crate) fn pause(&mut self, pause: Duration) {
+        self.pause = pause;
     }
 
     /// Asks until the answer has exactly these addresses, signed; returns when it did, or gives up. It pauses between two queries, so
@@ -84,7 +90,7 @@ impl Client {
                 }
             }
             assert!(now < end, "h{owner} never had {expected:?}");
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(self.pause);
         }
     }
 }

@@ -23,6 +23,7 @@ mod pass;
 mod reload;
 mod renew;
 mod reselect;
+mod save;
 mod serials;
 mod start;
 pub mod targets;
@@ -44,7 +45,7 @@ use renew::Renewer;
 use reselect::Work;
 use serials::Serials;
 pub use start::Starting;
-use tracing::{error, info};
+use tracing::error;
 use zone_state::{TransactionError, ZoneState};
 pub use zoning::Discovered;
 
@@ -261,24 +262,6 @@ impl Keeper {
             }
         }
         failed
-    }
-
-    /// Saves what makes a restart cheap and quiet: serials with digests, and signatures.
-    fn save(&mut self) {
-        let Some(state) = self.tools.state.clone() else { return };
-        let serving: Vec<&ZoneState> = serving(&self.zones).collect();
-        let digests = serving.iter().map(|zone| {
-            let mut digest = comparison::ZoneDigest::default();
-            zone.image.owners_in_no_order().for_each(|records| digest.add(&records));
-            (zone.apex().clone(), zone.serial(), digest.finish())
-        });
-        self.serials.close(digests);
-        for zone in &serving {
-            if let Err(e) = start::save_signatures(&state, zone) {
-                error!(zone = %zone.apex(), error = %e, "signatures are not saved: the next start signs everything anew");
-            }
-        }
-        info!(zones = serving.len(), "state saved");
     }
 }
 

@@ -15,15 +15,14 @@ use super::follow;
 use super::reload::{lock, read_all};
 use super::renew::Renewer;
 use super::serials::Serials;
-use super::zone_state::ZoneState;
 use super::{Entry, Keeper, Tools};
-use crate::dnssec::saved::{self, SavedSignatures};
+use crate::dnssec::saved::SavedSignatures;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::name::Name;
-use crate::state::{StateDir, StateError, Stored};
+use crate::state::{StateDir, Stored};
 
 /// Form of the signature files.
-const SIGNATURES_VERSION: u32 = 2;
+pub(super) const SIGNATURES_VERSION: u32 = 2;
 
 /// Zones that are read; their targets are known, and nothing is served yet.
 pub struct Starting {
@@ -159,21 +158,4 @@ fn load_signatures(state: &StateDir, apex: &Name) -> SavedSignatures {
         Err(e) => warn!(zone = %apex, "{e}; everything is signed anew"),
     }
     SavedSignatures::default()
-}
-
-/// Saves the signatures that a zone serves and those it may come back to.
-///
-/// # Errors
-/// The file could not be written; an older one still stands.
-pub(super) fn save_signatures(state: &StateDir, zone: &ZoneState) -> Result<(), StateError> {
-    let Some(signer) = &zone.signer else { return Ok(()) };
-    state.write_blob_with(&signature_file(zone.apex()), SIGNATURES_VERSION, |file| {
-        for owner in zone.image.owners_in_no_order() {
-            for served in owner.all_rrsets().filter(|served| !served.signatures.is_empty()) {
-                saved::write_entry(file, &signer.digest(&owner.name, &served.rrset), &served.signatures)?;
-            }
-        }
-        let mut entries = zone.cache.entries();
-        entries.try_for_each(|(digest, signed)| saved::write_entry(file, digest, &signed.rrsigs))
-    })
 }

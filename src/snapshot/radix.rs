@@ -58,6 +58,16 @@ impl Radix {
         self.shard(shard_of(hash, self.bits)).into_iter().flat_map(|shard| shard::nodes(shard))
     }
 
+    /// How many leaves there are.
+    pub(super) fn leaves(&self) -> usize {
+        self.top.len()
+    }
+
+    /// Every record of a leaf, in no order.
+    pub(super) fn nodes_of_leaf(&self, leaf: usize) -> impl Iterator<Item = Node<'_>> {
+        self.top.get(leaf).into_iter().flat_map(|leaf| leaf.iter()).flat_map(|shard| shard::nodes(shard))
+    }
+
     /// Every record, in no order.
     pub(super) fn nodes(&self) -> impl Iterator<Item = Node<'_>> {
         self.top.iter().flat_map(|leaf| leaf.iter()).flat_map(|shard| shard::nodes(shard))

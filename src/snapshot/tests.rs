@@ -89,6 +89,10 @@ fn check(image: &ZoneImage, want: &BTreeMap<Name, OwnerRecords>) {
         let sibling = name.prepend(b"nobody").unwrap();
         assert!(!is_there(image, &sibling), "{sibling} does not exist");
     }
+    let mut parts: Vec<OwnerRecords> =
+        (0..image.parts()).flat_map(|part| image.owners_of_part(part)).collect();
+    parts.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    assert_eq!(parts.iter().map(|o| text(Some(o))).collect::<Vec<_>>(), listed);
     assert_eq!(image.totals().names, exist.len());
     assert_eq!(image.radix().nodes().count(), exist.len());
     assert_eq!(image.size().owners, want.len());

@@ -120,9 +120,15 @@ impl ZoneImage {
         nodes.into_iter().filter_map(|(_, node)| compile::decode_owner(node, &self.apex, &self.tables))
     }
 
-    /// As [`ZoneImage::owners`], without the cost of an order.
-    pub fn owners_in_no_order(&self) -> impl Iterator<Item = OwnerRecords> + '_ {
-        self.radix.nodes().filter_map(|node| compile::decode_owner(node, &self.apex, &self.tables))
+    /// Into how many parts [`ZoneImage::owners_of_part`] divides it: more, the larger it is.
+    pub fn parts(&self) -> usize {
+        self.radix.leaves()
+    }
+
+    /// The owners of one part, in no order; none of a part that is not there.
+    pub fn owners_of_part(&self, number: usize) -> impl Iterator<Item = OwnerRecords> + '_ {
+        let nodes = self.radix.nodes_of_leaf(number);
+        nodes.filter_map(|node| compile::decode_owner(node, &self.apex, &self.tables))
     }
 
     /// The hash that the zone keeps a name under; the name need not be in it.

@@ -123,7 +123,7 @@ impl StateDir {
         &self,
         name: &str,
         version: u32,
-        content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+        content: impl FnOnce(&mut (dyn Write + Send)) -> io::Result<()>,
     ) -> Result<(), StateError> {
         self.replace(name, |file| {
             Header::new(name, version).write(file)?;
