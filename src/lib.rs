@@ -38,11 +38,11 @@
 //!
 //! | module | imports |
 //! |---|---|
-//! | [`model`], [`telemetry`] | nothing |
+//! | [`model`], [`telemetry`], [`tls`] | nothing |
 //! | [`state`], [`config`] | `model` |
 //! | [`zone`], [`dnssec`] | `model`, `config` |
-//! | [`health`] | `model`, `config`, `state` |
-//! | [`discovery`] | `model`, `config`, `state`, `telemetry` |
+//! | [`health`] | `model`, `config`, `state`, `tls` |
+//! | [`discovery`] | `model`, `config`, `state`, `telemetry`, `tls` |
 //! | [`snapshot`] | `model` |
 //! | [`answer`] | `model`, `snapshot::lookup` |
 //! | [`keeper`] | `model`, `config`, `state`, `zone`, `dnssec`, `snapshot` |
@@ -67,5 +67,6 @@ pub mod model;
 pub mod snapshot;
 pub mod state;
 pub mod telemetry;
+pub mod tls;
 pub mod transport;
 pub mod zone;

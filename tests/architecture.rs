@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 const IMPORTS: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("model", &[]),
+    ("tls", &[]),
     ("state", &["model"]),
     ("config", &["model"]),
-    ("health", &["model", "config", "state"]),
-    ("discovery", &["model", "config", "state", "telemetry"]),
+    ("health", &["model", "config", "state", "tls"]),
+    ("discovery", &["model", "config", "state", "telemetry", "tls"]),
     ("zone", &["model", "config"]),
     ("dnssec", &["model", "config"]),
     ("snapshot", &["model"]),
@@ -25,6 +26,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         "app",
         &[
             "telemetry",
+            "tls",
             "model",
             "state",
             "config",
