@@ -20,4 +20,5 @@ pub mod merge;
 pub mod pace;
 pub mod rule;
 pub mod source;
+pub mod traefik;
 pub mod views;
