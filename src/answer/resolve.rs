@@ -38,6 +38,12 @@ impl Place {
         Self { owner_at: at, split: 0, split_at: at + name.len() - 1 }
     }
 
+    /// Where the whole name stands.
+    #[inline]
+    fn of_name(&self, name: &KeyedName) -> usize {
+        if name.depth() > self.split { self.owner_at } else { self.at(name, name.depth()) }
+    }
+
     /// Where the suffix of `depth` labels stands.
     #[inline]
     pub(super) fn at(&self, name: &KeyedName, depth: usize) -> usize {
@@ -312,7 +318,7 @@ impl<'s, 'w, 'o> Resolver<'s, 'w, 'o> {
     /// Writes an RRset of the name in work into the answer section.
     #[inline]
     fn put_answer(&mut self, hop: &Hop<'s>, set: &RrsetView<'s>) -> Result<usize, Full> {
-        let owner_at = hop.place.at(self.name, self.name.depth());
+        let owner_at = hop.place.of_name(self.name);
         self.put(Section::Answer, hop, set, Owner::At(owner_at))
     }
 
@@ -373,7 +379,7 @@ impl<'s, 'w, 'o> Resolver<'s, 'w, 'o> {
     }
 
     fn answer_any_unsigned(&mut self, hop: &Hop<'s>, kind: Kind) -> Kind {
-        let owner = (0xc000 | hop.place.at(self.name, self.name.depth()) as u16).to_be_bytes();
+        let owner = (0xc000 | hop.place.of_name(self.name) as u16).to_be_bytes();
         let [high, low] = RrType::HINFO.0.to_be_bytes();
         let length = [0, ANY_HINFO.len() as u8];
         let parts: [&[u8]; 5] = [&owner, &[high, low, 0, 1], &ANY_TTL_S.to_be_bytes(), &length, ANY_HINFO];
@@ -434,7 +440,7 @@ impl<'s, 'w, 'o> Resolver<'s, 'w, 'o> {
             self.finish_authority(None);
             return Step::Done(Kind::Error);
         }
-        let owner = (0xc000 | hop.place.at(self.name, self.name.depth()) as u16).to_be_bytes();
+        let owner = (0xc000 | hop.place.of_name(self.name) as u16).to_be_bytes();
         let start = self.response.written().len();
         // The CNAME is not signed: who validates makes it again from the DNAME (RFC 6672 §5.3.1).
         let fixed = [0, RrType::CNAME.0 as u8, 0, 1];
