@@ -262,7 +262,7 @@ fn targets(draft: &mut Draft, found: &Attached<'_>, options: &Options) -> Target
     for address in &found.gateway.status.addresses {
         match address.r#type.as_deref().unwrap_or("IPAddress") {
             "IPAddress" | "Hostname" => {
-                all.extend(draft.target(&address.value, "status.addresses of the Gateway"))
+                all.extend(draft.target(&address.value, "status.addresses of the Gateway"));
             }
             other => {
                 let text = format!(

@@ -2,8 +2,10 @@
 // JSON written in place is handed over as it is.
 #![allow(clippy::needless_pass_by_value)]
 
+mod driver;
 mod gateways;
 mod objects;
+mod real;
 mod services;
 
 use std::fmt::Write as _;

@@ -1,0 +1,449 @@
+//! The driver of a cluster: carries out orders, keeps one list and watch for each resource and namespace, and reports what they say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use crate::discovery::claim::ObjectKind;
+use crate::discovery::source::{Failure, FailureKind, Order, Orders, Report, Reporter, Scope};
+
+use super::api::Api;
+use super::backoff::Backoff;
+use super::connection::{self, Access, Conditions, fingerprint};
+use super::installed::installed;
+use super::options::Options;
+use super::resource::Resource;
+use super::store::{Event, StatusPatch, Store};
+use super::watch::{Pace, Subject, Told, Watch};
+use super::world::Path;
+
+/// Statuses that are written at the same time.
+const WRITERS: usize = 4;
+/// Events of all watches that may wait for the driver.
+const EVENTS: usize = 256;
+
+/// A cluster, and what of it is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The way in.
+    pub access: Access,
+    /// Only these namespaces; all if empty.
+    pub namespaces: Vec<Box<str>>,
+    /// Kinds that publish names.
+    pub kinds: Vec<ObjectKind>,
+    /// Label selector for objects that publish names; empty for all.
+    pub labels: Box<str>,
+    /// How objects become names.
+    pub options: Arc<Options>,
+    /// Times.
+    pub pace: Pace,
+}
+
+/// Carries out orders until they end.
+pub async fn run(settings: Settings, reporter: Reporter, mut orders: Orders) {
+    let mut order = orders.next().await;
+    while let Some(now) = order {
+        let once = match now {
+            Order::Pause => {
+                order = orders.next().await;
+                continue;
+            }
+            Order::Sync => true,
+            Order::Watch => false,
+        };
+        let mut session = Session::new(&settings, &reporter, once);
+        let stopped = tokio::select! {
+            next = orders.next() => Some(next),
+            () = session.run() => None,
+        };
+        order = match stopped {
+            Some(next) => next,
+            // It synced once, and its watches are let go.
+            None => orders.next().await,
+        };
+    }
+}
+
+/// The work on one order.
+struct Session<'a> {
+    settings: &'a Settings,
+    reporter: &'a Reporter,
+    once: bool,
+    conditions: Conditions,
+    /// Whether [`Report::Synced`] was said.
+    synced: bool,
+}
+
+/// Why the work with one connection ended.
+enum Ended {
+    /// Everything was listed once, as ordered.
+    Done,
+    /// The files have changed.
+    FilesChanged,
+    /// Nobody listens.
+    Unheard,
+}
+
+impl<'a> Session<'a> {
+    fn new(settings: &'a Settings, reporter: &'a Reporter, once: bool) -> Self {
+        Self { settings, reporter, once, conditions: Conditions::new(reporter.clone()), synced: false }
+    }
+
+    /// Until everything was listed once, or for good.
+    async fn run(&mut self) {
+        let mut backoff = Backoff::default();
+        loop {
+            let print = fingerprint(&self.settings.access);
+            let found = match connection::open(
+                &self.settings.access,
+                &mut self.conditions,
+                self.reporter,
+                self.settings.pace.request,
+            )
+            .await
+            {
+                Ok(api) => {
+                    let wanted = self.wanted();
+                    match installed(&api, &wanted).await {
+                        Ok(found) => Ok((api, found)),
+                        Err(failure) => {
+                            self.conditions.failed(&failure).await;
+                            Err(failure)
+                        }
+                    }
+                }
+                Err(failure) => Err(failure),
+            };
+            let (api, found) = match found {
+                Ok(found) => found,
+                Err(failure) => {
+                    if !self.reporter.send(Report::Failed(None, failure)).await {
+                        return;
+                    }
+                    self.say_synced().await;
+                    if self.once {
+                        return;
+                    }
+                    self.wait(backoff.wait(), print).await;
+                    continue;
+                }
+            };
+            backoff.reset();
+            self.conditions.answered().await;
+            let mut cluster = Cluster::new(self, api);
+            match cluster.run(found, print).await {
+                Ended::Done | Ended::Unheard => return,
+                Ended::FilesChanged => {}
+            }
+        }
+    }
+
+    /// Waits, but not longer than until the files have changed.
+    async fn wait(&self, wait: Duration, print: u64) {
+        let changed = async {
+            loop {
+                sleep(self.settings.pace.files).await;
+                if fingerprint(&self.settings.access) != print {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = changed => {}
+        }
+    }
+
+    async fn say_synced(&mut self) {
+        if !self.synced {
+            self.synced = true;
+            self.reporter.send(Report::Synced).await;
+        }
+    }
+
+    /// The resources that are read wherever they are installed.
+    fn wanted(&self) -> Vec<Resource> {
+        let kinds = &self.settings.kinds;
+        let mut all: Vec<Resource> = kinds.iter().map(|kind| Resource::Publishes(*kind)).collect();
+        let routes = [ObjectKind::HttpRoute, ObjectKind::GrpcRoute, ObjectKind::TlsRoute];
+        if kinds.iter().any(|kind| routes.contains(kind)) {
+            all.extend([Resource::Gateway, Resource::ListenerSet]);
+        }
+        let traefik = [
+            ObjectKind::IngressRoute,
+            ObjectKind::IngressRouteTcp,
+            ObjectKind::LegacyIngressRoute,
+            ObjectKind::LegacyIngressRouteTcp,
+        ];
+        if self.settings.options.traefik_service.is_some() && kinds.iter().any(|kind| traefik.contains(kind))
+        {
+            all.push(Resource::TraefikService);
+        }
+        all
+    }
+}
+
+/// The work with one connection.
+struct Cluster<'s, 'a> {
+    session: &'s mut Session<'a>,
+    api: Api,
+    store: Store,
+    tasks: JoinSet<()>,
+    watches: BTreeMap<Subject, AbortHandle>,
+    /// Watches that have not said anything yet.
+    awaited: BTreeSet<Subject>,
+    sender: mpsc::Sender<(Subject, Told)>,
+    events: mpsc::Receiver<(Subject, Told)>,
+    /// Kinds that were reported as not installed.
+    missing: BTreeSet<ObjectKind>,
+    /// Statuses to write: of each object the latest.
+    patches: BTreeMap<Path, i64>,
+    /// Writes under way.
+    writers: JoinSet<Result<(), Failure>>,
+    /// A write of a status failed, and that was said.
+    writes_fail: bool,
+}
+
+impl<'s, 'a> Cluster<'s, 'a> {
+    fn new(session: &'s mut Session<'a>, api: Api) -> Self {
+        let (sender, events) = mpsc::channel(EVENTS);
+        let store = Store::new(session.settings.options.clone());
+        Self {
+            session,
+            api,
+            store,
+            tasks: JoinSet::new(),
+            watches: BTreeMap::new(),
+            awaited: BTreeSet::new(),
+            sender,
+            events,
+            missing: BTreeSet::new(),
+            patches: BTreeMap::new(),
+            writers: JoinSet::new(),
+            writes_fail: false,
+        }
+    }
+
+    async fn run(&mut self, found: BTreeMap<Resource, &'static str>, print: u64) -> Ended {
+        self.adopt(&found).await;
+        let mut discovery = interval(self.session.settings.pace.discovery);
+        let mut files = interval(self.session.settings.pace.files);
+        for ticks in [&mut discovery, &mut files] {
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks.reset();
+        }
+        loop {
+            if !self.report().await {
+                return Ended::Unheard;
+            }
+            if self.awaited.is_empty() && !self.store.is_waiting() {
+                self.session.say_synced().await;
+                if self.session.once && self.writers.is_empty() {
+                    return Ended::Done;
+                }
+            }
+            tokio::select! {
+                told = self.events.recv() => match told {
+                    Some((subject, told)) => self.take(subject, told).await,
+                    // Never: a sender is held here.
+                    None => return Ended::Unheard,
+                },
+                Some(written) = self.writers.join_next() => self.written(written.unwrap_or(Ok(()))).await,
+                _ = discovery.tick() => self.discover().await,
+                _ = files.tick() => {
+                    if fingerprint(&self.session.settings.access) != print {
+                        return Ended::FilesChanged;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks again what is installed.
+    async fn discover(&mut self) {
+        let wanted = self.session.wanted();
+        match installed(&self.api, &wanted).await {
+            Ok(found) => {
+                self.session.conditions.answered().await;
+                self.adopt(&found).await;
+            }
+            Err(failure) => {
+                self.session.conditions.failed(&failure).await;
+                self.session.reporter.send(Report::Failed(None, failure)).await;
+            }
+        }
+    }
+
+    /// Watches what is installed, and lets go of what is not any more.
+    async fn adopt(&mut self, found: &BTreeMap<Resource, &'static str>) {
+        let wanted = self.session.wanted();
+        let namespaces = self.session.settings.namespaces.clone();
+        let mut subjects = BTreeSet::new();
+        for resource in &wanted {
+            let Some(version) = found.get(resource) else {
+                if let Resource::Publishes(kind) = resource
+                    && self.missing.insert(*kind)
+                {
+                    self.session.reporter.send(Report::NotInstalled(*kind)).await;
+                }
+                continue;
+            };
+            if let Resource::Publishes(kind) = resource {
+                self.missing.remove(kind);
+            }
+            let scopes: Vec<Option<Box<str>>> =
+                match (resource, &self.session.settings.options.traefik_service) {
+                    (Resource::TraefikService, Some((namespace, _))) => vec![Some(namespace.clone())],
+                    _ if namespaces.is_empty() => vec![None],
+                    _ => namespaces.iter().cloned().map(Some).collect(),
+                };
+            subjects.extend(scopes.into_iter().map(|namespace| Subject {
+                resource: *resource,
+                version,
+                namespace,
+                service: None,
+            }));
+        }
+        let is_fixed = |subject: &Subject| wanted.contains(&subject.resource);
+        let old: Vec<Subject> =
+            self.watches.keys().filter(|held| is_fixed(held) && !subjects.contains(*held)).cloned().collect();
+        for subject in old {
+            self.drop_watch(&subject);
+        }
+        for subject in subjects {
+            self.watch(subject);
+        }
+    }
+
+    fn watch(&mut self, subject: Subject) {
+        if self.watches.contains_key(&subject) {
+            return;
+        }
+        self.store.expect(subject.resource, subject.namespace.as_deref(), subject.service.as_ref());
+        self.awaited.insert(subject.clone());
+        let watch = Watch {
+            subject: subject.clone(),
+            labels: self.session.settings.labels.clone(),
+            api: self.api.clone(),
+            options: self.session.settings.options.clone(),
+            once: self.session.once,
+            pace: self.session.settings.pace,
+            sender: self.sender.clone(),
+        };
+        let task = self.tasks.spawn(watch.run());
+        self.watches.insert(subject, task);
+    }
+
+    fn drop_watch(&mut self, subject: &Subject) {
+        if let Some(task) = self.watches.remove(subject) {
+            task.abort();
+        }
+        self.awaited.remove(subject);
+    }
+
+    /// Takes what a watch said.
+    async fn take(&mut self, subject: Subject, told: Told) {
+        // What was on its way when a watch was let go.
+        if !self.watches.contains_key(&subject) {
+            return;
+        }
+        if matches!(told, Told::NotInstalled | Told::Event(Event::Listed(_) | Event::Failed(_))) {
+            self.awaited.remove(&subject);
+        }
+        let conditions = &mut self.session.conditions;
+        match told {
+            Told::NotInstalled => {
+                self.drop_watch(&subject);
+                if let Resource::Publishes(kind) = subject.resource
+                    && self.missing.insert(kind)
+                {
+                    self.session.reporter.send(Report::NotInstalled(kind)).await;
+                }
+            }
+            Told::Event(event) => {
+                match &event {
+                    Event::Failed(failure) => conditions.failed(failure).await,
+                    _ => conditions.answered().await,
+                }
+                let Subject { resource, namespace, service, .. } = &subject;
+                self.store.take(*resource, namespace.as_deref(), service.as_ref(), event);
+            }
+        }
+        while self.tasks.try_join_next().is_some() {}
+        self.follow_needs();
+    }
+
+    /// Lists what objects ask for, and only that.
+    fn follow_needs(&mut self) {
+        let needs = self.store.needs();
+        for (needed, resource) in [(needs.namespaces, Resource::Namespace), (needs.nodes, Resource::Node)] {
+            if needed {
+                self.watch(Subject { resource, version: "v1", namespace: None, service: None });
+            }
+        }
+        let slices: Vec<Subject> =
+            self.watches.keys().filter(|held| held.service.is_some()).cloned().collect();
+        for subject in slices {
+            if let Some(service) = subject.service.as_ref().filter(|service| !needs.slices.contains(*service))
+            {
+                self.store.forget_slices(service);
+                self.drop_watch(&subject);
+            }
+        }
+        for service in needs.slices {
+            let namespace = Some(service.0.clone());
+            self.watch(Subject {
+                resource: Resource::EndpointSlice,
+                version: "v1",
+                namespace,
+                service: Some(service),
+            });
+        }
+    }
+
+    /// Hands over what there is to report, and writes statuses; false when nobody listens.
+    async fn report(&mut self) -> bool {
+        for report in self.store.reports() {
+            if !self.session.reporter.send(report).await {
+                return false;
+            }
+        }
+        for StatusPatch { path, generation } in self.store.patches() {
+            self.patches.insert(path, generation);
+        }
+        while self.writers.len() < WRITERS
+            && let Some((path, generation)) = self.patches.pop_first()
+        {
+            self.writers.spawn(write_status(self.api.clone(), path, generation));
+        }
+        true
+    }
+
+    /// A status was written, or not: names do not depend on it, so that is only said, and only once.
+    async fn written(&mut self, written: Result<(), Failure>) {
+        match written {
+            Ok(()) => self.writes_fail = false,
+            // The object went meanwhile.
+            Err(failure) if failure.kind == FailureKind::NotFound => {}
+            Err(failure) => {
+                if !self.writes_fail {
+                    self.writes_fail = true;
+                    let scope = Scope::all(ObjectKind::DnsEndpoint);
+                    self.session.reporter.send(Report::Failed(Some(scope), failure)).await;
+                }
+            }
+        }
+    }
+}
+
+/// Writes which generation of a DNSEndpoint was seen. Whoever does it writes the same, so that no leader is needed.
+async fn write_status(api: Api, (namespace, name): Path, generation: i64) -> Result<(), Failure> {
+    let place = Resource::Publishes(ObjectKind::DnsEndpoint).place();
+    let path = format!("{}/{name}/status", place.path(place.versions[0], Some(&namespace)));
+    let body = serde_json::json!({ "status": { "observedGeneration": generation } });
+    api.patch("dnsendpoints/status", &path, body.to_string().into_bytes()).await
+}
