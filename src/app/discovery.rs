@@ -16,6 +16,7 @@ use crate::config::{Config, SourceConfig, SourceKind, SourcesConfig};
 use crate::discovery::core::{Core, Line};
 use crate::discovery::guard::Now;
 use crate::discovery::kept::Kept;
+use crate::discovery::kubernetes::{self, settings::settings};
 use crate::discovery::source::{
     Failure, FailureKind, Order, Orders, Report, ReportReceiver, ReportSender, Reporter,
 };
@@ -328,8 +329,9 @@ fn drive(index: usize, config: &SourceConfig, sender: &ReportSender) -> Driver {
     let reporter = Reporter::new(index, sender.clone());
     let (orders, received) = Orders::channel();
     let task = match &config.kind {
-        SourceKind::Traefik(_) | SourceKind::Kubernetes(_) => {
-            tokio::spawn(without_driver(config.kind.label(), reporter, received))
+        SourceKind::Traefik(_) => tokio::spawn(without_driver(config.kind.label(), reporter, received)),
+        SourceKind::Kubernetes(cluster) => {
+            tokio::spawn(kubernetes::settings::drive(settings(config, cluster), reporter, received))
         }
     };
     Driver { orders, task }

@@ -358,6 +358,12 @@ impl<'s, 'a> Cluster<'s, 'a> {
         match told {
             Told::NotInstalled => {
                 self.drop_watch(&subject);
+                if !matches!(subject.resource, Resource::Publishes(_)) {
+                    let failure = Failure::new(FailureKind::NotFound, "not installed");
+                    let Subject { resource, namespace, service, .. } = &subject;
+                    let event = Event::Failed(failure);
+                    self.store.take(*resource, namespace.as_deref(), service.as_ref(), event);
+                }
                 if let Resource::Publishes(kind) = subject.resource
                     && self.missing.insert(kind)
                 {

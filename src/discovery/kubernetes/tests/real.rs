@@ -31,7 +31,8 @@ impl Drop for Program {
 
 fn start(program: &str, arguments: &[String], log: &Path) -> Program {
     let log = std::fs::File::create(log).unwrap();
-    let child = Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
+    let child =
+        Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
     Program(child.unwrap())
 }
 
@@ -66,7 +67,8 @@ impl Server {
         ];
         let etcd = start(etcd, &arguments, &folder.path().join("etcd.log"));
         std::fs::write(path("key.pem"), rcgen::KeyPair::generate().unwrap().serialize_pem()).unwrap();
-        std::fs::write(path("tokens.csv"), "admin-token,admin,1,\"system:masters\"\nhale-token,hale,2\n").unwrap();
+        std::fs::write(path("tokens.csv"), "admin-token,admin,1,\"system:masters\"\nhale-token,hale,2\n")
+            .unwrap();
         let arguments = [
             format!("--etcd-servers={etcd_url}"),
             format!("--cert-dir={}", path("certificates")),
@@ -110,7 +112,8 @@ impl Server {
             _ => "application/json",
         };
         let request = Request::builder().method(&method).uri(path).header("content-type", kind);
-        let request = request.header("accept", "application/json").body(Body::from(body.as_bytes().to_vec())).unwrap();
+        let request =
+            request.header("accept", "application/json").body(Body::from(body.as_bytes().to_vec())).unwrap();
         let response = self.admin.send(request).await.unwrap();
         let status = response.status();
         let body = response.into_body().collect_bytes().await.unwrap();
@@ -198,7 +201,8 @@ fn endpoint(name: &str) -> Value {
 
 /// The role of docs/kubernetes.md.
 fn documented_role() -> String {
-    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/kubernetes.md")).unwrap();
+    let page =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/kubernetes.md")).unwrap();
     page.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap().to_owned()
 }
 
@@ -213,7 +217,9 @@ async fn a_real_api_server_is_followed_through_its_troubles() {
     let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "hale"},
         "subjects": [{"kind": "User", "name": "hale", "apiGroup": "rbac.authorization.k8s.io"}],
         "roleRef": {"kind": "ClusterRole", "name": "hale", "apiGroup": "rbac.authorization.k8s.io"}});
-    server.send(Method::POST, "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", &binding.to_string()).await;
+    server
+        .send(Method::POST, "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", &binding.to_string())
+        .await;
     server.create(INGRESSES, ingress("a", "a.test")).await;
 
     let file = server.folder.path().join("hale");
@@ -225,14 +231,23 @@ async fn a_real_api_server_is_followed_through_its_troubles() {
         kinds: vec![ObjectKind::Ingress, ObjectKind::Service, ObjectKind::DnsEndpoint],
         labels: Box::default(),
         options: Arc::new(options()),
-        pace: Pace { request: seconds(3), watch: seconds(2), grace: seconds(2), discovery: seconds(1), files: seconds(1) },
+        pace: Pace {
+            request: seconds(3),
+            watch: seconds(2),
+            grace: seconds(2),
+            discovery: seconds(1),
+            files: seconds(1),
+        },
     };
     let (sender, mut reports) = Reporter::channel();
     let (orders, inbox) = Orders::channel();
     let driver = tokio::spawn(run(settings, Reporter::new(0, sender), inbox));
     orders.send(Order::Watch).await.unwrap();
     let all = until(&mut reports, "synced").await;
-    assert!(all.contains(&"listed ingress [ingress/default/a: a.test. 192.0.2.1 [Http(None)]]".to_owned()), "{all:#?}");
+    assert!(
+        all.contains(&"listed ingress [ingress/default/a: a.test. 192.0.2.1 [Http(None)]]".to_owned()),
+        "{all:#?}"
+    );
     assert!(all.contains(&"not installed dnsendpoint".to_owned()), "{all:#?}");
     assert!(!all.iter().any(|line| line.starts_with("failed")), "the documented role suffices: {all:#?}");
 
@@ -245,14 +260,18 @@ async fn a_real_api_server_is_followed_through_its_troubles() {
     until(&mut reports, "gone ingress/default/b").await;
 
     // A CRD comes, its objects' statuses are written, it goes, and comes again.
-    let crd = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/kubernetes/dnsendpoint-crd.json"));
+    let crd = std::fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/kubernetes/dnsendpoint-crd.json"),
+    );
     let crd = crd.unwrap();
     server.send(Method::POST, CRDS, &crd).await;
     until(&mut reports, "listed dnsendpoint []").await;
     server.create(ENDPOINTS, endpoint("e")).await;
     until(&mut reports, "changed dnsendpoint/default/e: e.test. 192.0.2.1").await;
     let written = async {
-        while server.send(Method::GET, &format!("{ENDPOINTS}/e"), "").await["status"]["observedGeneration"] != json!(1) {
+        while server.send(Method::GET, &format!("{ENDPOINTS}/e"), "").await["status"]["observedGeneration"]
+            != json!(1)
+        {
             sleep(Duration::from_millis(100)).await;
         }
     };
@@ -265,7 +284,8 @@ async fn a_real_api_server_is_followed_through_its_troubles() {
 
     // The watch's version is compacted away: 410, and a new list.
     for number in 0..5 {
-        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("m{number}")}});
+        let map =
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("m{number}")}});
         server.send(Method::POST, "/api/v1/namespaces/default/configmaps", &map.to_string()).await;
     }
     server.compact().await;
@@ -279,7 +299,8 @@ async fn a_real_api_server_is_followed_through_its_troubles() {
     until(&mut reports, "ClusterAvailable=true").await;
 
     // The role loses Ingresses, and gets them back.
-    let role = json!({"rules": [{"apiGroups": [""], "resources": ["services"], "verbs": ["get", "list", "watch"]}]});
+    let role =
+        json!({"rules": [{"apiGroups": [""], "resources": ["services"], "verbs": ["get", "list", "watch"]}]});
     let kept = server.send(Method::GET, &format!("{ROLES}/hale"), "").await["rules"].clone();
     server.send(Method::PATCH, &format!("{ROLES}/hale"), &role.to_string()).await;
     let all = until(&mut reports, "failed ingress forbidden").await;
