@@ -19,7 +19,6 @@ mod walk;
 use std::sync::Arc;
 
 use client::Client;
-pub use routers::router_names;
 use walk::Fetched;
 
 use super::claim::ObjectKind;

@@ -14,10 +14,7 @@ const MAX_ANCESTORS: usize = 16;
 
 /// What patterns over routers are matched against: `name@provider`; and for a router that Traefik has copied for one of several entry points
 /// (`websecure-app@docker`) also the name that its people gave it (`app@docker`).
-pub fn router_names<'a>(
-    name: &'a str,
-    entry_points: &'a [Box<str>],
-) -> impl Iterator<Item = &'a str> + use<'a> {
+fn router_names<'a>(name: &'a str, entry_points: &'a [Box<str>]) -> impl Iterator<Item = &'a str> + use<'a> {
     let copies = entry_points
         .iter()
         .filter_map(move |entry_point| name.strip_prefix(&**entry_point)?.strip_prefix('-'));
