@@ -20,6 +20,7 @@ use crate::discovery::kubernetes::{self, settings::settings};
 use crate::discovery::source::{
     Failure, FailureKind, Order, Orders, Report, ReportReceiver, ReportSender, Reporter,
 };
+use crate::discovery::traefik;
 use crate::keeper::channel::KeeperHandle;
 use crate::model::discovered::{Amendment, Refusal, RefusedFor};
 use crate::model::discovery_report::{PlanReport, SourceChange, SourceReport};
@@ -31,8 +32,8 @@ use crate::telemetry::metrics::MetricsWriter;
 
 /// How often time is looked at: removals become due by it, and polls.
 const TICK: Duration = Duration::from_secs(1);
-/// What was found is saved at most so often.
-const SAVE_EVERY: Duration = Duration::from_secs(5);
+/// What was found is saved at most so often; the first time at once.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// Drivers that are told to end are waited for so long.
 const END_WITHIN: Duration = Duration::from_secs(1);
 
@@ -123,7 +124,7 @@ impl Discovery {
         let mut drivers = Drivers::start(self.core().configs());
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut saved = Instant::now();
+        let mut saved: Option<Instant> = None;
         while !*stop.borrow() {
             tokio::select! {
                 Some((index, report)) = drivers.reports.recv() => {
@@ -144,9 +145,8 @@ impl Discovery {
             self.keep_driving(&mut drivers);
             self.publish(&keeper, &published).await;
             self.note_readiness();
-            if saved.elapsed() >= SAVE_EVERY {
-                self.save(false).await;
-                saved = Instant::now();
+            if saved.is_none_or(|saved| saved.elapsed() >= SAVE_EVERY) && self.save(false).await {
+                saved = Some(Instant::now());
             }
         }
         drivers.end().await;
@@ -187,14 +187,15 @@ impl Discovery {
         log_refusals(&refusals.ok().flatten().unwrap_or_default(), published);
     }
 
-    /// Saves what stands if it has changed, or in any case.
-    async fn save(&self, always: bool) {
-        let Some(state) = self.state.clone() else { return };
-        let Some(kept) = self.take_kept(always) else { return };
+    /// Saves what stands if it has changed, or in any case; whether there was something to save.
+    async fn save(&self, always: bool) -> bool {
+        let Some(state) = self.state.clone() else { return false };
+        let Some(kept) = self.take_kept(always) else { return false };
         let saved = tokio::task::spawn_blocking(move || kept.save(&state)).await;
         if let Ok(Err(error)) = saved {
             warn!(%error, "discovered names are not saved: a restart would know only older ones");
         }
+        true
     }
 
     fn note_readiness(&self) {
@@ -329,22 +330,15 @@ fn drive(index: usize, config: &SourceConfig, sender: &ReportSender) -> Driver {
     let reporter = Reporter::new(index, sender.clone());
     let (orders, received) = Orders::channel();
     let task = match &config.kind {
-        SourceKind::Traefik(_) => tokio::spawn(without_driver(config.kind.label(), reporter, received)),
+        SourceKind::Traefik(traefik) => {
+            let (source, traefik) = (Arc::new(config.clone()), Arc::new((**traefik).clone()));
+            tokio::spawn(traefik::run(source, traefik, reporter, received))
+        }
         SourceKind::Kubernetes(cluster) => {
             tokio::spawn(kubernetes::settings::drive(settings(config, cluster), reporter, received))
         }
     };
     Driver { orders, task }
-}
-
-/// Says that a kind of source cannot be asked.
-async fn without_driver(kind: &'static str, reporter: Reporter, mut orders: Orders) {
-    while orders.next().await.is_some() {
-        let failure = Failure::new(FailureKind::Config, format!("{kind} sources are not in this version"));
-        if !(reporter.send(Report::Failed(None, failure)).await && reporter.send(Report::Synced).await) {
-            return;
-        }
-    }
 }
 
 fn now(started: Instant) -> Now {

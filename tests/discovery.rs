@@ -1,0 +1,154 @@
+//! Discovery from end to end: a server, a Traefik API whose routers the test decides, and what is answered.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use support::client::{Client, Via};
+use support::hale::{Hale, Setup, hale_run};
+use support::wire::{QueryBuilder, rtype};
+
+/// How long a change may take: a poll is a second, a removal three of them.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A Traefik API; `None`: it answers 500 to everything.
+struct Api {
+    address: SocketAddr,
+    routers: Arc<Mutex<Option<Vec<&'static str>>>>,
+}
+
+impl Api {
+    fn start(routers: &[&'static str]) -> Api {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let routers = Arc::new(Mutex::new(Some(routers.to_vec())));
+        let shared = Arc::clone(&routers);
+        // Ends with the process: it waits in accept.
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let _ = answer(&stream, &shared);
+            }
+        });
+        Api { address, routers }
+    }
+
+    fn set(&self, routers: Option<&[&'static str]>) {
+        *self.routers.lock().unwrap() = routers.map(<[_]>::to_vec);
+    }
+}
+
+fn answer(mut stream: &TcpStream, routers: &Mutex<Option<Vec<&'static str>>>) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut lines = BufReader::new(stream).lines();
+    let path = lines.next().transpose()?.unwrap_or_default();
+    // Reads the head to its end, so that closing resets nothing.
+    while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+    let router = |name: &&str| {
+        format!(
+            r#"{{ "name": "{name}@docker", "provider": "docker", "rule": "Host(`{name}.example.test`)", "status": "enabled",
+                  "entryPoints": ["websecure"], "service": "{name}", "tls": {{}} }}"#
+        )
+    };
+    let (status, body) = match &*routers.lock().unwrap() {
+        None => ("500 Internal Server Error", "{}".to_owned()),
+        Some(_) if path.contains("/api/version") => ("200 OK", r#"{ "Version": "3.5.0" }"#.to_owned()),
+        Some(names) if path.contains("/api/http/routers") => {
+            ("200 OK", format!("[{}]", names.iter().map(router).collect::<Vec<_>>().join(",")))
+        }
+        Some(_) => ("200 OK", "[]".to_owned()),
+    };
+    let length = body.len();
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nX-Next-Page: 1\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+}
+
+fn start(name: &str, api: &Api) -> Hale {
+    let zone = r#"{ "zone": "example.test", "nameservers": ["ns1.example.test"], "dnssec": { "keys": "auto" },
+        "records": { "ns1": ["192.0.2.53"], "declared": ["192.0.2.1"] } }"#;
+    let config = format!(
+        r#"{{ "sources": [ {{ "name": "edge", "traefik": {{ "url": "http://{}" }}, "default_targets": "192.0.2.40",
+             "check": "none", "poll": "1s", "remove_after": "2s" }} ] }}"#,
+        api.address
+    );
+    Setup::new(name).zone("zone.json", zone).config(&config).start()
+}
+
+/// The last octets of the addresses of `name`.
+fn addresses(hale: &Hale, name: &str) -> Vec<u8> {
+    let query = QueryBuilder::new(&format!("{name}.example.test"), rtype::A);
+    let answer = Client::new(hale.address).ask(&query, Via::Udp).unwrap();
+    answer.answers(rtype::A).map(|record| record.rdata[3]).collect()
+}
+
+#[track_caller]
+fn until(hale: &Hale, name: &str, want: &[u8]) {
+    let deadline = Instant::now() + PATIENCE;
+    while addresses(hale, name) != want {
+        assert!(Instant::now() < deadline, "{name} is not {want:?}: {}", hale.output());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Runs `hale` against the server's socket; its output.
+fn operate(hale: &Hale, line: &str) -> String {
+    let socket = format!("unix:{}/state/hale.sock", hale.folder().display());
+    let done = hale_run(line.split(' ').chain(["--server", &socket]));
+    assert!(done.status.success(), "hale {line}: {done:?}");
+    done.stdout
+}
+
+#[test]
+fn names_come_stay_and_go() {
+    let api = Api::start(&["a", "b", "declared"]);
+    let hale = start("discovery", &api);
+    until(&hale, "a", &[40]);
+    until(&hale, "b", &[40]);
+    assert_eq!(addresses(&hale, "declared"), [1], "what the zone file declares comes first");
+    assert_eq!(hale.get("/readyz").0, 200);
+
+    let saved = hale.folder().join("state/discovered.json");
+    let deadline = Instant::now() + PATIENCE;
+    while !saved.exists() {
+        assert!(Instant::now() < deadline, "nothing is saved: {}", hale.output());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // The API fails, and Hale is killed: nothing changes.
+    api.set(None);
+    let hale = hale.crash();
+    assert_eq!((addresses(&hale, "a"), addresses(&hale, "b")), (vec![40], vec![40]));
+    let deadline = Instant::now() + PATIENCE;
+    while !operate(&hale, "sources").contains("failing") {
+        assert!(Instant::now() < deadline, "{}", operate(&hale, "sources"));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(addresses(&hale, "a"), [40]);
+    assert_eq!(hale.get("/readyz").0, 200, "restored is ready");
+
+    // One router goes, another comes; what was asked for but not served is in the plan.
+    api.set(Some(&["a", "c", "declared"]));
+    operate(&hale, "resync edge");
+    until(&hale, "c", &[40]);
+    until(&hale, "b", &[]);
+    let plan = operate(&hale, "plan");
+    assert!(plan.contains("declared.example.test.") && plan.contains("the zone file declares it"), "{plan}");
+
+    // All of them vanish: held, until somebody says that it was meant.
+    api.set(Some(&[]));
+    let deadline = Instant::now() + PATIENCE;
+    while !operate(&hale, "sources").contains("brake holds the removal of 3 names") {
+        assert!(Instant::now() < deadline, "{}", operate(&hale, "sources"));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(addresses(&hale, "a"), [40]);
+    operate(&hale, "brake release edge");
+    until(&hale, "a", &[]);
+    assert_eq!(addresses(&hale, "declared"), [1]);
+    let (_, metrics) = hale.get("/metrics");
+    assert!(metrics.contains("hale_source_brake_held_names{source=\"edge\"} 0"), "{metrics}");
+}
