@@ -40,6 +40,7 @@
 //! |---|---|
 //! | [`model`], [`telemetry`], [`tls`] | nothing |
 //! | [`state`], [`config`] | `model` |
+//! | [`resolver`] | `model`, `state` |
 //! | [`zone`], [`dnssec`] | `model`, `config` |
 //! | [`health`] | `model`, `config`, `state`, `tls` |
 //! | [`discovery`] | `model`, `config`, `state`, `telemetry`, `tls` |
@@ -64,6 +65,7 @@ pub mod dnssec;
 pub mod health;
 pub mod keeper;
 pub mod model;
+pub mod resolver;
 pub mod snapshot;
 pub mod state;
 pub mod telemetry;

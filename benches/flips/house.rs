@@ -74,10 +74,12 @@ impl House {
                 signed: Some(Arc::new(SignedZones::load(Arc::clone(&state)).unwrap().0)),
                 overrides: Arc::default(),
                 discovered: Arc::default(),
+                resolved: Arc::default(),
                 threads,
             },
             published: Arc::clone(&published),
             targets: sender,
+            aliases: Default::default(),
             state: Some(state),
             find_sources: {
                 let source = source.clone();

@@ -22,6 +22,7 @@ use crate::model::report::{
 };
 use crate::model::rrtype::RrType;
 use crate::model::target::{TargetId, Verdict};
+use crate::resolver::ResolverHandle;
 use crate::snapshot::handle::Published;
 use crate::state::overrides::OverrideStore;
 use crate::telemetry::counters::{Counters, Protocol};
@@ -32,6 +33,8 @@ pub(super) struct Handles {
     pub(super) keeper: KeeperHandle,
     pub(super) published: Arc<Published>,
     pub(super) health: HealthHandle,
+    /// What is known of the hosts that ALIAS records lead to.
+    pub(super) aliases: ResolverHandle,
     pub(super) counters: Arc<Counters>,
     pub(super) overrides: OverrideStore,
     /// Finds the zone files, to say where something stands in them.

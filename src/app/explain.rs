@@ -14,6 +14,7 @@ use crate::answer::{Outcome, Query, Scratch, Settings, Transport, answer};
 use crate::health::probe;
 use crate::keeper::build::EndpointPlace;
 use crate::keeper::explain::{NameOrigin, OwnerOrigin, Selected};
+use crate::model::discovered::Origin;
 use crate::model::explain::{
     AnswerReport, EndpointReport, Explanation, NameExplanation, ProbedReport, SelectionReport, TypeReport,
     ZoneOfName,
@@ -26,6 +27,7 @@ use crate::model::rrset::Rrset;
 use crate::model::rrtype::RrType;
 use crate::model::target::{Group, TargetId};
 use crate::snapshot::Snapshot;
+use crate::snapshot::handle::Published;
 use crate::zone::select::{EndpointTrace, Reason, Selection, Trace};
 
 /// Names that aliases may lead through, as many as the engine follows.
@@ -76,6 +78,7 @@ impl Known<'_> {
             types: owner
                 .map(|owner| owner.types.iter().map(ToString::to_string).collect())
                 .unwrap_or_default(),
+            from: owner.map(|owner| self.from(owner)).unwrap_or_default(),
             selection,
             zone: origin.map(|origin| ZoneOfName {
                 apex: origin.zone.to_string(),
@@ -86,6 +89,28 @@ impl Known<'_> {
             }),
         };
         (explained, alias)
+    }
+
+    /// Where an owner's records come from besides the zone file.
+    fn from(&self, owner: &OwnerOrigin) -> Vec<String> {
+        let discovered = owner.discovered.iter();
+        let mut from: Vec<String> = discovered
+            .map(|Origin { source, object }| format!("discovered by {source} from {object}"))
+            .collect();
+        if let Some(host) = &owner.host {
+            let known = self.handles.aliases.report().into_iter().find(|alias| alias.name == *host);
+            let state = match known {
+                None => "not resolved yet".to_owned(),
+                Some(alias) => match (alias.age_s, alias.problem) {
+                    (Some(age), None) => format!("resolved {age} s ago"),
+                    (Some(age), Some(problem)) => format!("last resolved {age} s ago, and now: {problem}"),
+                    (None, Some(problem)) => format!("not resolved since the start: {problem}"),
+                    (None, None) => "not resolved yet".to_owned(),
+                },
+            };
+            from.push(format!("ALIAS of {host}, {state}"));
+        }
+        from
     }
 
     fn selection(&self, origin: &NameOrigin, owner: &OwnerOrigin) -> Option<SelectionReport> {
@@ -270,6 +295,26 @@ fn wire_answer(snapshot: &Snapshot, name: &Name, rtype: RrType, client: IpAddr) 
         records: message.answers.iter().map(record_text).collect(),
     };
     Wire { report, aliases }
+}
+
+/// Answers the resolver's questions about names of our own zones, which may be known nowhere else.
+pub(super) fn local_answers(published: Arc<Published>) -> crate::resolver::Local {
+    Arc::new(move |name, rtype| {
+        let snapshot = published.load();
+        std::iter::successors(Some(name.clone()), Name::parent).find(|apex| snapshot.zone(apex).is_some())?;
+        let bytes = query(name, rtype);
+        let mut scratch = Scratch::new(Arc::new(Settings::default()));
+        let peer = SocketAddr::from(([127, 0, 0, 1], 0));
+        let query = Query { bytes: &bytes, peer, transport: Transport::Tcp, now_s: now_s() };
+        let mut out = vec![0; MESSAGE];
+        match answer(&snapshot, &mut scratch, &query, &mut out) {
+            Outcome::Reply(reply) => {
+                out.truncate(reply.len);
+                Some(out)
+            }
+            Outcome::Drop => None,
+        }
+    })
 }
 
 /// A query of class IN with EDNS (RFC 6891 §6.1.2), so that extended errors are told.

@@ -7,6 +7,7 @@ use crate::health::figures::{BUCKETS_S, Figures, Histogram, OutcomeLabel};
 use crate::health::probe::ProbeKind;
 use crate::keeper::channel::{KeeperFigures, ZoneStatus};
 use crate::model::overrides::{MAX_OVERRIDES, Overrides, Word};
+use crate::resolver::AliasReport;
 use crate::telemetry::metrics::{MetricKind, MetricsWriter};
 
 use MetricKind::{Counter, Gauge};
@@ -26,10 +27,34 @@ pub(super) fn page(handles: &Handles) -> String {
     handles.counters.totals().write(&mut page, name);
     zones(&mut page, &handles.zone_statuses());
     keeper(&mut page, handles.keeper.figures());
+    aliases(&mut page, &handles.aliases.report());
     overrides(&mut page, &handles.overrides_in_force());
     health(&mut page, &handles.health.figures(), handles.health.earliest_certificate_expiry_s());
     handles.discovery.metrics(&mut page, &handles.published);
     page.finish()
+}
+
+fn aliases(page: &mut MetricsWriter, hosts: &[AliasReport]) {
+    page.family(
+        "hale_alias_hosts",
+        Gauge,
+        "Hosts of ALIAS records: resolved, stale (the last try failed, and what was known is served), or unknown.",
+    );
+    let state = |host: &AliasReport| match (host.addresses.is_unknown(), &host.problem) {
+        (true, _) => "unknown",
+        (false, Some(_)) => "stale",
+        (false, None) => "resolved",
+    };
+    for label in ["resolved", "stale", "unknown"] {
+        page.sample(&[("state", label)], hosts.iter().filter(|host| state(host) == label).count());
+    }
+    let oldest = hosts.iter().filter_map(|host| host.age_s).max();
+    page.family(
+        "hale_alias_age_seconds",
+        Gauge,
+        "Time since the addresses of a host were confirmed, of the oldest one.",
+    );
+    page.sample(&[], oldest.unwrap_or(0));
 }
 
 fn zones(page: &mut MetricsWriter, zones: &[ZoneStatus]) {

@@ -29,6 +29,7 @@ use crate::keeper::{Starting, TargetSet, Tools};
 use crate::model::board::VerdictBoard;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::hash::HashKey;
+use crate::resolver;
 use crate::snapshot::Snapshot;
 use crate::snapshot::handle::Published;
 use crate::state::StateDir;
@@ -160,6 +161,9 @@ impl House {
         let overrides = load_overrides(state.as_ref(), started_s)?;
         let mut tools = tools(state.as_ref(), targets_sender, reread, &random)?;
         tools.workshop.overrides = overrides.current();
+        let saved_aliases = state.as_ref().map(|s| resolver::saved(s)).unwrap_or_default();
+        tools.workshop.resolved = Arc::new(saved_aliases.iter().cloned().collect());
+        let aliases = tools.aliases.subscribe();
         let (board, published) = (Arc::clone(&tools.workshop.board), Arc::clone(&tools.published));
         let starting = Starting::read(tools, &sources(config));
         report_and_decide(&starting, config.strict)?;
@@ -171,6 +175,20 @@ impl House {
         let health = Health::spawn(runtime.handle(), targets, board, &config.health, saved)
             .map_err(|e| running("health checks", e.to_string()))?;
         health.restore_history(state.as_ref().map(|s| saved_history(s)).unwrap_or_default());
+        let aliases = resolver::spawn(
+            runtime.handle(),
+            resolver::Tools {
+                names: aliases,
+                servers: config.resolvers.clone(),
+                local: explain::local_answers(Arc::clone(&published)),
+                publish: {
+                    let keeper = starting.handle().clone();
+                    Box::new(move |known| keeper.resolved(known))
+                },
+                state: state.clone(),
+                saved: saved_aliases,
+            },
+        );
         let keep_saved =
             state.clone().map(|s| runtime.spawn(persist::keep_saved(health.clone(), s, SAVE_VERDICTS_EVERY)));
 
@@ -178,6 +196,7 @@ impl House {
             keeper: starting.handle().clone(),
             published,
             health: health.clone(),
+            aliases,
             counters: Arc::new(Counters::new()),
             overrides,
             find_sources: find_sources(reread),
@@ -284,10 +303,12 @@ fn tools(
             signed: signed_zones(state)?,
             overrides: Arc::default(),
             discovered: Arc::default(),
+            resolved: Arc::default(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         },
         published: Published::new(Snapshot::empty(hash_key)),
         targets,
+        aliases: watch::Sender::default(),
         state: state.cloned(),
         find_sources: find_sources(reread),
         now_s: Arc::new(now_s),

@@ -86,6 +86,9 @@ fn describe_name(text: &mut String, name: &NameExplanation, now_s: u64) {
         }
         Some(owner) => {
             let _ = writeln!(text, "  owner    {owner} has {}", list(&name.types, "no records now"));
+            for from in &name.from {
+                let _ = writeln!(text, "           {from}");
+            }
         }
     }
     if let Some(selection) = &name.selection {
@@ -299,6 +302,7 @@ mod tests {
             }),
             owner: Some("*.a.test.".into()),
             types: vec!["A".into(), "TXT".into()],
+            from: vec!["discovered by prod from ingress/shop/web".into()],
             selection: Some(selection),
         };
         let outside = NameExplanation {
@@ -306,6 +310,7 @@ mod tests {
             zone: None,
             owner: None,
             types: Vec::new(),
+            from: Vec::new(),
             selection: None,
         };
         Explanation {
@@ -329,6 +334,7 @@ www.a.test. A for 192.0.2.9
 www.a.test.
   zone     a.test. (serial 9), zones/a.json
   owner    *.a.test. has A, TXT
+           discovered by prod from ingress/shop/web
   endpoint 192.0.2.1 counts as down, weight 3
            from zones/a.json:3:9 records.www.A[192.0.2.1]
            tcp 192.0.2.1:80 is down, held down for 1m more for flipping too often; 2s ago: connection refused in 1.2 ms

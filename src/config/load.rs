@@ -159,6 +159,11 @@ fn load(args: &ServeArgs, env: &dyn Fn(&str) -> Option<String>, cwd: &Path, syst
         pin_workers: pin_workers.unwrap_or(false),
         strict: strict.unwrap_or(false),
         portable: portable.unwrap_or(false),
+        resolvers: keys
+            .resolver
+            .take()
+            .and_then(|mut resolver| resolver.value.servers.take())
+            .map_or_else(Vec::new, |servers| servers.value.0.iter().map(|socket| socket.value.0).collect()),
         nsid: keys.nsid.take().map(|nsid| nsid.value.0.into_bytes()),
         cookie_secret: keys.cookie_secret.take().map(|secret| secret.value.0),
         log_level: log_level.to_owned(),

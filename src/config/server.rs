@@ -51,6 +51,8 @@ object! {
         "conflict" conflict: Conflict,
         /// How long /readyz waits at most for sources; 30s unless given.
         "ready_timeout" ready_timeout: Duration<0, MAX_TIME_MS>,
+        /// How the names of ALIAS records are resolved.
+        "resolver" resolver: ResolverKeys,
         /// Name server identifier (RFC 5001).
         "nsid" nsid: Nsid,
         /// Secret of DNS cookies (RFC 9018), 32 hexadecimal digits; the same on all servers of an anycast address.
@@ -76,6 +78,15 @@ object! {
     pub(crate) struct GeoKeys {
         /// MaxMind DB files (.mmdb) of countries, cities or autonomous systems; they are read again with each reload.
         "databases" (required) databases: OneOrMany<FilePath>,
+    }
+    later: []
+}
+
+object! {
+    /// How the names of ALIAS records are resolved.
+    pub(crate) struct ResolverKeys {
+        /// Recursive resolvers, asked one after the other until one answers; those of /etc/resolv.conf unless given.
+        "servers" (required) servers: OneOrMany<Socket>,
     }
     later: []
 }

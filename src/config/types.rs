@@ -8,6 +8,7 @@ use super::geo::Geo;
 use super::limits::{LimitsConfig, PolicyLimits};
 use super::source_types::{Conflict, SourceConfig};
 use super::zone_file::{Checks, Pools, RecordCheck};
+use crate::model::condition::Condition;
 use crate::model::diagnostic::Position;
 use crate::model::name::Name;
 use crate::model::policy::Policy;
@@ -33,6 +34,8 @@ pub struct Config {
     pub shared: Arc<Shared>,
     /// Where names are discovered.
     pub sources: SourcesConfig,
+    /// Resolvers that the names of ALIAS records are looked up by; the system's if there is none.
+    pub resolvers: Vec<SocketAddr>,
     /// Whether the client subnet option (RFC 7871) is honoured; `None` as soon as a name gives different clients different answers.
     pub client_subnet: Option<bool>,
     /// Limits of the listeners, and of what clients are sent.
@@ -283,6 +286,8 @@ pub struct OwnerConfig {
     pub startup: Option<Startup>,
     /// How the addresses become an answer; `None` for all that are up.
     pub policy: Option<Box<Policy>>,
+    /// The host whose addresses the owner has.
+    pub alias: Option<AliasConfig>,
     /// All other RRsets. Where the policy is about CNAMEs, and so there are no endpoints, that of CNAMEs holds one for each of its endpoints,
     /// in their order.
     pub rrsets: Vec<RrsetConfig>,
@@ -292,6 +297,21 @@ pub struct OwnerConfig {
     pub is_broken: bool,
     /// Where the owner's key stands.
     pub position: Position,
+}
+
+/// The `ALIAS` key of an owner.
+#[derive(Clone, Debug)]
+pub struct AliasConfig {
+    /// The host's name as written: absolute with a trailing dot, else below the apex.
+    pub text: String,
+    /// TTL in seconds if given.
+    pub ttl: Option<u32>,
+    /// What must hold for an address to be up: the targets' address is the unspecified one, in place of those that are resolved.
+    pub condition: Option<Condition>,
+    /// Where it stands.
+    pub position: Position,
+    /// Its JSON path.
+    pub path: String,
 }
 
 /// One RRset in presentation format. It is parsed for each apex, since relative names in it end differently in an alias zone.

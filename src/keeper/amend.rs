@@ -1,4 +1,4 @@
-//! Single owners of a served zone added, changed and removed: the zone's part of an amendment.
+//! Single owners of a served zone added, changed and removed: the zone's part of an amendment, and of a host that was resolved anew.
 //!
 //! What is signed and copied is what the change touches: the owners themselves, their predecessors in the NSEC chain, and the SOA record.
 
@@ -9,11 +9,12 @@ use super::assemble::Job;
 use super::build::{Workshop, release};
 use super::chain::relinked;
 use super::crew::Crew;
-use super::fold::FoldedOwner;
+use super::fold::{FoldedOwner, fold_owner};
 use super::jobs::{desired_job, is_served, signed_place, unchanged_job};
 use super::reload::lock;
 use super::reselect::Work;
 use super::zone_state::{CheckedOwner, Circumstances, OwnerNote, ZoneState};
+use super::zoning::Resolved;
 use crate::config::Order;
 use crate::model::discovered::{DiscoveredName, Refusal, RefusedFor, RefusedPart};
 use crate::model::name::Name;
@@ -22,7 +23,6 @@ use crate::model::target::TargetId;
 use crate::snapshot::image::OwnerRecords;
 use crate::snapshot::lookup::{Found, KeyedName};
 use crate::zone::desired::{DesiredOwner, Place};
-use crate::zone::fold::fold;
 
 /// Owners and what is discovered for them from now on.
 pub(super) type Wanted = Vec<(Name, Option<Arc<DiscoveredName>>)>;
@@ -51,6 +51,8 @@ pub(super) struct Amended {
     pub(super) failed: Vec<Refusal>,
     /// Whether targets were taken or given up.
     pub(super) changes_targets: bool,
+    /// Whether hosts are to be resolved that were not, or the other way round.
+    pub(super) changes_hosts: bool,
     /// Targets that are no longer needed, each as often as it was held.
     pub(super) released: Vec<TargetId>,
 }
@@ -120,12 +122,16 @@ impl ZoneState {
     /// What is to be done about one owner; `None` if nothing.
     fn plan(&self, name: &Name, wanted: Option<&Arc<DiscoveredName>>, by: Amending<'_>) -> Option<Plan> {
         let kept = self.folded.get(name);
-        if kept.map(|kept| &kept.wanted) == wanted {
+        let known = |kept: &FoldedOwner| match &kept.alias {
+            Some((host, found)) => by.workshop.resolved.get(host) == found.as_ref(),
+            None => true,
+        };
+        if kept.and_then(|kept| kept.wanted.as_ref()) == wanted && kept.is_none_or(known) {
             return None;
         }
         let before = self.image.owner(name);
-        let (owner, folded) = self.folded_with(name, wanted, before.as_ref());
         let workshop = by.workshop;
+        let (owner, folded) = self.folded_with(name, wanted, before.as_ref(), &workshop.resolved);
         let circumstances = Circumstances {
             board: &workshop.board,
             overrides: &self.overrides,
@@ -162,20 +168,14 @@ impl ZoneState {
         name: &Name,
         wanted: Option<&Arc<DiscoveredName>>,
         before: Option<&OwnerRecords>,
+        resolved: &Resolved,
     ) -> (Option<DesiredOwner>, Option<FoldedOwner>) {
         let declared = match self.folded.get(name) {
             Some(kept) => kept.declared.as_deref().cloned(),
             None => before.map(|before| self.declared(before)),
         };
-        let Some(wanted) = wanted else { return (declared, None) };
         let site = self.ground.site(name, self.image.apex(), self.is_covered(name, before));
-        let folded = fold(declared.clone(), wanted, site);
-        let kept = FoldedOwner {
-            wanted: Arc::clone(wanted),
-            declared: declared.map(Box::new),
-            refusals: folded.refusals,
-        };
-        (folded.owner, Some(kept))
+        fold_owner(declared, wanted, site, resolved)
     }
 
     /// Whether Hale makes the records of this type itself at the owner.
@@ -200,6 +200,8 @@ impl ZoneState {
             rrsets: declared().map(|r| r.rrset.clone()).collect(),
             checked: checked.map(|owner| owner.checked.clone()),
             order: if is_fixed { Order::Fixed } else { Order::Rotate },
+            // An owner with one is kept apart.
+            alias: None,
         }
     }
 
@@ -262,6 +264,10 @@ impl ZoneState {
         if !stands {
             self.schedule.remove(self.image.hash_of(&name));
         }
+        let host = |folded: Option<&FoldedOwner>| {
+            folded.and_then(|f| f.alias.as_ref()).map(|(host, _)| host.clone())
+        };
+        done.changes_hosts |= host(folded.as_ref()) != host(self.folded.get(&name));
         match folded {
             Some(folded) => self.folded.insert(name.clone(), folded),
             None => self.folded.remove(&name),
@@ -306,11 +312,17 @@ impl ZoneState {
     }
 
     /// What would come of `wanted` for an owner: whether its records would come, change or go, and the refusals.
-    pub(super) fn would_amend(&self, name: &Name, wanted: Option<&Arc<DiscoveredName>>) -> WouldBe {
+    pub(super) fn would_amend(
+        &self,
+        name: &Name,
+        wanted: Option<&Arc<DiscoveredName>>,
+        resolved: &Resolved,
+    ) -> WouldBe {
         let before = self.image.owner(name);
         let kept = self.folded.get(name);
-        let (now, _) = self.folded_with(name, kept.map(|kept| &kept.wanted), before.as_ref());
-        let (then, folded) = self.folded_with(name, wanted, before.as_ref());
+        let (now, _) =
+            self.folded_with(name, kept.and_then(|kept| kept.wanted.as_ref()), before.as_ref(), resolved);
+        let (then, folded) = self.folded_with(name, wanted, before.as_ref(), resolved);
         WouldBe { now, then, refusals: folded.map(|folded| folded.refusals).unwrap_or_default() }
     }
 

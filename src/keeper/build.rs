@@ -14,7 +14,7 @@ use super::fold::FoldedOwner;
 use super::reload::lock;
 use super::targets::TargetRegistry;
 use super::zone_state::CheckedOwner;
-use super::zoning::Discovered;
+use super::zoning::{Discovered, Resolved};
 use crate::config::{Dnssec, KeySource, OwnerConfig, Shared, ZoneHeader, ZoneReader};
 use crate::dnssec::keys::ZoneKeys;
 use crate::dnssec::sign::Signer;
@@ -139,6 +139,8 @@ pub struct Workshop {
     pub overrides: Arc<Overrides>,
     /// What sources have discovered, as of when a builder began.
     pub discovered: Arc<Discovered>,
+    /// What host names of ALIAS records were resolved to, likewise.
+    pub resolved: Arc<Resolved>,
     /// Threads that read, sign and compile.
     pub threads: usize,
 }

@@ -15,6 +15,7 @@ use crate::model::diagnostic::Diagnostic;
 use crate::model::discovered::{Amendment, AmendmentPlan, Refusal};
 use crate::model::name::Name;
 use crate::model::overrides::{Overrides, Word};
+use crate::model::resolved::Addresses;
 use crate::model::serial::Serial;
 use crate::model::target::{EndpointData, TargetId};
 
@@ -39,6 +40,8 @@ pub(super) enum Command {
     Explain(Name, Sender<Option<Box<NameOrigin>>>),
     /// Names have been discovered, have changed or are gone; the answer is what of them is not served.
     Amend(Amendment, Sender<Vec<Refusal>>),
+    /// Hosts of ALIAS records have other addresses.
+    Resolved(Vec<(Name, Arc<Addresses>)>),
     /// Someone wants to know what an amendment would do.
     WouldAmend(Amendment, Sender<AmendmentPlan>),
     /// Someone wants to know what of all that is discovered is not served.
@@ -319,6 +322,11 @@ impl KeeperHandle {
         let (reply, answer) = channel();
         self.send(Command::Amend(amendment, reply));
         answer.recv().ok()
+    }
+
+    /// Takes what hosts of ALIAS records were resolved to into service; does not wait.
+    pub fn resolved(&self, known: Vec<(Name, Arc<Addresses>)>) {
+        self.send(Command::Resolved(known));
     }
 
     /// What an amendment would do; nothing is changed. `None` if the keeper has stopped. Blocks, so not for async callers.

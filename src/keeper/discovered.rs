@@ -3,7 +3,7 @@
 //! The keeper remembers all that is discovered, so that it outlives the zones: a builder folds it into what it reads, and what was
 //! amended meanwhile is made up for before its zones are served. Large amendments are done a slice at a time, between verdicts.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Instant;
@@ -12,13 +12,15 @@ use super::amend::{Amended, Amending};
 use super::build::release;
 use super::channel::KeeperFigures;
 use super::crew::Crew;
+use super::fold::FoldedOwner;
 use super::leftovers::publish_targets;
 use super::zoning::{ZoneOwner, Zoning};
-use super::{Entry, Keeper, serving};
+use super::{Entry, Keeper, Tools, serving};
 use crate::model::discovered::{
     Amendment, AmendmentPlan, DiscoveredName, PlannedChange, PlannedName, Refusal, RefusedFor, RefusedPart,
 };
 use crate::model::name::Name;
+use crate::model::resolved::Addresses;
 use crate::snapshot::Snapshot;
 
 /// Names that are amended in one commit. With three signatures each that keeps a verdict waiting for some milliseconds.
@@ -69,11 +71,17 @@ impl Keeper {
     pub(super) fn amend_installed(&mut self, built_for: Option<&Zoning>) {
         let now = zoning_of(&self.zones);
         let amended = std::mem::take(&mut self.amended_during_build);
-        let mut places = self.places_of(&amended);
+        let resolved = std::mem::take(&mut self.resolved_during_build);
+        let mut places = self.places_of_hosts(&resolved);
+        for (zone, owners) in self.places_of(&amended) {
+            places.entry(zone).or_default().extend(owners);
+        }
         if built_for.is_some_and(|built_for| *built_for != now) || self.zoning != now {
             self.zoning = now;
             let all: Vec<Name> = self.tools.workshop.discovered.names().cloned().collect();
-            places = self.places_of(&all);
+            for (zone, owners) in self.places_of(&all) {
+                places.entry(zone).or_default().extend(owners);
+            }
             for zone in serving(&self.zones) {
                 let owners = places.entry(zone.apex().clone()).or_default();
                 for name in zone.folded.keys() {
@@ -83,6 +91,40 @@ impl Keeper {
             }
         }
         self.amend_places(places, false);
+        self.publish_hosts();
+    }
+
+    /// Takes what hosts of ALIAS records were resolved to into service.
+    pub(super) fn host_resolved(&mut self, known: Vec<(Name, Arc<Addresses>)>) {
+        let hosts: HashSet<Name> = known.iter().map(|(host, _)| host.clone()).collect();
+        Arc::make_mut(&mut self.tools.workshop.resolved).extend(known);
+        if self.changed_during_build.is_some() {
+            self.resolved_during_build.extend(hosts.iter().cloned());
+        }
+        let places = self.places_of_hosts(&hosts);
+        self.amend_places(places, true);
+    }
+
+    /// The owners that have the addresses of one of these hosts, and what is discovered for them.
+    fn places_of_hosts(&self, hosts: &HashSet<Name>) -> Places {
+        let mut places = Places::new();
+        for zone in serving(&self.zones) {
+            for (name, folded) in &zone.folded {
+                if folded.alias.as_ref().is_some_and(|(host, _)| hosts.contains(host)) {
+                    places
+                        .entry(zone.apex().clone())
+                        .or_default()
+                        .insert(name.clone(), folded.wanted.clone());
+                }
+            }
+        }
+        places
+    }
+
+    /// Tells the resolver which hosts there are.
+    pub(super) fn publish_hosts(&self) {
+        let folded = serving(&self.zones).flat_map(|zone| zone.folded.values());
+        publish_hosts(&self.tools, folded);
     }
 
     /// Where names stand, and what is discovered for those owners now.
@@ -121,12 +163,13 @@ impl Keeper {
             KeeperFigures::add(&self.handle.figures.commits, 1);
             KeeperFigures::add(&self.handle.figures.commit_ns, started.elapsed().as_nanos() as u64);
         }
-        let (mut failed, mut changes_targets) = (Vec::new(), false);
+        let (mut failed, mut changes_targets, mut changes_hosts) = (Vec::new(), false, false);
         for (apex, amended) in done {
             KeeperFigures::add(&self.handle.figures.amended, amended.owners as u64);
             KeeperFigures::add(&self.handle.figures.signatures, amended.signed as u64);
             KeeperFigures::add(&self.handle.figures.failures, amended.failed.len() as u64);
             changes_targets |= amended.changes_targets;
+            changes_hosts |= amended.changes_hosts;
             failed.extend(amended.failed);
             release(&self.tools.workshop, amended.released);
             if let Some(Entry::Serving(zone)) = self.zones.get_mut(&apex) {
@@ -136,6 +179,9 @@ impl Keeper {
         if changes_targets {
             publish_targets(&self.tools.workshop, &self.tools.targets);
             self.follow_all();
+        }
+        if changes_hosts && publishes {
+            self.publish_hosts();
         }
         failed
     }
@@ -185,7 +231,7 @@ impl Keeper {
                 continue;
             };
             let Some(Entry::Serving(zone)) = self.zones.get(&apex) else { continue };
-            let would_be = zone.would_amend(name, wanted.as_ref());
+            let would_be = zone.would_amend(name, wanted.as_ref(), &self.tools.workshop.resolved);
             would_be.refusals.into_iter().for_each(|(what, why)| refuse(what, why));
             let change = match (would_be.now, would_be.then) {
                 (None, Some(_)) => PlannedChange::Added,
@@ -198,6 +244,19 @@ impl Keeper {
         }
         plan
     }
+}
+
+/// Tells the resolver which hosts these owners have the addresses of.
+pub(super) fn publish_hosts<'f>(tools: &Tools, folded: impl Iterator<Item = &'f FoldedOwner>) {
+    let hosts = folded.filter_map(|folded| folded.alias.as_ref()).map(|(host, _)| host.clone());
+    let hosts: BTreeSet<Name> = hosts.collect();
+    tools.aliases.send_if_modified(|before| {
+        let is_other = **before != hosts;
+        if is_other {
+            *before = Arc::new(hosts);
+        }
+        is_other
+    });
 }
 
 /// The apexes of these zones.

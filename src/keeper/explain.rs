@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::zone_state::Circumstances;
 use super::{Entry, Keeper};
+use crate::model::discovered::Origin;
 use crate::model::name::Name;
 use crate::model::overrides::Override;
 use crate::model::rrtype::RrType;
@@ -37,6 +38,10 @@ pub struct OwnerOrigin {
     pub name: Name,
     /// Types it has records of now.
     pub types: Vec<RrType>,
+    /// The objects that it was discovered from.
+    pub discovered: Vec<Origin>,
+    /// The host whose addresses it has.
+    pub host: Option<Name>,
     /// What its CNAME record points to, if it has one.
     pub alias_of: Option<Name>,
     /// How its addresses are chosen, if health or a policy has a say in it.
@@ -114,7 +119,11 @@ impl Keeper {
         let cname = records.rrsets.iter().find(|served| served.rrset.rtype == RrType::CNAME);
         let target = cname.and_then(|served| served.rrset.rdata.iter().next());
         let alias_of = target.and_then(|rdata| Name::from_wire(rdata).ok());
-        Some(OwnerOrigin { name, types, alias_of, selected })
+        let folded = zone.folded.get(&name);
+        let wanted = folded.and_then(|folded| folded.wanted.as_ref());
+        let discovered = wanted.map(|wanted| wanted.origins.to_vec()).unwrap_or_default();
+        let host = folded.and_then(|folded| folded.alias.as_ref()).map(|(host, _)| host.clone());
+        Some(OwnerOrigin { name, types, discovered, host, alias_of, selected })
     }
 
     /// The owner whose records answer for a name of the zone: the name itself, or the wildcard at its closest encloser (RFC 4592 §3.3.1).

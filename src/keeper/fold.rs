@@ -6,22 +6,25 @@ use std::sync::Arc;
 use super::build::{Layout, Reading, Workshop, release};
 use super::reload::lock;
 use super::zone_state::CheckedOwner;
-use super::zoning::Zoning;
+use super::zoning::{Resolved, Zoning};
 use crate::model::diagnostic::Position;
 use crate::model::discovered::{DiscoveredName, RefusedFor, RefusedPart};
 use crate::model::name::Name;
+use crate::model::resolved::Addresses;
 use crate::model::rrtype::RrType;
 use crate::snapshot::ZoneImage;
 use crate::zone::desired::{DesiredOwner, Place};
-use crate::zone::fold::{Site, fold};
+use crate::zone::fold::{Site, fold, resolve};
 use crate::zone::owners::Placed;
 
 /// What is kept of an owner that something was discovered for.
 #[derive(Debug)]
 pub(super) struct FoldedOwner {
-    /// What was discovered.
-    pub(super) wanted: Arc<DiscoveredName>,
-    /// What is declared under the same name: it comes back when the source lets go.
+    /// What was discovered, if anything was.
+    pub(super) wanted: Option<Arc<DiscoveredName>>,
+    /// The host that it has the addresses of, and what was known of that.
+    pub(super) alias: Option<(Name, Option<Arc<Addresses>>)>,
+    /// What is declared under the same name, before anything is resolved: it comes back when the source lets go.
     pub(super) declared: Option<Box<DesiredOwner>>,
     /// What of the discovered data is not served.
     pub(super) refusals: Vec<(RefusedPart, RefusedFor)>,
@@ -48,6 +51,32 @@ impl Ground {
     }
 }
 
+/// An owner as it should be: what is declared, what was discovered, and what its host was resolved to; and what is kept of that.
+pub(super) fn fold_owner(
+    declared: Option<DesiredOwner>,
+    wanted: Option<&Arc<DiscoveredName>>,
+    site: Site,
+    resolved: &Resolved,
+) -> (Option<DesiredOwner>, Option<FoldedOwner>) {
+    let (owner, refusals) = match wanted {
+        Some(wanted) => {
+            let folded = fold(declared.clone(), wanted, site);
+            (folded.owner, folded.refusals)
+        }
+        None => (declared.clone(), Vec::new()),
+    };
+    let host = owner.as_ref().and_then(|owner| owner.alias.as_ref()).map(|alias| alias.target.clone());
+    let alias = host.map(|host| {
+        let found = resolved.get(&host).cloned();
+        (host, found)
+    });
+    let is_kept = wanted.is_some() || alias.is_some();
+    let found = alias.as_ref().and_then(|(_, found)| found.as_deref());
+    let owner = owner.map(|owner| resolve(owner, found));
+    let kept = FoldedOwner { wanted: wanted.cloned(), alias, declared: declared.map(Box::new), refusals };
+    (owner, is_kept.then_some(kept))
+}
+
 /// The apexes that there are once these readings are served beside what is served already.
 pub(super) fn zoning(readings: &[Reading], served: &HashMap<Name, Arc<ZoneImage>>) -> Zoning {
     let mut zoning = Zoning::default();
@@ -64,13 +93,16 @@ pub(super) fn zoning(readings: &[Reading], served: &HashMap<Name, Arc<ZoneImage>
 
 /// Folds what was discovered into every zone that was read.
 pub(super) fn fold_all(readings: &mut [Reading], zoning: &Zoning, workshop: &Workshop) {
-    if workshop.discovered.is_empty() {
-        return;
-    }
     let mut zones = zoning.by_zone(&workshop.discovered);
     for layout in readings.iter_mut().flat_map(|reading| &mut reading.layouts) {
-        if let Some(wanted) = zones.remove(&layout.desired.apex) {
-            layout.fold(wanted, workshop);
+        let wanted = zones.remove(&layout.desired.apex).unwrap_or_default();
+        let mut owners: HashMap<Name, Option<Arc<DiscoveredName>>> =
+            wanted.into_iter().map(|(name, wanted)| (name, Some(wanted))).collect();
+        for placed in layout.desired.owners.iter().filter(|placed| placed.owner.alias.is_some()) {
+            owners.entry(placed.name.clone()).or_default();
+        }
+        if !owners.is_empty() {
+            layout.fold(owners, workshop);
         }
     }
 }
@@ -84,10 +116,10 @@ impl Layout {
         Ground { nameservers, default_ttl: self.default_ttl }
     }
 
-    fn fold(&mut self, wanted: HashMap<Name, Arc<DiscoveredName>>, workshop: &Workshop) {
+    fn fold(&mut self, owners: HashMap<Name, Option<Arc<DiscoveredName>>>, workshop: &Workshop) {
         let ground = self.ground();
         let mut added = Vec::new();
-        for (name, wanted) in wanted {
+        for (name, wanted) in owners {
             let site = ground.site(&name, &self.desired.apex, self.is_covered(&name));
             let before = self.checked.remove(&name);
             let declared = self.desired.owners.get(&name).cloned().map(|mut owner| {
@@ -95,9 +127,8 @@ impl Layout {
                 owner
             });
             release(workshop, before.iter().flat_map(CheckedOwner::targets).collect());
-            let folded = fold(declared.clone(), &wanted, site);
-            let kept = FoldedOwner { wanted, declared: declared.map(Box::new), refusals: folded.refusals };
-            if let Some(mut owner) = folded.owner {
+            let (owner, kept) = fold_owner(declared, wanted.as_ref(), site, &workshop.resolved);
+            if let Some(mut owner) = owner {
                 if let Some(checked) = owner.checked.take() {
                     let held = CheckedOwner::hold(checked, owner.place, &mut lock(&workshop.registry));
                     self.checked.insert(name.clone(), held);
@@ -107,7 +138,7 @@ impl Layout {
                     None => added.push(Placed { name: name.clone(), owner, position: Position::default() }),
                 }
             }
-            self.folded.insert(name, kept);
+            self.folded.extend(kept.map(|kept| (name, kept)));
         }
         self.desired.owners.add(&self.desired.apex, added);
     }

@@ -39,6 +39,7 @@ pub(super) fn desired_job(
     before: Option<&OwnerRecords>,
     by: Circumstances<'_>,
 ) -> Job {
+    let unknown = owner.alias.map(|alias| alias.pending).unwrap_or_default();
     let mut rrsets: Vec<ServedRrset> = owner.rrsets.into_iter().map(plain).collect();
     for served in rrsets.iter_mut().filter(|r| matches!(r.rrset.rtype, RrType::A | RrType::AAAA)) {
         served.rotate = owner.order == Order::Rotate;
@@ -58,6 +59,7 @@ pub(super) fn desired_job(
         pending = selection.pending;
         withheld = selection.withheld;
     }
+    pending.extend(unknown);
     Job {
         name,
         place: owner.place,
@@ -93,12 +95,16 @@ pub(super) fn signed_place(owner: &OwnerRecords, apex: &Name) -> Place {
 /// A job for a checked owner if `selection` differs from what `before` serves.
 pub(super) fn changed_job(
     owner: &CheckedOwner,
-    selection: Selection,
+    mut selection: Selection,
     before: OwnerRecords,
     signer: Option<&Signer>,
     cache: &SignatureCache,
     now_s: u32,
 ) -> Option<Job> {
+    // Of a host that is not resolved yet verdicts say nothing.
+    let is_kept = |t: &&RrType| !selection.pending.contains(t) && !owner.decides(**t);
+    let unresolved: Vec<RrType> = before.pending.iter().filter(is_kept).copied().collect();
+    selection.pending.extend(unresolved);
     let is_decided = |r: &&ServedRrset| owner.checked.decides(r.rrset.rtype);
     let (served, choices) = owner.served(&selection);
     let same = same_choices(&before.choices, &choices)

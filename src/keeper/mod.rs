@@ -32,7 +32,7 @@ mod tests;
 mod zone_state;
 mod zoning;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
@@ -47,7 +47,7 @@ use serials::Serials;
 pub use start::Starting;
 use tracing::error;
 use zone_state::{TransactionError, ZoneState};
-pub use zoning::Discovered;
+pub use zoning::{Discovered, Resolved};
 
 use crate::model::diagnostic::Diagnostic;
 use crate::model::name::Name;
@@ -75,6 +75,8 @@ pub struct Tools {
     pub published: Arc<Published>,
     /// Where the target set goes.
     pub targets: tokio::sync::watch::Sender<TargetSet>,
+    /// Where the hosts go that ALIAS records lead to.
+    pub aliases: tokio::sync::watch::Sender<Arc<BTreeSet<Name>>>,
     /// The state directory, if there is one.
     pub state: Option<Arc<StateDir>>,
     /// Finds the zone sources.
@@ -98,6 +100,8 @@ struct Keeper {
     changed_during_build: Option<Arc<Mutex<Vec<TargetId>>>>,
     /// Names that were amended while a builder was at work.
     amended_during_build: Vec<Name>,
+    /// Hosts that were resolved meanwhile.
+    resolved_during_build: HashSet<Name>,
     /// Amendments that are not done yet.
     amendments: VecDeque<discovered::Waiting>,
     /// Which names belong to which zone.
@@ -150,6 +154,7 @@ impl Keeper {
                         let _ = reply.send(self.overridden());
                     }
                     Command::Amend(amendment, reply) => self.amend(amendment, reply),
+                    Command::Resolved(known) => self.host_resolved(known),
                     Command::WouldAmend(amendment, reply) => {
                         let _ = reply.send(self.would_amend(&amendment));
                     }

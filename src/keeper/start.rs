@@ -1,6 +1,6 @@
 //! Starting: read every zone, let the first probes run, then select, sign, compile and publish all of them at once.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -9,7 +9,7 @@ use tracing::{error, warn};
 use super::build::{Reading, ZoneSource, release};
 use super::channel::{Command, KeeperFigures, KeeperHandle};
 use super::compile::{Earlier, compile};
-use super::discovered::zoning_of;
+use super::discovered::{publish_hosts, zoning_of};
 use super::fold::{fold_all, zoning};
 use super::follow;
 use super::reload::{lock, read_all};
@@ -40,6 +40,8 @@ impl Starting {
         let mut readings = read_all(sources, &tools.workshop, &|_| false);
         let zoning = zoning(&readings, &HashMap::new());
         fold_all(&mut readings, &zoning, &tools.workshop);
+        let layouts = readings.iter().flat_map(|reading| &reading.layouts);
+        publish_hosts(&tools, layouts.flat_map(|layout| layout.folded.values()));
         let (handle, receiver) = KeeperHandle::new();
         let starting = Self { tools, serials, readings, handle, receiver };
         let list = lock(&starting.tools.workshop.registry).list();
@@ -85,6 +87,7 @@ impl Starting {
             serials,
             changed_during_build: None,
             amended_during_build: Vec::new(),
+            resolved_during_build: HashSet::new(),
             amendments: VecDeque::new(),
             next_reload: None,
             failed_targets: Vec::new(),

@@ -1,5 +1,6 @@
 //! The keeper as others use it: zones in JSON, verdicts on the board, snapshots out.
 
+mod aliases;
 mod amendments;
 mod conditions;
 mod flips;
@@ -78,10 +79,12 @@ impl House {
                 signed,
                 overrides: Arc::default(),
                 discovered: Arc::default(),
+                resolved: Arc::default(),
                 threads: 2,
             },
             published: Arc::clone(&published),
             targets: sender,
+            aliases: Default::default(),
             state,
             find_sources: {
                 let (sources, hook) = (Arc::clone(&sources), Arc::clone(&during_build));

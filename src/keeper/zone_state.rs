@@ -61,6 +61,11 @@ pub(super) struct CheckedOwner {
 }
 
 impl CheckedOwner {
+    /// Whether any of its endpoints is of this very type.
+    pub(super) fn decides(&self, rtype: RrType) -> bool {
+        self.checked.endpoints.iter().any(|endpoint| endpoint.data.rtype() == rtype)
+    }
+
     /// What the present verdicts make of the condition of the endpoint at an index.
     fn verdict(&self, i: usize, board: &VerdictBoard) -> Verdict {
         let of_target = |id: &TargetId| board.get(*id);

@@ -5,6 +5,10 @@ use std::sync::Arc;
 
 use crate::model::discovered::DiscoveredName;
 use crate::model::name::Name;
+use crate::model::resolved::Addresses;
+
+/// What is known of the host names that ALIAS records lead to.
+pub type Resolved = HashMap<Name, Arc<Addresses>>;
 
 /// Everything that sources have discovered, by name, whichever zone it belongs to.
 #[derive(Clone, Debug, Default)]

@@ -48,6 +48,10 @@ pub struct NameExplanation {
     pub owner: Option<String>,
     /// Types that the owner has records of now.
     pub types: Vec<String>,
+    /// Where its records come from, besides the zone file: `discovered by prod from ingress/shop/web`, or an ALIAS with what is known of its
+    /// host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub from: Vec<String>,
     /// How its addresses are chosen, if health or a policy has a say in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selection: Option<SelectionReport>,

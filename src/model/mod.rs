@@ -19,6 +19,7 @@ pub mod prefixes;
 pub mod probe_rate;
 pub mod rdata;
 pub mod report;
+pub mod resolved;
 pub mod rrset;
 pub mod rrtype;
 pub mod serial;

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::owners::Owners;
 use crate::config::{Order, Startup, WhenAllDown};
+use crate::model::condition::Condition;
 use crate::model::name::Name;
 use crate::model::policy::Policy;
 use crate::model::rrset::Rrset;
@@ -51,6 +52,8 @@ pub struct DesiredOwner {
     pub checked: Option<Box<Checked>>,
     /// Order of the addresses among [`DesiredOwner::rrsets`] in answers; checked ones have their own.
     pub order: Order,
+    /// The host whose addresses it has besides.
+    pub alias: Option<Box<Alias>>,
 }
 
 /// Where an owner stands with regard to zone cuts (RFC 9499 §7).
@@ -64,6 +67,21 @@ pub enum Place {
     Cut,
     /// Below a cut, or below a DNAME owner: glue or occluded; never signed, no NSEC.
     Occluded,
+}
+
+/// A host whose addresses an owner has, which are resolved in the background.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alias {
+    /// The host.
+    pub target: Name,
+    /// TTL of the addresses in seconds.
+    pub ttl: u32,
+    /// What must hold for an address to be up: it stands in the targets in place of the unspecified one.
+    pub condition: Option<Condition>,
+    /// What to answer when every address is down.
+    pub when_all_down: WhenAllDown,
+    /// Types of which nothing is known yet; set when the rest is.
+    pub pending: Vec<RrType>,
 }
 
 /// Records that health or a policy decides about: addresses, A and AAAA together, and RRsets of other types, each on its own. One without a

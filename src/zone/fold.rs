@@ -6,19 +6,23 @@
 use std::net::IpAddr;
 use std::ops::Range;
 
-use super::desired::{Checked, DesiredOwner, Place, auto_ttl};
+use super::desired::{Alias, Checked, DesiredOwner, Place, auto_ttl};
 use crate::config::{Order, Startup, WhenAllDown};
 use crate::model::discovered::{DiscoveredName, DiscoveredRrset, RefusedFor, RefusedPart};
 use crate::model::name::Name;
 use crate::model::policy::{MAX_PICK_ENTRIES, MAX_VARIANTS, Members, Policy};
 use crate::model::rdata;
+use crate::model::resolved::Addresses;
 use crate::model::rrset::{RdataSet, Rrset};
 use crate::model::rrtype::RrType;
-use crate::model::target::{Endpoint, EndpointData};
+use crate::model::target::{CheckKind, Endpoint, EndpointData, Target};
 use crate::model::ttl::MAX_TTL;
 
 /// Octets that a discovered RRset may take in a message: enough is left for the header and the signatures of several large keys.
 const MAX_RRSET_OCTETS: usize = 48 * 1024;
+/// TTL in seconds of what an ALIAS leads to, at most, where neither a check nor the zone file gives another: hosts that are
+/// pointed to, such as those of a CDN, move often.
+pub const ALIAS_TTL: u32 = 60;
 /// Discovered RRsets of one name; an image holds 255.
 const MAX_RRSETS: usize = 64;
 
@@ -63,7 +67,8 @@ pub fn fold(declared: Option<DesiredOwner>, wanted: &DiscoveredName, site: Site)
     }
     let is_declared = declared.is_some();
     let place = if site.is_apex { Place::Apex } else { Place::Authoritative };
-    let empty = || DesiredOwner { place, rrsets: Vec::new(), checked: None, order: Order::default() };
+    let empty =
+        || DesiredOwner { place, rrsets: Vec::new(), checked: None, order: Order::default(), alias: None };
     let mut folding = Folding { owner: declared.unwrap_or_else(empty), site, refusals: Vec::new() };
     folding.endpoints(wanted);
     folding.rrsets(&wanted.rrsets);
@@ -72,11 +77,68 @@ pub fn fold(declared: Option<DesiredOwner>, wanted: &DiscoveredName, site: Site)
     }
     let Folding { mut owner, refusals, .. } = folding;
     owner.rrsets.sort_by_key(|rrset| rrset.rtype);
-    let is_empty = owner.rrsets.is_empty() && owner.checked.is_none();
+    let is_empty = owner.rrsets.is_empty() && owner.checked.is_none() && owner.alias.is_none();
     Folded { owner: (is_declared || !is_empty).then_some(owner), refusals }
 }
 
+/// The owner with the addresses that its ALIAS leads to. Of what is not known yet it remembers the types alone.
+///
+/// Addresses that are new count as up until their first verdict: a host that moves would else be away for as long.
+pub fn resolve(owner: DesiredOwner, found: Option<&Addresses>) -> DesiredOwner {
+    let mut folding = Folding { owner, site: Site::default(), refusals: Vec::new() };
+    let Some(mut alias) = folding.owner.alias.take() else { return folding.owner };
+    let v4 = found.and_then(|found| found.v4.as_ref()).map(|v4| v4.iter().copied().map(IpAddr::V4).collect());
+    let v6 = found.and_then(|found| found.v6.as_ref()).map(|v6| v6.iter().copied().map(IpAddr::V6).collect());
+    let (mut endpoints, mut ttls) = (Vec::new(), Vec::new());
+    for (rtype, addresses) in [(RrType::A, v4), (RrType::AAAA, v6)] {
+        let addresses: Vec<IpAddr> = match addresses {
+            Some(addresses) => addresses,
+            None => {
+                alias.pending.push(rtype);
+                continue;
+            }
+        };
+        if addresses.is_empty() {
+            continue;
+        }
+        ttls.push((rtype, alias.ttl));
+        if alias.condition.is_none() {
+            let rdata = RdataSet::new(addresses.iter().map(|a| EndpointData::Address(*a).rdata()));
+            folding.owner.rrsets.push(Rrset { rtype, ttl: alias.ttl, rdata });
+        }
+        endpoints.extend(addresses.into_iter().map(|address| Endpoint {
+            data: EndpointData::Address(address),
+            weight: 1,
+            condition:
+                alias.condition.as_ref().map(|condition| condition.map(&mut |target| at(target, address))),
+        }));
+    }
+    if alias.condition.is_some() && !endpoints.is_empty() {
+        folding.decide(endpoints, ttls, None);
+        if let Some(checked) = &mut folding.owner.checked {
+            checked.when_all_down = alias.when_all_down;
+        }
+    }
+    let mut owner = folding.owner;
+    owner.rrsets.sort_by_key(|rrset| rrset.rtype);
+    owner.alias = (!alias.pending.is_empty()).then_some(alias);
+    owner
+}
+
+/// A target at another address, if it is about addresses at all.
+fn at(target: &Target, address: IpAddr) -> Target {
+    let is_elsewhere = matches!(target.check.kind, CheckKind::External(_) | CheckKind::Name(_));
+    let mut target = target.clone();
+    if !is_elsewhere {
+        target.address.set_ip(address);
+    }
+    target
+}
+
 fn holds(owner: &DesiredOwner, rtype: RrType) -> bool {
+    if owner.alias.is_some() && is_address(rtype) {
+        return true;
+    }
     let is_of_type = |data: &EndpointData| data.rtype() == rtype;
     owner.rrsets.iter().any(|rrset| rrset.rtype == rtype)
         || owner.checked.as_ref().is_some_and(|checked| {
@@ -222,9 +284,15 @@ impl Folding {
         if holds(&self.owner, RrType::A) || holds(&self.owner, RrType::AAAA) {
             return self.refuse(RrType::CNAME, RefusedFor::Declared);
         }
-        if self.site.is_apex || !self.owner.rrsets.is_empty() {
-            let why = "a host name at an apex or beside other data is not in this version";
-            return self.refuse(RrType::CNAME, RefusedFor::Invalid(why.into()));
+        if self.site.is_apex || !self.owner.rrsets.is_empty() || self.owner.checked.is_some() {
+            self.owner.alias = Some(Box::new(Alias {
+                target: target.clone(),
+                ttl: wanted.ttl.unwrap_or(self.site.default_ttl.min(ALIAS_TTL)).min(MAX_TTL),
+                condition: None,
+                when_all_down: WhenAllDown::All,
+                pending: Vec::new(),
+            }));
+            return;
         }
         let ttl = wanted.ttl.unwrap_or(self.site.default_ttl).min(MAX_TTL);
         let rdata = RdataSet::new([target.wire()]);

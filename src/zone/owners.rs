@@ -193,6 +193,7 @@ mod tests {
             rrsets: Vec::new(),
             checked: None,
             order: Order::default(),
+            alias: None,
         };
         let name = Name::parse_absolute(name).unwrap();
         Placed { name, owner, position: Position { line, column: 1 } }

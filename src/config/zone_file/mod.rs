@@ -6,6 +6,7 @@
 //! can begin at any of the parts into which the first walk has divided them, and so be shared among threads.
 
 mod address;
+mod alias;
 pub(crate) mod check;
 mod dnssec;
 mod endpoints;

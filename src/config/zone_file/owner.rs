@@ -14,7 +14,7 @@ use super::rrset::{RrsetKeys, read_rrset, rrset_schema};
 use super::template::{Checks, ProbeTemplate, Template};
 use crate::config::geo::Geo;
 use crate::config::json::{
-    At, Boolean, Int, Kind, Map, OneOrMany, Port, Read, Reader, Slot, Ttl, Value, Word,
+    At, Boolean, Int, Kind, Map, OneOrMany, Port, Read, Reader, Slot, Text, Ttl, Value, Word,
 };
 use crate::config::limits::PolicyLimits;
 use crate::config::schema::Definitions;
@@ -33,6 +33,8 @@ object! {
         "AAAA" aaaa: Addresses,
         /// Addresses of both families.
         "ips" ips: Addresses,
+        /// A name whose addresses this owner has: Hale resolves it, in the background. For an apex, and beside other data.
+        "ALIAS" alias: Text,
         /// The check of every address of this owner, or of its CNAME: a name, an object, or "none".
         "check" check: CheckRef,
         /// Short for a TCP check of this port each 30s that one failure flips, with "when_all_down": "none".
@@ -63,7 +65,7 @@ object! {
         /// What is answered before the first verdict; the zone's unless given.
         "startup" startup: Startup,
     }
-    later: ["ALIAS"],
+    later: [],
     other: read_rrset, rrset_schema,
     extra: { rrsets: Vec<RrsetKeys>, has_other_key: bool }
 }
@@ -186,6 +188,7 @@ impl<'a> Resolver<'a, '_, '_> {
             }
         }
         let policy = self.policy(&keys, has_addresses, &shared, &mut endpoints);
+        let alias = self.host_alias(&mut keys, has_addresses, &shared);
         let ttl = keys.ttl.get().map(|given| given.value.0);
         let mut rrsets: Vec<RrsetConfig> = std::mem::take(&mut keys.rrsets)
             .into_iter()
@@ -215,6 +218,7 @@ impl<'a> Resolver<'a, '_, '_> {
             order: keys.order.take().map_or(Order::default(), |given| given.value),
             startup: keys.startup.take().map(|given| given.value),
             policy,
+            alias,
             rrsets,
             fallback_records,
             is_broken: self.reader.has_error_since(self.before),
@@ -263,7 +267,7 @@ impl<'a> Resolver<'a, '_, '_> {
     fn conflicts(&mut self, keys: &OwnerKeys) {
         let no_addresses = keys.has_no_addresses() && keys.pools.is_absent() && keys.map.is_absent();
         // A key that was refused, or that asks for addresses, says enough.
-        let has_other_key = keys.has_other_key || !keys.health_port.is_absent();
+        let has_other_key = keys.has_other_key || !keys.health_port.is_absent() || !keys.alias.is_absent();
         if no_addresses && keys.rrsets.is_empty() && !has_other_key {
             self.reader.error(
                 self.position,
@@ -272,7 +276,8 @@ impl<'a> Resolver<'a, '_, '_> {
             );
         }
         let has_cname = keys.rrsets.iter().any(|rrset| rrset.rtype == RrType::CNAME);
-        if let (Some(at), true) = (keys.check.key_position(), no_addresses && !has_cname)
+        if let (Some(at), true) =
+            (keys.check.key_position(), no_addresses && !has_cname && keys.alias.is_absent())
             && !keys.rrsets.is_empty()
         {
             let hint = "a check governs A, AAAA and CNAME records; MX and SRV records have their own: { \"data\": \"10 mail\", \"check\": … }";
@@ -424,7 +429,7 @@ impl<'a> Resolver<'a, '_, '_> {
     }
 
     /// The check for this owner.
-    fn instance(&self, template: &ProbeTemplate) -> Result<Arc<Check>, &'static str> {
+    pub(super) fn instance(&self, template: &ProbeTemplate) -> Result<Arc<Check>, &'static str> {
         template.for_owner(&self.checked_name())
     }
 

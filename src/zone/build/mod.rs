@@ -197,6 +197,7 @@ impl<'h> Builder<'h> {
                 rrsets: Vec::new(),
                 checked: None,
                 order: Order::default(),
+                alias: None,
             },
         });
         match owner.rrsets.iter_mut().find(|rrset| rrset.rtype == RrType::NS) {

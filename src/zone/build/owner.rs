@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Builder;
-use crate::config::{Dnssec, OwnerConfig, RdataText, RrsetConfig};
+use crate::config::{AliasConfig, Dnssec, OwnerConfig, RdataText, RrsetConfig, WhenAllDown};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::name::Name;
 use crate::model::rdata::{self, Additional, Parsed};
@@ -12,7 +12,8 @@ use crate::model::rrtype::RrType;
 use crate::model::target::{Endpoint, EndpointData};
 use crate::model::ttl::MAX_TTL;
 use crate::zone::check::{self, Held, Link, Mark};
-use crate::zone::desired::{Checked, DesiredOwner, Place, auto_ttl};
+use crate::zone::desired::{Alias, Checked, DesiredOwner, Place, auto_ttl};
+use crate::zone::fold::ALIAS_TTL;
 use crate::zone::owners::Placed;
 
 /// Octets that an RRset may take in a message of 65,535 octets, beside the header and the longest question.
@@ -74,7 +75,8 @@ impl Builder<'_> {
         rrsets.sort_by_key(|rrset| rrset.rtype);
         // A list that grew by pushing has room for four, and most owners hold one: 70 MiB with a million of them.
         rrsets.shrink_to_fit();
-        let owner = DesiredOwner { place: Place::Authoritative, rrsets, checked, order: config.order };
+        let alias = config.alias.take().and_then(|given| self.alias(&name, given, config.when_all_down));
+        let owner = DesiredOwner { place: Place::Authoritative, rrsets, checked, order: config.order, alias };
         self.owners.push(Placed { name, owner, position: config.position });
     }
 
@@ -181,6 +183,49 @@ impl Builder<'_> {
                 None
             }
         }
+    }
+
+    /// The host whose addresses the owner has.
+    fn alias(&mut self, owner: &Name, given: AliasConfig, when_all_down: WhenAllDown) -> Option<Box<Alias>> {
+        let mark = Mark { position: given.position, path: given.path.as_str().into() };
+        let target = match Name::parse_relative_to(&given.text, &self.apex) {
+            Ok(target) => target,
+            Err(error) => {
+                let hint =
+                    "a host name such as \"lb.cdn.example.\", absolute with a dot at its end".to_owned();
+                self.error(&mark, format!("\"{}\": {error}", given.text), hint);
+                return None;
+            }
+        };
+        if target == *owner {
+            let hint = "name another host".to_owned();
+            self.error(&mark, "the owner is an ALIAS of itself".to_owned(), hint);
+            return None;
+        }
+        self.check_ttl(given.ttl, &mark);
+        if target.is_at_or_below(&self.apex) {
+            let is_relative = !given.text.ends_with('.') && given.text.contains('.');
+            self.links.push(Link {
+                owner: owner.clone(),
+                // As far as other names go the two are alike.
+                rtype: RrType::CNAME,
+                target: target.clone(),
+                mark,
+                written: is_relative.then(|| given.text.as_str().into()),
+                follow: true,
+                hints: false,
+            });
+        }
+        let mut checks = Vec::new();
+        if let Some(condition) = &given.condition {
+            condition.for_each_target(&mut |target| checks.push(&*target.check));
+        }
+        let auto = auto_ttl(checks.into_iter());
+        if let (None, Some(auto)) = (given.ttl, auto) {
+            self.smallest_auto_ttl = Some(self.smallest_auto_ttl.map_or(auto, |smallest| smallest.min(auto)));
+        }
+        let ttl = given.ttl.or(auto).unwrap_or(self.header.default_ttl.min(ALIAS_TTL));
+        Some(Box::new(Alias { target, ttl, condition: given.condition, when_all_down, pending: Vec::new() }))
     }
 
     /// Keeps the names in RDATA that the zone itself should hold, to look them up once all owners are known.

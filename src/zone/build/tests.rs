@@ -68,6 +68,7 @@ fn empty_owner(key: &str, line: u32) -> OwnerConfig {
         order: Order::Rotate,
         startup: None,
         policy: None,
+        alias: None,
         rrsets: Vec::new(),
         fallback_records: Vec::new(),
         is_broken: false,

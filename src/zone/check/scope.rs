@@ -60,7 +60,7 @@ fn holds(owner: &DesiredOwner, rtype: RrType) -> bool {
 }
 
 fn has_addresses(owner: &DesiredOwner) -> bool {
-    holds(owner, RrType::A) || holds(owner, RrType::AAAA)
+    owner.alias.is_some() || holds(owner, RrType::A) || holds(owner, RrType::AAAA)
 }
 
 fn has_checked_addresses(owner: &DesiredOwner) -> bool {
@@ -221,7 +221,10 @@ impl<'a> Scope<'a> {
 
     fn dangling(&self, link: &Link) -> Diagnostic {
         let target = self.name(&link.target);
-        let message = format!("the {} target \"{target}\" does not exist in the zone", link.rtype);
+        // What an ALIAS leads to is looked up as a CNAME's target would be.
+        let is_host = link.mark.path.ends_with(".ALIAS");
+        let what = if is_host { "ALIAS".to_owned() } else { link.rtype.to_string() };
+        let message = format!("the {what} target \"{target}\" does not exist in the zone");
         let hint = if link.target.label_count() == self.apex.label_count() + 1 {
             format!("add \"{target}\" to the records, or end a name outside of the zone in a dot")
         } else {

@@ -1,0 +1,122 @@
+//! Owners that have the addresses of another host.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::*;
+use crate::dnssec::denial;
+use crate::model::discovered::{Amendment, DiscoveredName, DiscoveredRrset};
+use crate::model::resolved::Addresses;
+use crate::model::rrset::RdataSet;
+
+fn zone(dnssec: &str) -> String {
+    format!(
+        r#"{{ "zone": "example.test", "nameservers": ["ns1.example.net"], {dnssec}
+            "records": {{
+                "@": {{ "ALIAS": "lb.cdn.example.", "TXT": ["apex"] }},
+                "shop": {{ "ALIAS": "lb.cdn.example.", "check": {{ "tcp": 443 }} }},
+                "www": {{ "A": ["192.0.2.1", "192.0.2.2"], "check": {{ "tcp": 80 }} }}
+            }} }}"#
+    )
+}
+
+impl House {
+    fn resolve(&self, v4: Option<&[u8]>, v6: Option<&[u8]>) {
+        let v4 = v4.map(|v4| v4.iter().map(|i| Ipv4Addr::new(198, 51, 100, *i)).collect());
+        let v6 = v6.map(|v6| {
+            v6.iter().map(|i| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(*i))).collect()
+        });
+        self.keeper.resolved(vec![(name("lb.cdn.example"), Arc::new(Addresses { v4, v6 }))]);
+        self.settle();
+    }
+
+    fn bitmap(&self, owner: &str) -> Vec<RrType> {
+        let records = self.owner(owner).unwrap();
+        let nsec = records.rrsets.iter().find(|r| r.rrset.rtype == RrType::NSEC).unwrap();
+        let mut types = denial::parse_nsec(nsec.rrset.rdata.iter().next().unwrap()).unwrap().1;
+        types.retain(|t| matches!(*t, RrType::A | RrType::AAAA | RrType::TXT | RrType::CNAME));
+        types
+    }
+}
+
+#[test]
+fn an_alias_waits_for_its_host_and_follows_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = zone(r#""dnssec": { "keys": "auto" },"#);
+    let house = House::start(&[("a.json", &text)], Some(folder.path()));
+    assert!(!house.findings.iter().any(Diagnostic::is_error), "{:?}", house.findings);
+    let pending = |owner| house.owner(owner).unwrap().pending;
+    assert_eq!(pending("example.test"), [RrType::A, RrType::AAAA]);
+    assert_eq!(house.bitmap("shop.example.test"), [RrType::A, RrType::AAAA]);
+    // One family is known: the other one is still awaited.
+    house.resolve(Some(&[7, 8]), None);
+    assert_eq!((house.addresses("example.test"), pending("example.test")), (vec![7, 8], vec![RrType::AAAA]));
+    assert_eq!(house.addresses("shop.example.test"), [7, 8], "new addresses count as up");
+    house.flip("198.51.100.7:443", Verdict::Down);
+    assert_eq!(
+        (house.addresses("shop.example.test"), house.addresses("example.test")),
+        (vec![8], vec![7, 8])
+    );
+    assert_eq!(pending("shop.example.test"), [RrType::AAAA], "a verdict does not end the wait");
+    house.resolve(Some(&[7, 8, 9]), Some(&[]));
+    assert_eq!(house.addresses("shop.example.test"), [8, 9], "verdicts stay");
+    assert_eq!(pending("shop.example.test"), []);
+    assert_eq!(house.bitmap("example.test"), [RrType::A, RrType::TXT]);
+    let serial = house.serial("example.test");
+    house.resolve(Some(&[7, 8, 9]), Some(&[]));
+    assert_eq!(house.serial("example.test"), serial);
+    // A builder makes the same of it.
+    assert_eq!(house.reload(&[("a.json", &text)], false), [("example.test.".into(), Change::Unchanged)]);
+    house.resolve(Some(&[]), Some(&[]));
+    assert_eq!(
+        types(&house.owner("shop.example.test").unwrap()),
+        [RrType::NSEC],
+        "NODATA, and the name stays"
+    );
+    assert_eq!(house.targets.borrow().len(), 2);
+    assert_eq!(house.reload(&[("a.json", &text)], false), [("example.test.".into(), Change::Unchanged)]);
+    house.stop();
+}
+
+#[test]
+fn a_discovered_host_becomes_an_alias_beside_other_data() {
+    let text = zone("").replace(r#""www""#, r#""m": { "TXT": ["m"] }, "www""#);
+    let house = House::start(&[("a.json", &text)], None);
+    let wanted = |rrsets: Vec<DiscoveredRrset>, host: &str| {
+        let hostname = Some(name(host));
+        let (endpoints, policy, ttl, may_be_apex, origins) = (Vec::new(), None, None, true, Arc::new([]));
+        Some(Arc::new(DiscoveredName { endpoints, policy, hostname, rrsets, ttl, may_be_apex, origins }))
+    };
+    let caa = DiscoveredRrset { rtype: RrType::HINFO, rdata: RdataSet::new([b"\x01a\x01b"]), ttl: None };
+    let changes = vec![
+        (name("m.example.test"), wanted(vec![], "lb.cdn.example")),
+        (name("n.example.test"), wanted(vec![caa], "lb.cdn.example")),
+        (name("c.example.test"), wanted(vec![], "lb.cdn.example")),
+    ];
+    assert_eq!(house.keeper.amend(Amendment { changes }), Some(vec![]));
+    house.resolve(Some(&[7]), Some(&[1]));
+    assert_eq!(types(&house.owner("m.example.test").unwrap()), [RrType::A, RrType::TXT, RrType::AAAA]);
+    assert_eq!(types(&house.owner("n.example.test").unwrap()), [RrType::A, RrType::HINFO, RrType::AAAA]);
+    assert_eq!(types(&house.owner("c.example.test").unwrap()), [RrType::CNAME]);
+    assert_eq!(house.reload(&[("a.json", &text)], false), [("example.test.".into(), Change::Unchanged)]);
+    let gone = vec![(name("m.example.test"), None), (name("n.example.test"), None)];
+    house.keeper.amend(Amendment { changes: gone }).unwrap();
+    assert_eq!(types(&house.owner("m.example.test").unwrap()), [RrType::TXT]);
+    assert_eq!(house.owner("n.example.test"), None);
+    house.stop();
+}
+
+#[test]
+fn what_is_resolved_during_a_reload_is_there_after_it() {
+    let text = zone("");
+    let house = House::start(&[("a.json", &text)], None);
+    house.resolve(Some(&[7]), Some(&[]));
+    let keeper = house.keeper.clone();
+    *house.during_build.lock().unwrap() = Some(Box::new(move || {
+        let addresses = Addresses { v4: Some(vec![Ipv4Addr::new(198, 51, 100, 9)]), v6: Some(vec![]) };
+        keeper.resolved(vec![(name("lb.cdn.example"), Arc::new(addresses))]);
+        keeper.zones();
+    }));
+    house.reload(&[("a.json", &text.replace("192.0.2.2", "192.0.2.3"))], false);
+    assert_eq!((house.addresses("example.test"), house.addresses("www.example.test")), (vec![9], vec![1]));
+    house.stop();
+}
