@@ -23,7 +23,8 @@ pub(super) enum OverrideCommand {
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 In a GLOB a label `*` stands for one or more labels, and a `*` within a label for any part of it. Of several overrides that concern an \
-endpoint the most specific one counts: its address, then its pool, then its owner's name, then a glob; and the newest of equals.")]
+endpoint the most specific one counts: its address, then its pool, then its owner's name, then a glob; and the newest of equals. \
+name: is also about the MX, SRV and CNAME records that lead to such a name.")]
 pub(super) struct SetArgs {
     /// What it is about: name:GLOB, pool:NAME or address:IP
     subject: String,

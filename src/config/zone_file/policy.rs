@@ -414,9 +414,15 @@ impl<'a> Resolver<'a, '_, '_> {
             (None, Some((Some(shared), around_it))) => {
                 let path = key_path("pools", name);
                 let spec = Spec { keys: &shared.keys, path, position: shared.position };
-                let before = self.reader.finding_count();
+                let (before, cnames) = (self.reader.finding_count(), tree.endpoints.cnames.len());
                 let found = self.pool(spec, Some(name), &around, tree);
                 self.reader.blame_since(before, &around_it.file);
+                if around_it.file != self.reader.source().file {
+                    // What is wrong with them is found out when the zone is built, and told of the zone's own file.
+                    for cname in &mut tree.endpoints.cnames[cnames..] {
+                        (cname.position, cname.path) = (self.position, self.reader.path());
+                    }
+                }
                 found
             }
             // It was reported where it stands.

@@ -564,3 +564,26 @@ fn a_map_leads_to_pools_by_name_or_in_place() {
     let find = |client: &str| geo.table.find(client.parse().unwrap());
     assert_eq!([find("10.1.2.3"), find("11.0.0.0"), find("2001:db8::1")], [(0, 8), (1, 8), (2, 32)]);
 }
+
+#[test]
+fn limits_of_policies_come_from_the_configuration() {
+    let addresses: Vec<String> = (0..300).map(|i| format!("\"192.0.{}.{}\"", i / 256, i % 256)).collect();
+    let text = format!(
+        r#"{{"zone": "example.test", "nameservers": "ns.example.org.",
+            "records": {{"www": {{"policy": "weighted", "A": [{}]}}}}}}"#,
+        addresses.join(", ")
+    );
+    for (answers, ways, wanted) in [
+        (256, 4096, Some("this policy can give 300 different answers, the limit is 256")),
+        (300, 299, Some("these pools come to 300 ways to an answer, the limit is 299")),
+        (300, 300, None),
+    ] {
+        let policy_limits = PolicyLimits { answers, ways };
+        let shared = Shared { policy_limits, ..Shared::default() };
+        let reader = ZoneReader::from_text("z.json", text.clone(), &shared).unwrap();
+        let mut found = Vec::new();
+        reader.owners(&mut |_| {}, &mut found);
+        let messages: Vec<&str> = found.iter().map(|diagnostic| diagnostic.message.as_str()).collect();
+        assert_eq!(messages.first().copied(), wanted, "{answers} {ways}");
+    }
+}
