@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use crate::discovery::claim::ObjectKind;
 use crate::discovery::source::{Failure, FailureKind, Order, Orders, Report, Reporter, Scope};
@@ -21,6 +21,8 @@ use super::store::{Event, StatusPatch, Store};
 use super::watch::{Pace, Subject, Told, Watch};
 use super::world::Path;
 
+/// How long a deletion waits for whether it is the object that goes, or its whole kind.
+const CONFIRM: Duration = Duration::from_millis(300);
 /// Statuses that are written at the same time.
 const WRITERS: usize = 4;
 /// Events of all watches that may wait for the driver.
@@ -198,6 +200,10 @@ struct Cluster<'s, 'a> {
     awaited: BTreeSet<Subject>,
     sender: mpsc::Sender<(Subject, Told)>,
     events: mpsc::Receiver<(Subject, Told)>,
+    /// Deleted objects of kinds that come with a CRD: with the CRD go all of its objects, which takes no name away.
+    leaving: BTreeSet<(Subject, Path)>,
+    /// When they are looked at.
+    confirm_at: Option<Instant>,
     /// Kinds that were reported as not installed.
     missing: BTreeSet<ObjectKind>,
     /// Statuses to write: of each object the latest.
@@ -221,6 +227,8 @@ impl<'s, 'a> Cluster<'s, 'a> {
             awaited: BTreeSet::new(),
             sender,
             events,
+            leaving: BTreeSet::new(),
+            confirm_at: None,
             missing: BTreeSet::new(),
             patches: BTreeMap::new(),
             writers: JoinSet::new(),
@@ -253,6 +261,7 @@ impl<'s, 'a> Cluster<'s, 'a> {
                     None => return Ended::Unheard,
                 },
                 Some(written) = self.writers.join_next() => self.written(written.unwrap_or(Ok(()))).await,
+                () = at(self.confirm_at) => self.confirm().await,
                 _ = discovery.tick() => self.discover().await,
                 _ = files.tick() => {
                     if fingerprint(&self.session.settings.access) != print {
@@ -276,6 +285,51 @@ impl<'s, 'a> Cluster<'s, 'a> {
                 self.session.reporter.send(Report::Failed(None, failure)).await;
             }
         }
+    }
+
+    /// Reports the deleted objects whose kind is still there; those of a kind that is going only cease to be watched.
+    async fn confirm(&mut self) {
+        self.confirm_at = None;
+        match installed(&self.api, &self.session.wanted()).await {
+            Ok(found) => {
+                for (subject, path) in std::mem::take(&mut self.leaving) {
+                    if found.get(&subject.resource) == Some(&subject.version) {
+                        self.store.take(
+                            subject.resource,
+                            subject.namespace.as_deref(),
+                            None,
+                            Event::Gone(path),
+                        );
+                    }
+                }
+                self.adopt(&found).await;
+            }
+            Err(failure) => {
+                self.session.conditions.failed(&failure).await;
+                self.confirm_at = Some(Instant::now() + self.session.settings.pace.files);
+            }
+        }
+    }
+
+    /// Holds back what has to be confirmed; gives back what has not.
+    fn hold_back(&mut self, subject: &Subject, event: Event) -> Option<Event> {
+        if subject.resource.is_built_in() || !matches!(subject.resource, Resource::Publishes(_)) {
+            return Some(event);
+        }
+        match &event {
+            Event::Gone(path) => {
+                self.leaving.insert((subject.clone(), path.clone()));
+                self.confirm_at.get_or_insert_with(|| Instant::now() + CONFIRM);
+                return None;
+            }
+            // It is there again, or a whole list says what is.
+            Event::Changed(object) => {
+                self.leaving.remove(&(subject.clone(), (object.namespace.clone(), object.name.clone())));
+            }
+            Event::Listed(_) => self.leaving.retain(|(held, _)| held != subject),
+            Event::Alive | Event::Failed(_) => {}
+        }
+        Some(event)
     }
 
     /// Watches what is installed, and lets go of what is not any more.
@@ -375,8 +429,10 @@ impl<'s, 'a> Cluster<'s, 'a> {
                     Event::Failed(failure) => conditions.failed(failure).await,
                     _ => conditions.answered().await,
                 }
-                let Subject { resource, namespace, service, .. } = &subject;
-                self.store.take(*resource, namespace.as_deref(), service.as_ref(), event);
+                if let Some(event) = self.hold_back(&subject, event) {
+                    let Subject { resource, namespace, service, .. } = &subject;
+                    self.store.take(*resource, namespace.as_deref(), service.as_ref(), event);
+                }
             }
         }
         while self.tasks.try_join_next().is_some() {}
@@ -443,6 +499,14 @@ impl<'s, 'a> Cluster<'s, 'a> {
                 }
             }
         }
+    }
+}
+
+/// Waits for a time; for ever if there is none.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

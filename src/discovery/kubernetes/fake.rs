@@ -40,6 +40,7 @@ struct State {
     /// Requests, as method and path with query.
     requests: Vec<String>,
     patches: Vec<(String, Value)>,
+    terminating: std::collections::BTreeSet<Kind>,
     page: Option<usize>,
     /// The next list breaks off before this page.
     expire_pages: usize,
@@ -99,6 +100,19 @@ impl Fake {
     /// Adds a resource.
     pub(super) fn install(&self, group: &str, version: &str, plural: &str) {
         self.state.lock().unwrap().objects.entry(kind(group, version, plural)).or_default();
+    }
+
+    /// Deletes every object of a resource, which takes no new ones any more: what happens while its CRD is deleted.
+    pub(super) fn terminate(&self, resource: (&str, &str, &str)) {
+        let kind = kind(resource.0, resource.1, resource.2);
+        let keys: Vec<_> = {
+            let mut state = self.state.lock().unwrap();
+            state.terminating.insert(kind.clone());
+            state.objects[&kind].keys().cloned().collect()
+        };
+        for (namespace, name) in keys {
+            self.delete(resource, &namespace, &name);
+        }
     }
 
     /// Takes a resource away, with everything in it and without a word to those who watch.
@@ -332,7 +346,11 @@ fn answer(state: &mut State, target: &str) -> (u16, String) {
     }
     if let ["apis", group, version] = path.trim_start_matches('/').split('/').collect::<Vec<_>>().as_slice() {
         let kinds = state.objects.keys().filter(|kind| kind.0 == *group && kind.1 == *version);
-        let resources: Vec<Value> = kinds.map(|kind| json!({"name": kind.2})).collect();
+        let verbs = |kind: &Kind| match state.terminating.contains(kind) {
+            true => json!(["delete", "get", "list", "watch"]),
+            false => json!(["create", "delete", "get", "list", "watch"]),
+        };
+        let resources: Vec<Value> = kinds.map(|kind| json!({"name": kind.2, "verbs": verbs(kind)})).collect();
         return if resources.is_empty() {
             not_found()
         } else {

@@ -39,6 +39,15 @@ struct Resources {
 #[derive(Deserialize)]
 struct Named {
     name: Box<str>,
+    #[serde(default)]
+    verbs: Vec<Box<str>>,
+}
+
+impl Named {
+    /// Whether it is there to stay: a CRD that is being deleted takes no new objects, while its objects are deleted one by one.
+    fn stays(&self) -> bool {
+        self.verbs.is_empty() || self.verbs.iter().any(|verb| **verb == *"create")
+    }
 }
 
 /// The version to read of each wanted resource that is installed.
@@ -74,7 +83,7 @@ pub async fn installed(api: &Api, wanted: &[Resource]) -> Result<BTreeMap<Resour
                     }
                 }
             };
-            if list.iter().any(|named| *named.name == *place.plural) {
+            if list.iter().any(|named| *named.name == *place.plural && named.stays()) {
                 found.insert(resource, *version);
                 break;
             }

@@ -325,6 +325,23 @@ async fn resources_are_picked_up_when_they_appear_and_their_names_stay_when_they
 }
 
 #[tokio::test]
+async fn objects_that_are_deleted_with_their_crd_are_not_reported_as_deleted() {
+    let route = |name: &str| json!({"metadata": {"namespace": "shop", "name": name}, "spec": {"routes": [{"match": format!("Host(`{name}.test`)")}]}});
+    let fake = Fake::start().await;
+    fake.install(ROUTES.0, ROUTES.1, ROUTES.2);
+    for name in ["r", "s"] {
+        fake.put(ROUTES, route(name));
+    }
+    let mut bench = Bench::start(fake, &[ObjectKind::IngressRoute], Order::Watch).await;
+    bench.until("synced").await;
+    bench.fake.delete(ROUTES, "shop", "s");
+    assert_eq!(bench.until("gone").await, ["gone ingressroute/shop/s"]);
+    bench.fake.terminate(ROUTES);
+    let all = bench.until("not installed ingressroute").await;
+    assert!(!all.iter().any(|line| line.starts_with("gone") || line.starts_with("listed")), "{all:#?}");
+}
+
+#[tokio::test]
 async fn routes_wait_for_their_gateways() {
     const GATEWAY: &str = "gateway.networking.k8s.io";
     let fake = Fake::start().await;

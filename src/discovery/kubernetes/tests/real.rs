@@ -66,7 +66,9 @@ impl Server {
             format!("--initial-cluster=default={peer_url}"),
         ];
         let etcd = start(etcd, &arguments, &folder.path().join("etcd.log"));
-        std::fs::write(path("key.pem"), rcgen::KeyPair::generate().unwrap().serialize_pem()).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        std::fs::write(path("key.pem"), key.serialize_pem()).unwrap();
+        std::fs::write(path("public.pem"), key.public_key_pem()).unwrap();
         std::fs::write(path("tokens.csv"), "admin-token,admin,1,\"system:masters\"\nhale-token,hale,2\n")
             .unwrap();
         let arguments = [
@@ -78,7 +80,7 @@ impl Server {
             "--watch-cache=false".to_owned(),
             "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
             "--service-account-issuer=https://test.invalid".to_owned(),
-            format!("--service-account-key-file={}", path("key.pem")),
+            format!("--service-account-key-file={}", path("public.pem")),
             format!("--service-account-signing-key-file={}", path("key.pem")),
             format!("--token-auth-file={}", path("tokens.csv")),
         ];
@@ -268,6 +270,10 @@ async fn a_real_api_server_is_followed_through_its_troubles() {
     until(&mut reports, "listed dnsendpoint []").await;
     server.create(ENDPOINTS, endpoint("e")).await;
     until(&mut reports, "changed dnsendpoint/default/e: e.test. 192.0.2.1").await;
+    server.create(ENDPOINTS, endpoint("f")).await;
+    until(&mut reports, "changed dnsendpoint/default/f: f.test.").await;
+    server.send(Method::DELETE, &format!("{ENDPOINTS}/f"), "").await;
+    until(&mut reports, "gone dnsendpoint/default/f").await;
     let written = async {
         while server.send(Method::GET, &format!("{ENDPOINTS}/e"), "").await["status"]["observedGeneration"]
             != json!(1)
@@ -278,7 +284,11 @@ async fn a_real_api_server_is_followed_through_its_troubles() {
     timeout(seconds(20), written).await.expect("the status is written");
     server.send(Method::DELETE, &format!("{CRDS}/dnsendpoints.externaldns.k8s.io"), "").await;
     let all = until(&mut reports, "not installed dnsendpoint").await;
-    assert!(!all.iter().any(|line| line.starts_with("listed dnsendpoint")), "{all:#?}");
+    let concluded = |line: &String| line.starts_with("listed dnsendpoint") || line.starts_with("gone");
+    assert!(
+        !all.iter().any(concluded),
+        "its objects are deleted with it, which takes no name away: {all:#?}"
+    );
     server.send(Method::POST, CRDS, &crd).await;
     until(&mut reports, "listed dnsendpoint []").await;
 
