@@ -31,6 +31,7 @@
 //! 7. What our own host cannot reach is never a verdict "down".
 //! 8. Every limit has a name, a default, and a metric or an error that says so.
 //! 9. What is committed validates now and until it is renewed.
+//! 10. No answer changes because a source of names failed.
 //!
 //! ARCHITECTURE.md gives the reasons, and names the test of each.
 //!

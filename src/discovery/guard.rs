@@ -164,6 +164,11 @@ impl Guard {
         }
         self.objects.retain(|_, object| object.exists || !object.claims.is_empty());
         self.failure = None;
+        // Whatever namespace it was listed in, the kind is installed.
+        let all = Scope::all(scope.kind);
+        if self.scopes.get(&all).is_some_and(|state| state.absent) {
+            self.scopes.remove(&all);
+        }
         self.scopes.insert(scope, ScopeState { last_ok: Some(now.ms), failure: None, absent: false });
     }
 

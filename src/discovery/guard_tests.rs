@@ -310,3 +310,13 @@ fn ages_and_failures() {
     guard.apply(Report::NotInstalled(ObjectKind::Service), at(7));
     assert_eq!(guard.last_ok(), Some(9000));
 }
+
+#[test]
+fn a_kind_that_is_installed_later_is_no_longer_missing() {
+    let mut guard = guard(0, false);
+    guard.apply(Report::NotInstalled(ObjectKind::HttpRoute), at(0));
+    assert!(guard.scopes().values().all(|scope| scope.absent));
+    let scope = Scope { kind: ObjectKind::HttpRoute, namespace: Some("shop".into()) };
+    guard.apply(Report::Listed { scope, objects: vec![] }, at(1));
+    assert!(guard.scopes().values().all(|scope| !scope.absent));
+}
