@@ -130,7 +130,7 @@ fn completions_and_manual_pages() {
     }
     check("man", 0, ".TH hale 1", "");
     check("man zone export", 0, ".TH hale-zone-export 1", "");
-    check("man top", 2, "", "is not a command");
+    check("man mirror", 2, "", "is not a command");
 }
 
 #[test]
