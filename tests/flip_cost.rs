@@ -69,6 +69,7 @@ fn flip(names: usize) -> Cost {
             hash_key,
             state: Some(Arc::clone(&state)),
             signed: None,
+            choices: Arc::default(),
             overrides: Arc::default(),
             discovered: Arc::default(),
             resolved: Arc::default(),

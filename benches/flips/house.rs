@@ -72,6 +72,7 @@ impl House {
                 hash_key,
                 state: Some(Arc::clone(&state)),
                 signed: Some(Arc::new(SignedZones::load(Arc::clone(&state)).unwrap().0)),
+                choices: Arc::default(),
                 overrides: Arc::default(),
                 discovered: Arc::default(),
                 resolved: Arc::default(),

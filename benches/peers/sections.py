@@ -146,6 +146,30 @@ def signed(bench: Bench) -> str:
     return "\n\n".join([picture, *(report.table(load.title, results[load.key]) for load in loads)])
 
 
+def policies(bench: Bench) -> str:
+    """Every name with a policy, beside Hale without any and the others: 200 names each of weighted, hashed, geo by network, failover over a
+    weighted pool, and two answers of three."""
+    mix, _ = zones.queries(bench.folder)
+    tables = []
+    with closing(Backends(zones.backends())) as backends:
+        backends.flap(zones.flapping(), zones.FLIPS)
+        for signed, peers, flags in ((False, ("nsd", "knot"), ()), (True, ("nsd", "knot"), ("-D",))):
+            with_policies = bench.hale(zones.policies(bench.folder, backends.port, signed))
+            with_policies.name = "hale+policies"
+            plain = bench.start(bench.hale(zones.hale(bench.folder, backends.port, signed)))
+            others = bench.static(bench.export(plain) if signed else zones.text(bench.folder), only=peers)
+            if not signed:
+                others.append(bench.gdnsd(zones.gdnsd(bench.folder / "gdnsd-zone", backends.port)))
+            for server in filter(None, [with_policies, *others]):
+                bench.start(server)
+            time.sleep(2 * zones.INTERVAL_S)
+            word = "signed (P-256, NSEC), DO set" if signed else "unsigned"
+            load = Workload("policies-signed" if signed else "policies", f"UDP mix, {word}", mix, flags)
+            tables.append(report.table(load.title, bench.rounds([load])[load.key]))
+            bench.stop_all()
+    return "\n\n".join(tables)
+
+
 def limited(bench: Bench) -> str:
     """Response rate limiting on: at a rate that is not reached, and at one that nearly everything is beyond."""
     mix, gone = zones.queries(bench.folder)

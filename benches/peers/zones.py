@@ -51,6 +51,39 @@ def hale(folder: Path, check_port: int, signed: bool, interval_s: int = INTERVAL
     return written(folder / f"hale-{'signed' if signed else 'plain'}-{interval_s}.json", json.dumps(zone, indent=1))
 
 
+# The policies of the section of that name, in turn over the names.
+POLICIES = ("weighted", "hashed", "geo", "failover", "answers")
+
+
+def policies(folder: Path, check_port: int, signed: bool) -> Path:
+    """As `hale`, every name with a policy over the same addresses. The clients of a measurement come from 127/8: `geo` has networks there, and elsewhere."""
+    records = {"ns1": ["192.0.2.53"]}
+    for name in range(NAMES):
+        addresses = [v4(name, index) for index in range(PER_NAME)]
+        owner = {"check": tcp_check(check_port, INTERVAL_S)}
+        policy = POLICIES[name // 2 % len(POLICIES)]
+        owner["policy"] = "all" if policy == "answers" else policy
+        if policy == "geo":
+            pools = [{"A": [address]} for address in addresses]
+            owner["map"] = {"127.0.0.0/8": pools[0], "127.0.0.0/24": pools[1], "10.0.0.0/8": pools[2], "default": pools[2]}
+        elif policy == "failover":
+            weighted = {"name": "far", "policy": "weighted", "A": addresses[1:]}
+            owner["pools"] = [{"name": "near", "A": addresses[:1]}, weighted]
+        else:
+            owner["A"] = addresses
+        if policy == "answers":
+            owner["answers"] = 2
+        if name % 2 == 0:
+            far = {"address": v6(name), "probe": v4(name, 1)}
+            for holder in owner.get("pools", []) + list(owner.get("map", {}).values()) or [owner]:
+                holder["AAAA"] = [far]
+        records[f"h{name}"] = owner
+    zone = {"zone": APEX, "nameservers": [f"ns1.{APEX}"], "records": records}
+    if signed:
+        zone["dnssec"] = {"keys": "auto"}
+    return written(folder / f"policies-{'signed' if signed else 'plain'}.json", json.dumps(zone, indent=1))
+
+
 def tcp_check(port: int, interval_s: int) -> dict:
     """One probe decides, so that a flip follows a backend within the interval."""
     return {"tcp": port, "interval": f"{interval_s}s", "timeout": "2s", "rise": 1, "fall": 1}

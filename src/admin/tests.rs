@@ -70,7 +70,7 @@ impl Control for Fake {
             id: 7,
             target: "tcp 192.0.2.1:80".to_owned(),
             took_us: None,
-            interval_ms: 1000,
+            interval_ms: Some(1000),
             changed_at: None,
             flips: 0,
             braked: false,

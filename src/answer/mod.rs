@@ -250,7 +250,7 @@ fn answer_query(
             let dnssec_ok = edns.is_some_and(|edns| edns.dnssec_ok);
             let client = subnet.and_then(|subnet| subnet.client);
             let chooser = Chooser::new(client.unwrap_or(query.peer.ip()), random);
-            let work = Work { name, other, turn, chooser };
+            let work = Work { name, other, turn, chooser, is_for_subnet: client.is_some() };
             let mut resolver = Resolver::new(snapshot, work, &mut response, request.qtype, dnssec_ok);
             if let Some(zone) = resolver.zone() {
                 class.zone = Some(zone.index);

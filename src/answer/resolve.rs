@@ -77,6 +77,8 @@ pub(super) struct Work<'w> {
     pub(super) other: &'w mut KeyedName,
     pub(super) turn: &'w mut u32,
     pub(super) chooser: Chooser<'w>,
+    /// The query is for a client's network.
+    pub(super) is_for_subnet: bool,
 }
 
 /// One question on its way to an answer.
@@ -89,6 +91,7 @@ pub(super) struct Resolver<'s, 'w, 'o> {
     turn: &'w mut u32,
     /// Picks among the answers of owners with a policy.
     pub(super) chooser: Chooser<'w>,
+    is_for_subnet: bool,
     pub(super) qtype: RrType,
     pub(super) dnssec_ok: bool,
     pub(super) rcode: Rcode,
@@ -112,7 +115,7 @@ impl<'s, 'w, 'o> Resolver<'s, 'w, 'o> {
     #[inline]
     pub(super) fn new(
         snapshot: &'s Snapshot,
-        Work { name, other, turn, chooser }: Work<'w>,
+        Work { name, other, turn, chooser, is_for_subnet }: Work<'w>,
         response: &'w mut Response<'o>,
         qtype: RrType,
         dnssec_ok: bool,
@@ -124,6 +127,7 @@ impl<'s, 'w, 'o> Resolver<'s, 'w, 'o> {
             other,
             turn,
             chooser,
+            is_for_subnet,
             qtype,
             dnssec_ok,
             rcode: Rcode::NOERROR,
@@ -412,6 +416,12 @@ impl<'s, 'w, 'o> Resolver<'s, 'w, 'o> {
 
     /// Makes the other name the name in work.
     fn follow(&mut self, place: Place) -> Step {
+        if self.is_for_subnet {
+            // One scope cannot say for whom each link of a chain holds: the first one stands alone, and who asked goes on from there (RFC
+            // 7871 §7.2.1). The alternative, the longest scope for all, would have resolvers keep the alias once for each network.
+            self.finish_authority(None);
+            return Step::Done(Kind::Positive);
+        }
         std::mem::swap(&mut self.name, &mut self.other);
         if place.owner_at + MAX_NAME_OCTETS > MAX_POINTER {
             // No pointer reaches this far: whoever asked goes on from here.

@@ -3,8 +3,8 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::discovery::Discovery;
 use super::{explain, metrics, now_s};
@@ -12,6 +12,8 @@ use crate::admin::{ChangeError, Control, ExportError, ExportFormat};
 use crate::health::HealthHandle;
 use crate::keeper::FindSources;
 use crate::keeper::channel::{Change, KeeperHandle, ReloadSummary, ZoneStatus};
+use crate::keeper::targets::TargetRegistry;
+use crate::model::board::{FULL_SHARE, VerdictBoard};
 use crate::model::discovery_report::{PlanReport, SourceChange, SourceReport};
 use crate::model::explain::Explanation;
 use crate::model::name::Name;
@@ -37,6 +39,9 @@ pub(super) struct Handles {
     pub(super) aliases: ResolverHandle,
     pub(super) counters: Arc<Counters>,
     pub(super) overrides: OverrideStore,
+    /// What the zones rest on, followed names among it, whose verdicts the keeper puts on the board.
+    pub(super) registry: Arc<Mutex<TargetRegistry>>,
+    pub(super) board: Arc<VerdictBoard>,
     /// Finds the zone files, to say where something stands in them.
     pub(super) find_sources: FindSources,
     pub(super) listeners: Vec<SocketAddr>,
@@ -63,6 +68,24 @@ impl Handles {
         self.discovery.reload();
         self.reloaded_s.store(now_s(), Ordering::Relaxed);
         summary
+    }
+
+    /// Everything that answers rest on: what is probed or pushed, and the names whose verdicts others follow.
+    pub(super) fn target_reports(&self) -> Vec<TargetReport> {
+        let mut overridden = self.overridden().targets;
+        let report = |target: crate::health::TargetReport| {
+            let overrides = overridden.remove(&target.id).unwrap_or_default();
+            target_report(target, overrides)
+        };
+        let mut all: Vec<TargetReport> = self.health.report().into_iter().map(report).collect();
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut followed: Vec<(&Name, &TargetId)> = registry.followed().iter().collect();
+        followed.sort_unstable_by_key(|(_, id)| id.0);
+        all.extend(followed.into_iter().map(|(name, id)| {
+            let overrides = overridden.remove(id).unwrap_or_default();
+            followed_report(name, *id, self.board.get(*id), overrides)
+        }));
+        all
     }
 
     pub(super) fn target_counts(&self) -> TargetCounts {
@@ -120,12 +143,7 @@ impl Control for Handles {
     }
 
     fn targets(&self) -> Vec<TargetReport> {
-        let mut overridden = self.overridden().targets;
-        let report = |target: crate::health::TargetReport| {
-            let overrides = overridden.remove(&target.id).unwrap_or_default();
-            target_report(target, overrides)
-        };
-        self.health.report().into_iter().map(report).collect()
+        self.target_reports()
     }
 
     fn export(&self, zone: &Name, format: ExportFormat, out: &mut dyn io::Write) -> Result<(), ExportError> {
@@ -234,7 +252,7 @@ fn target_report(target: crate::health::TargetReport, overrides: Vec<u64>) -> Ta
         certificate_expires_at: target.certificate_expires_s,
         probed_at: last.as_ref().map(|result| result.at_unix_ms / 1000),
         took_us: last.as_ref().map(|result| result.duration_us),
-        interval_ms: target.interval_ms,
+        interval_ms: Some(target.interval_ms),
         changed_at: target.changed_unix_ms.map(|at_ms| at_ms / 1000),
         flips: target.flips_lately as u64,
         braked: target.held,
@@ -242,6 +260,26 @@ fn target_report(target: crate::health::TargetReport, overrides: Vec<u64>) -> Ta
         share: target.share,
         problem: last.and_then(|result| explain::problem(&result.outcome)),
         overrides,
+    }
+}
+
+/// A name that others follow: its verdict is what its own endpoints come to.
+fn followed_report(name: &Name, id: TargetId, verdict: Verdict, overrides: Vec<u64>) -> TargetReport {
+    TargetReport {
+        id: id.0,
+        target: format!("name {name}"),
+        verdict,
+        probed_at: None,
+        problem: None,
+        took_us: None,
+        interval_ms: None,
+        changed_at: None,
+        flips: 0,
+        braked: false,
+        held_until: None,
+        share: FULL_SHARE,
+        overrides,
+        certificate_expires_at: None,
     }
 }
 

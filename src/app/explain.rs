@@ -22,7 +22,7 @@ use crate::model::explain::{
 use crate::model::name::Name;
 use crate::model::pick::Pick;
 use crate::model::rdata;
-use crate::model::report::OverrideReport;
+use crate::model::report::{OverrideReport, TargetReport};
 use crate::model::rrset::Rrset;
 use crate::model::rrtype::RrType;
 use crate::model::target::{Group, TargetId};
@@ -41,7 +41,7 @@ impl Handles {
     /// What `client` would be answered for a name and type, and why.
     pub(super) fn explanation(&self, name: &Name, rtype: RrType, client: IpAddr) -> Explanation {
         let wire = wire_answer(&self.published.load(), name, rtype, client);
-        let targets = self.health.report().into_iter().map(|target| (target.id, target)).collect();
+        let targets = self.target_reports().into_iter().map(|target| (target.id, target)).collect();
         let known = Known { handles: self, targets, client };
         let mut names = Vec::new();
         let mut next = Some(name.clone());
@@ -60,7 +60,7 @@ impl Handles {
 /// What is looked up for each name.
 struct Known<'a> {
     handles: &'a Handles,
-    targets: HashMap<TargetId, crate::health::TargetReport>,
+    targets: HashMap<u32, TargetReport>,
     client: IpAddr,
 }
 
@@ -192,20 +192,9 @@ impl Known<'_> {
     }
 
     fn target(&self, id: TargetId) -> Option<ProbedReport> {
-        let target = self.targets.get(&id)?;
+        let report = self.targets.get(&id.0)?.clone();
         let history = self.handles.health.history(id).map(|(_, history)| history).unwrap_or_default();
-        let last = target.last.as_ref();
-        Some(ProbedReport {
-            id: id.0,
-            target: target.target.to_string(),
-            verdict: target.verdict,
-            probed_at: last.map(|last| last.at_unix_ms / 1000),
-            took_us: last.map(|last| last.duration_us),
-            problem: last.and_then(|last| problem(&last.outcome)),
-            held_until: target.damped_until_unix_ms.map(|at_ms| at_ms / 1000),
-            braked: target.held,
-            history: history.into_iter().rev().take(TRANSITIONS).rev().collect(),
-        })
+        Some(ProbedReport { report, history: history.into_iter().rev().take(TRANSITIONS).rev().collect() })
     }
 }
 

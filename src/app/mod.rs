@@ -33,6 +33,7 @@ use crate::resolver;
 use crate::snapshot::Snapshot;
 use crate::snapshot::handle::Published;
 use crate::state::StateDir;
+use crate::state::choices::Choices;
 use crate::state::history;
 use crate::state::overrides::OverrideStore;
 use crate::state::signed::SignedZones;
@@ -165,6 +166,7 @@ impl House {
         tools.workshop.resolved = Arc::new(saved_aliases.iter().cloned().collect());
         let aliases = tools.aliases.subscribe();
         let (board, published) = (Arc::clone(&tools.workshop.board), Arc::clone(&tools.published));
+        let registry = Arc::clone(&tools.workshop.registry);
         let starting = Starting::read(tools, &sources(config));
         report_and_decide(&starting, config.strict)?;
         board.on_change({
@@ -172,7 +174,7 @@ impl House {
             move || keeper.verdicts_changed()
         });
         let saved = state.as_ref().map(|s| saved_verdicts(s)).unwrap_or_default();
-        let health = Health::spawn(runtime.handle(), targets, board, &config.health, saved)
+        let health = Health::spawn(runtime.handle(), targets, Arc::clone(&board), &config.health, saved)
             .map_err(|e| running("health checks", e.to_string()))?;
         health.restore_history(state.as_ref().map(|s| saved_history(s)).unwrap_or_default());
         let aliases = resolver::spawn(
@@ -199,6 +201,8 @@ impl House {
             aliases,
             counters: Arc::new(Counters::new()),
             overrides,
+            registry,
+            board,
             find_sources: find_sources(reread),
             listeners: bound.addresses(),
             state: state.as_ref().map(|s| s.path().to_owned()),
@@ -301,6 +305,7 @@ fn tools(
             hash_key,
             state: state.cloned(),
             signed: signed_zones(state)?,
+            choices: load_choices(state)?,
             overrides: Arc::default(),
             discovered: Arc::default(),
             resolved: Arc::default(),
@@ -356,6 +361,14 @@ fn signed_zones(state: Option<&Arc<StateDir>>) -> Result<Option<Arc<SignedZones>
         error!("{problem}; a zone without its \"dnssec\" block would now be served unsigned");
     }
     Ok(Some(Arc::new(signed)))
+}
+
+fn load_choices(state: Option<&Arc<StateDir>>) -> Result<Arc<Choices>, AppError> {
+    let (choices, problem) = Choices::load(state.cloned()).map_err(|e| running("state", e.to_string()))?;
+    if let Some(problem) = problem {
+        error!("{problem}; pools with \"failback\": false choose anew");
+    }
+    Ok(Arc::new(choices))
 }
 
 fn load_overrides(state: Option<&Arc<StateDir>>, now_s: u32) -> Result<OverrideStore, AppError> {

@@ -160,7 +160,8 @@ fn describe_endpoint(text: &mut String, endpoint: &EndpointReport, now_s: u64) {
     }
 }
 
-fn describe_target(text: &mut String, target: &ProbedReport, now_s: u64) {
+fn describe_target(text: &mut String, probed: &ProbedReport, now_s: u64) {
+    let ProbedReport { report: target, history } = probed;
     let ago = |at: u64| format!("{} ago", duration(now_s.saturating_sub(at)));
     let _ = write!(text, "           {} is {}", target.target, target.verdict);
     if target.braked {
@@ -181,7 +182,7 @@ fn describe_target(text: &mut String, target: &ProbedReport, now_s: u64) {
         let _ = write!(text, "; {}: {result}{took}", ago(at));
     }
     text.push('\n');
-    for step in &target.history {
+    for step in history {
         let _ = writeln!(
             text,
             "             {}: {} to {}: {}",
@@ -218,7 +219,7 @@ mod tests {
     use super::*;
     use crate::model::explain::{AnswerReport, ZoneOfName};
     use crate::model::overrides::Word;
-    use crate::model::report::{OverrideReport, TransitionReport};
+    use crate::model::report::{OverrideReport, TargetReport, TransitionReport};
     use crate::model::target::Verdict;
 
     fn endpoint(publishes: &str, counts_as: Verdict) -> EndpointReport {
@@ -243,17 +244,23 @@ mod tests {
             to: Verdict::Down,
             reason: "connection refused".into(),
         };
-        let target = ProbedReport {
+        let report = TargetReport {
             id: 7,
             target: "tcp 192.0.2.1:80".into(),
             verdict: Verdict::Down,
             probed_at: Some(498),
-            took_us: Some(1_250),
             problem: Some("connection refused".into()),
-            held_until: Some(560),
+            took_us: Some(1_250),
+            interval_ms: Some(5_000),
+            changed_at: Some(400),
+            flips: 1,
             braked: false,
-            history: vec![step],
+            held_until: Some(560),
+            share: 100,
+            overrides: Vec::new(),
+            certificate_expires_at: None,
         };
+        let target = ProbedReport { report, history: vec![step] };
         let said = OverrideReport {
             id: 4,
             subject: "address:192.0.2.2".into(),

@@ -141,15 +141,18 @@ impl ZoneState {
         let (mut checked, mut job) = (None, None);
         let stands = owner.is_some();
         if let Some(mut owner) = owner {
-            checked = owner.checked.take().map(|checked| {
-                let mut new = CheckedOwner::hold(checked, owner.place, &mut lock(&workshop.registry));
-                if let Some(old) = self.checked.get(name).filter(|o| o.checked.policy == new.checked.policy) {
-                    new.chosen.clone_from(&old.chosen);
-                }
-                new
-            });
-            let mut wants =
-                desired_job(name.clone(), owner, checked.as_mut(), before.as_ref(), circumstances);
+            checked = owner
+                .checked
+                .take()
+                .map(|checked| CheckedOwner::hold(checked, owner.place, &mut lock(&workshop.registry)));
+            let mut wants = desired_job(
+                name.clone(),
+                owner,
+                checked.as_mut(),
+                before.as_ref(),
+                circumstances,
+                &workshop.choices,
+            );
             wants.rrsets.extend(
                 before.iter().flat_map(|b| &b.rrsets).filter(|r| self.is_made(name, r.rrset.rtype)).cloned(),
             );

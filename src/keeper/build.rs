@@ -26,6 +26,7 @@ use crate::model::overrides::Overrides;
 use crate::model::rdata;
 use crate::model::target::{EndpointData, TargetId};
 use crate::state::StateDir;
+use crate::state::choices::Choices;
 use crate::state::signed::SignedZones;
 use crate::zone;
 use crate::zone::desired::DesiredZone;
@@ -141,6 +142,8 @@ pub struct Workshop {
     pub discovered: Arc<Discovered>,
     /// What host names of ALIAS records were resolved to, likewise.
     pub resolved: Arc<Resolved>,
+    /// What pools that stay with their choice use, for reloads and restarts.
+    pub choices: Arc<Choices>,
     /// Threads that read, sign and compile.
     pub threads: usize,
 }

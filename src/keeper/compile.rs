@@ -76,6 +76,7 @@ pub(super) fn compile(
         folded: layout.folded,
         ground,
         overrides: Arc::clone(&workshop.overrides),
+        choices: Arc::clone(&workshop.choices),
         schedule,
         cache: SignatureCache::default(),
         floor: image.serial(),

@@ -9,6 +9,7 @@ use crate::dnssec::sign::Signer;
 use crate::model::name::Name;
 use crate::model::rrtype::RrType;
 use crate::snapshot::image::{Choice, OwnerRecords, ServedRrset};
+use crate::state::choices::Choices;
 use crate::zone::desired::{DesiredOwner, Place};
 use crate::zone::select::Selection;
 
@@ -31,13 +32,15 @@ pub(super) fn unchanged_job(before: OwnerRecords, place: Place) -> Job {
     }
 }
 
-/// A job that has an owner serve what it should by the present verdicts; `before` is what it serves now. Nothing of it is signed.
+/// A job that has an owner serve what it should by the present verdicts; `before` is what it serves now. Nothing of it is signed. What its pools used
+/// is taken from `memory`, and what they use now is noted there.
 pub(super) fn desired_job(
     name: Name,
     owner: DesiredOwner,
     checked: Option<&mut CheckedOwner>,
     before: Option<&OwnerRecords>,
     by: Circumstances<'_>,
+    memory: &Choices,
 ) -> Job {
     let unknown = owner.alias.map(|alias| alias.pending).unwrap_or_default();
     let mut rrsets: Vec<ServedRrset> = owner.rrsets.into_iter().map(plain).collect();
@@ -49,9 +52,10 @@ pub(super) fn desired_job(
         if let Some(before) = before {
             checked.inherit(before, by.board);
         }
+        checked.recall(memory, by.zone, &name);
         let mut selection = checked.select(&name, by);
-        if let Some(memory) = checked.would_remember(&mut selection) {
-            checked.remember(memory);
+        if let Some(kept) = checked.would_remember(&mut selection) {
+            checked.remember(kept, memory, by.zone, &name);
         }
         let (served, variants) = checked.served(&selection);
         rrsets.extend(served);

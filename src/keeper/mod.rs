@@ -176,6 +176,7 @@ impl Keeper {
             if self.renewer.at <= Instant::now() {
                 self.renew();
             }
+            self.tools.workshop.choices.save_now_and_then();
             self.serials.tick(serials_of(&self.zones), Serial((self.tools.now_s)()));
         }
         self.save();

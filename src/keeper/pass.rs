@@ -210,7 +210,7 @@ impl<'e> Pass<'_, 'e> {
         };
         let (board, overrides) = (&*workshop.board, &*workshop.overrides);
         let by = Circumstances { board, overrides, zone: &layout.desired.apex, now_s: self.now_s };
-        let mut job = desired_job(name, owner, checked, before.as_ref(), by);
+        let mut job = desired_job(name, owner, checked, before.as_ref(), by, &workshop.choices);
         job.rrsets.extend(made);
         job.denial = denial;
         job.reusable = match before {

@@ -2,6 +2,7 @@
 //!
 //! Whoever stops a server waits for it, and kills it after ten seconds or so: a large zone is gone through once, by all cores.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 
@@ -13,6 +14,7 @@ use super::crew::Crew;
 use super::start::{SIGNATURES_VERSION, signature_file};
 use super::zone_state::ZoneState;
 use crate::dnssec::saved::write_entry;
+use crate::model::name::Name;
 use crate::state::StateDir;
 
 /// Where the entries of several threads go, each piece whole.
@@ -29,7 +31,21 @@ impl Keeper {
             .collect();
         let zones = digests.len();
         self.serials.close(digests.into_iter());
+        self.save_choices();
         info!(zones, "state saved");
+    }
+
+    /// Saves what pools that stay with their choice use, of the owners that there still are.
+    fn save_choices(&self) {
+        let zones: HashMap<String, &ZoneState> =
+            super::serving(&self.zones).map(|zone| (zone.apex().to_string(), zone)).collect();
+        let is_there = |zone: &str, owner: &str| {
+            let name = Name::parse_absolute(owner);
+            zones.get(zone).zip(name.ok()).is_some_and(|(zone, name)| zone.checked.contains_key(&name))
+        };
+        if let Err(e) = self.tools.workshop.choices.save(is_there) {
+            error!(error = %e, "pools with \"failback\": false choose anew at the next start");
+        }
     }
 }
 

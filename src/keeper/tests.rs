@@ -29,6 +29,7 @@ use crate::snapshot::handle::Published;
 use crate::snapshot::image::OwnerRecords;
 use crate::snapshot::{Snapshot, ZoneImage};
 use crate::state::StateDir;
+use crate::state::choices::Choices;
 use crate::state::signed::SignedZones;
 
 const START_S: u32 = 1_700_000_000;
@@ -77,6 +78,7 @@ impl House {
                 hash_key,
                 state: state.clone(),
                 signed,
+                choices: Arc::new(Choices::load(state.clone()).unwrap().0),
                 overrides: Arc::default(),
                 discovered: Arc::default(),
                 resolved: Arc::default(),

@@ -26,6 +26,7 @@ use crate::model::target::{EndpointData, Group, TargetId, Verdict};
 use crate::snapshot::ZoneImage;
 use crate::snapshot::image::{Choice, Note, OwnerRecords, ServedRrset};
 use crate::snapshot::{EncodedOwner, ImageError, ZoneDraft};
+use crate::state::choices::Choices;
 use crate::zone::desired::{Checked, Place, Soa};
 use crate::zone::select::{self, Memory, Reason, Selection, State, Trace, select};
 use crate::zone::serial;
@@ -129,9 +130,19 @@ impl CheckedOwner {
         (good != self.last_good || chosen != self.chosen).then_some(Kept { good, chosen })
     }
 
+    /// Takes up what its pools used before the zone was read again, or the server restarted.
+    pub(super) fn recall(&mut self, choices: &Choices, zone: &Name, name: &Name) {
+        if let Some(policy) = &self.checked.policy {
+            self.chosen = choices.of(zone, name, policy);
+        }
+    }
+
     /// Remembers what is kept of a selection.
-    pub(super) fn remember(&mut self, kept: Kept) {
+    pub(super) fn remember(&mut self, kept: Kept, choices: &Choices, zone: &Name, name: &Name) {
         self.last_good = kept.good;
+        if let (Some(policy), false) = (&self.checked.policy, kept.chosen == self.chosen) {
+            choices.note(zone, name, policy, &kept.chosen);
+        }
         self.chosen = kept.chosen;
     }
 
@@ -285,6 +296,8 @@ pub(super) struct ZoneState {
     pub(super) folded: HashMap<Name, FoldedOwner>,
     /// What folding needs to know of the zone.
     pub(super) ground: Ground,
+    /// What pools that stay with their choice use, of all zones.
+    pub(super) choices: Arc<Choices>,
     /// When signatures are renewed.
     pub(super) schedule: Schedule,
     /// Signatures of states that owners may come back to.
@@ -321,7 +334,7 @@ impl ZoneState {
 
     pub(super) fn remember(&mut self, name: &Name, memory: Kept) {
         if let Some(owner) = self.checked.get_mut(name) {
-            owner.remember(memory);
+            owner.remember(memory, &self.choices, self.image.apex(), name);
         }
     }
 

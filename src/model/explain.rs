@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::report::{OverrideReport, TransitionReport};
+use super::report::{OverrideReport, TargetReport, TransitionReport};
 use super::target::Verdict;
 
 /// `/api/v1/explain`.
@@ -123,26 +123,9 @@ pub struct EndpointReport {
 /// A target that an endpoint rests on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbedReport {
-    /// Its number.
-    pub id: u32,
-    /// What is probed and how.
-    pub target: String,
-    /// What health says of it.
-    pub verdict: Verdict,
-    /// When it was last probed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub probed_at: Option<u64>,
-    /// How long that took, in microseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub took_us: Option<u64>,
-    /// What it met, if it failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub problem: Option<String>,
-    /// Until when it is held down for flipping too often.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub held_until: Option<u64>,
-    /// Whether only the brake keeps it up.
-    pub braked: bool,
+    /// As `/api/v1/targets` has it.
+    #[serde(flatten)]
+    pub report: TargetReport,
     /// The latest changes of its verdict, oldest first.
     pub history: Vec<TransitionReport>,
 }

@@ -228,6 +228,9 @@ impl NewOverride {
                 Some(until_s.ok_or_else(|| format!("{text} is too long: say \"forever\""))?)
             }
         };
+        if until_s.is_some_and(|until_s| until_s <= now_s) {
+            return Err(OverrideError::Past.to_string());
+        }
         Ok(Self {
             subject: request.subject.parse()?,
             zone: request.zone.as_deref().map(absolute).transpose()?,
@@ -282,7 +285,7 @@ impl TryFrom<OverrideReport> for Override {
 pub enum OverrideError {
     /// There are [`MAX_OVERRIDES`] already.
     TooMany,
-    /// The end lies in the past.
+    /// The end does not lie ahead.
     Past,
     /// No reason is given.
     NoReason,
@@ -299,7 +302,7 @@ impl fmt::Display for OverrideError {
                     "there are {MAX_OVERRIDES} overrides already: clear some, or use a name glob for several"
                 )
             }
-            Self::Past => f.write_str("it would end in the past"),
+            Self::Past => f.write_str("it would be over at once"),
             Self::NoReason => {
                 f.write_str("a reason is needed: whoever finds it at night must know why it is there")
             }

@@ -211,7 +211,7 @@ pub enum ZoneState {
 pub struct TargetReport {
     /// Its number, for `/api/v1/targets/{id}/history`. It keeps it as long as it stands in any zone, and at most until the server stops.
     pub id: u32,
-    /// What is probed and how, such as `tcp 192.0.2.10:443`.
+    /// What is probed and how, such as `tcp 192.0.2.10:443`, or whose verdict is followed, such as `name db.example.test.`.
     pub target: String,
     /// What health says of it.
     pub verdict: Verdict,
@@ -224,8 +224,9 @@ pub struct TargetReport {
     /// How long the last probe took, in microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub took_us: Option<u64>,
-    /// Milliseconds from one probe to the next.
-    pub interval_ms: u32,
+    /// Milliseconds from one probe to the next; nothing for a followed name, which is not probed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval_ms: Option<u32>,
     /// When its verdict changed last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed_at: Option<u64>,

@@ -18,6 +18,7 @@
 //! moment, also after a power cut or on a full disk, either the old or the new content stands there. A header line carries a
 //! version and a checksum; a file that does not hold what it says is set aside under another name and reported, never half used.
 
+pub mod choices;
 mod envelope;
 pub mod error;
 pub mod history;

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use hale::model::hash::HashKey;
 use hale::model::name::Name;
+use hale::model::pick::{Candidate, Pick, seed};
+use hale::model::prefixes::PrefixTableBuilder;
 use hale::model::rdata;
 use hale::model::rrset::{RdataSet, Rrset};
 use hale::model::rrtype::RrType;
-use hale::snapshot::image::{Note, OwnerRecords, ServedRrset};
+use hale::snapshot::image::{Choice, Note, OwnerRecords, ServedRrset};
 use hale::snapshot::{Snapshot, ZoneDraft, ZoneImage};
 
 pub(crate) fn key() -> HashKey {
@@ -25,6 +27,7 @@ fn rrtype(text: &str) -> RrType {
 }
 
 /// Reads `owner [TTL] TYPE RDATA` lines, and `!pending|!withheld|!empty|!rotate|!stale|!all|!fallback owner TYPE`; `;` starts a comment.
+/// `!weighted|!hashed|!geo owner TYPE` makes three answers of the one that is there, which differ in their last octet.
 pub(crate) fn owners(apex: &Name, text: &str) -> BTreeMap<Name, OwnerRecords> {
     let mut owners: BTreeMap<Name, OwnerRecords> = BTreeMap::new();
     for line in text.lines().map(|l| l.split(';').next().unwrap_or("").trim()).filter(|l| !l.is_empty()) {
@@ -77,8 +80,47 @@ fn apply_mark(owner: &mut OwnerRecords, mark: &str, rtype: &str) {
         "stale" => set(owner, &|r| r.note = Note::Stale),
         "all" => set(owner, &|r| r.note = Note::AllDownServingAll),
         "fallback" => set(owner, &|r| r.note = Note::Fallback),
+        "weighted" | "hashed" | "geo" => choose(owner, rrtype(rtype), mark),
         _ => panic!("no mark {mark}"),
     }
+}
+
+/// Three answers of a type: with weights of 1, 2 and 3, by the client's network, or by three networks and a default.
+fn choose(owner: &mut OwnerRecords, rtype: RrType, policy: &str) {
+    let Some(default) = owner.rrsets.iter().find(|r| r.rrset.rtype == rtype).cloned() else {
+        panic!("{}: nothing to choose among", owner.name)
+    };
+    let others = (1..3u8).map(|n| {
+        let mut other = default.clone();
+        let rdata = default.rrset.rdata.iter().map(|rdata| {
+            let mut rdata = rdata.to_vec();
+            if let Some(last) = rdata.last_mut() {
+                *last += n;
+            }
+            rdata
+        });
+        other.rrset.rdata = RdataSet::new(rdata.collect::<Vec<_>>());
+        other
+    });
+    let others = others.collect();
+    let pick = match policy {
+        "weighted" => Pick::Weighted((0..3).map(|n| (u32::from(n) + 1, Pick::Set(n))).collect()),
+        "hashed" => {
+            let candidate =
+                |n: u16| Candidate { seed: seed(&n.to_be_bytes()), weight: 1, pick: Pick::Set(n) };
+            Pick::Hashed((0..3).map(candidate).collect())
+        }
+        _ => {
+            let mut table = PrefixTableBuilder::new(0);
+            for (network, bits, branch) in
+                [([10, 0, 0, 0], 8, 1), ([192, 0, 0, 0], 16, 2), ([192, 0, 2, 0], 24, 1)]
+            {
+                table.set(network.into(), bits, branch);
+            }
+            Pick::Geo(Arc::new(table.finish()), (0..3).map(Pick::Set).collect())
+        }
+    };
+    owner.choices.push(Choice { rtype, others, pick });
 }
 
 fn add(owner: &mut OwnerRecords, rtype: RrType, ttl: u32, wire: Vec<u8>) {
@@ -130,7 +172,8 @@ pub(crate) fn sign(apex: &Name, owners: &mut BTreeMap<Name, OwnerRecords>) {
         let types: Vec<String> = types.iter().map(ToString::to_string).collect();
         let nsec = rdata::parse(RrType::NSEC, &format!("{next} {}", types.join(" ")), apex);
         add(owner, RrType::NSEC, 60, nsec.unwrap_or_else(|e| panic!("{e:?}")));
-        for served in &mut owner.rrsets {
+        let others = owner.choices.iter_mut().flat_map(|choice| &mut choice.others);
+        for served in owner.rrsets.iter_mut().chain(others) {
             let rtype = served.rrset.rtype;
             if !is_cut || matches!(rtype, RrType::DS | RrType::NSEC) {
                 served.signatures = RdataSet::new([signature(apex, at, rtype, served.rrset.ttl)]);

@@ -252,7 +252,7 @@ pub(super) mod tests {
             problem: (verdict == Verdict::Down).then(|| "connection refused".into()),
             certificate_expires_at: None,
             took_us: Some(u64::from(id) * 700),
-            interval_ms: 5000,
+            interval_ms: Some(5000),
             changed_at: Some(1000 - u64::from(id) * 61),
             flips: u64::from(id % 3),
             braked: false,

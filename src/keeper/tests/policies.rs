@@ -70,6 +70,28 @@ fn a_choice_to_stay_with_outlives_a_reload() {
 }
 
 #[test]
+fn a_choice_to_stay_with_outlives_a_restart_and_moves_no_serial() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = zone(FAILOVER);
+    let house = House::start(&[("zone", &text)], Some(folder.path()));
+    house.flip("192.0.2.1:80", Verdict::Down);
+    house.flip("192.0.2.1:80", Verdict::Up);
+    let serial = house.serial("example.test");
+    assert_eq!(answers(&house), [[2]]);
+    house.reload(&[("zone", &text)], false);
+    assert_eq!((answers(&house), house.serial("example.test")), (vec![vec![2]], serial));
+    house.stop();
+    let house = House::start(&[("zone", &text)], Some(folder.path()));
+    assert_eq!((answers(&house), house.serial("example.test")), (vec![vec![2]], serial));
+    house.stop();
+    // Another policy of the same owner begins anew.
+    let other = text.replace("ams", "lon");
+    let house = House::start(&[("zone", &other)], Some(folder.path()));
+    assert_eq!(answers(&house), [[1]]);
+    house.stop();
+}
+
+#[test]
 fn a_reload_without_a_change_of_data_keeps_the_serial() {
     let weighted = |weight: u8| {
         zone(&format!(

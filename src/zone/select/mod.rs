@@ -242,7 +242,7 @@ impl<'a> Situation<'a> {
         }
         // What a pool would choose were all of them up is nothing to stay with.
         if reason == Reason::Healthy && group.group.has_policy() {
-            out.chosen = maker.into_chosen();
+            out.chosen = maker.chosen();
         }
         reason
     }

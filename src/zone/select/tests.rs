@@ -416,6 +416,9 @@ fn policies() {
         ("444", "failover(all[0-2] all[2-3])", "?du", "A=2"),
         ("444", "failover[0-3]", "duu", "A=1"),
         ("444", "failover[0-3]/ans=2", "uuu", "A=0,1"),
+        // Pools that are answered together choose each by its own rule.
+        ("4444", "all(failover[0-2] failover[2-4])", "uudu", "A=0,3"),
+        ("4444", "all(failover[0-3]/ans=2 all[3-4])", "duuu", "A=1,2,3"),
         // A family that the chosen pool lacks comes from the next.
         ("4646", "failover(all[0-2] all[2-4])", "uuuu", "A=0 AAAA=1"),
         ("4646", "failover(all[0-2] all[2-4])", "uduu", "A=0 AAAA=3"),
@@ -507,6 +510,18 @@ fn without_failback_a_pool_stays_until_it_is_unhealthy() {
         ("ddd", "A=2 ServingAll"),
         ("uuu", "A=2"),
     ] {
+        let got = selected(&owner, states, &chosen);
+        assert_eq!(show_picks(&got), want, "{states}");
+        chosen = got.chosen;
+    }
+}
+
+/// A pool that nothing leads to has its choice all the same, so that it is the one to come back to.
+#[test]
+fn a_choice_to_stay_with_does_not_depend_on_the_pools_above() {
+    let owner = owner("444", "failover(all[0-1] failover(all[1-2] all[2-3])/stay)");
+    let mut chosen = Vec::new();
+    for (states, want) in [("ddu", "A=2"), ("uuu", "A=0"), ("duu", "A=2"), ("uud", "A=0"), ("duu", "A=1")] {
         let got = selected(&owner, states, &chosen);
         assert_eq!(show_picks(&got), want, "{states}");
         chosen = got.chosen;

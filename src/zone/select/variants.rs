@@ -14,9 +14,8 @@ use crate::zone::desired::Checked;
 pub(super) struct Maker<'a> {
     checked: &'a Checked,
     judged: &'a Judged<'a>,
-    /// What pools with `"failback": false` have used so far, and then what they use.
+    /// What pools with `"failback": false` have used so far.
     before: &'a [Option<u32>],
-    chosen: Vec<Option<u32>>,
     rtype: RrType,
     sets: Vec<RdataSet>,
     places: HashMap<RdataSet, u16>,
@@ -24,15 +23,7 @@ pub(super) struct Maker<'a> {
 
 impl<'a> Maker<'a> {
     pub(super) fn new(checked: &'a Checked, judged: &'a Judged<'a>, before: &'a [Option<u32>]) -> Self {
-        Self {
-            checked,
-            judged,
-            before,
-            chosen: Vec::new(),
-            rtype: RrType::A,
-            sets: Vec::new(),
-            places: HashMap::new(),
-        }
+        Self { checked, judged, before, rtype: RrType::A, sets: Vec::new(), places: HashMap::new() }
     }
 
     /// The answers of a type, the default variant first, and how one is picked; `None` if nothing of the type can be served.
@@ -46,9 +37,22 @@ impl<'a> Maker<'a> {
         Some((sets.into_iter().map(|rdata| Rrset { rtype, ttl, rdata }).collect(), pick))
     }
 
-    /// What the pools that stay with their choice use now.
-    pub(super) fn into_chosen(self) -> Vec<Option<u32>> {
-        self.chosen
+    /// What the pools that stay with their choice use now, also those that no answer comes from at present: what a pool would use does
+    /// not depend on what stands above it.
+    pub(super) fn chosen(&self) -> Vec<Option<u32>> {
+        let pools = &self.judged.policy.pools;
+        let stays = |pool: &Pool| matches!(pool.rule, Rule::Failover { failback: false });
+        if !pools.iter().any(stays) {
+            return Vec::new();
+        }
+        let chosen = pools.iter().enumerate().map(|(at, pool)| match &pool.members {
+            Members::Pools(members) if stays(pool) => {
+                let first = self.failover_order(at, members, false).first().copied();
+                first.filter(|&pool| self.judged.pools[pool as usize].standing < Standing::Down)
+            }
+            _ => None,
+        });
+        chosen.collect()
     }
 
     /// How an answer from a pool is picked, `above` being the limit of records that the pools above it set.
@@ -112,7 +116,7 @@ impl<'a> Maker<'a> {
     }
 
     /// Members of a failover pool in the order in which they are tried: by standing, then as written.
-    fn failover_order(&mut self, at: usize, members: &[Member], failback: bool) -> Vec<u32> {
+    fn failover_order(&self, at: usize, members: &[Member], failback: bool) -> Vec<u32> {
         let mut order: Vec<u32> = members.iter().map(|m| m.pool).collect();
         let standing = |pool: u32| self.judged.pools[pool as usize].standing;
         if !failback {
@@ -122,10 +126,6 @@ impl<'a> Maker<'a> {
             }
         }
         order.sort_by_key(|&pool| standing(pool));
-        if !failback {
-            self.chosen.resize(self.judged.policy.pools.len(), None);
-            self.chosen[at] = order.first().copied().filter(|&pool| standing(pool) < Standing::Down);
-        }
         order
     }
 
@@ -198,7 +198,7 @@ impl<'a> Maker<'a> {
     }
 
     /// The endpoints of the type that a pool serves at once, by their places.
-    fn endpoints(&mut self, at: usize) -> Vec<usize> {
+    fn endpoints(&self, at: usize) -> Vec<usize> {
         let judged = self.judged;
         let pool = &judged.policy.pools[at];
         let range = match &pool.members {
@@ -215,10 +215,10 @@ impl<'a> Maker<'a> {
     }
 
     /// As [`Maker::endpoints`], where pools are answered together. The configuration admits only rules that choose for all clients alike.
-    fn endpoints_of_pools(&mut self, at: usize, members: &[Member]) -> Vec<usize> {
+    fn endpoints_of_pools(&self, at: usize, members: &[Member]) -> Vec<usize> {
         if let Rule::Failover { failback } = self.judged.policy.pools[at].rule {
             let order = self.failover_order(at, members, failback);
-            let found = order.iter().map(|&pool| self.endpoints(pool as usize));
+            let found = order.iter().map(|&pool| self.endpoints_together(pool));
             return found.into_iter().find(|found| !found.is_empty()).unwrap_or_default();
         }
         let standing = |m: &Member| self.judged.pools[m.pool as usize].standing;
@@ -227,13 +227,23 @@ impl<'a> Maker<'a> {
         let mut all = Vec::new();
         for group in ranked.chunk_by(|a, b| standing(a) == standing(b)) {
             for member in group {
-                all.extend(self.endpoints(member.pool as usize));
+                all.extend(self.endpoints_together(member.pool));
             }
             if !all.is_empty() {
                 break;
             }
         }
         all
+    }
+
+    /// What a pool adds where pools are answered together: of a failover over addresses the first ones only.
+    fn endpoints_together(&self, at: u32) -> Vec<usize> {
+        let pool = &self.judged.policy.pools[at as usize];
+        let mut endpoints = self.endpoints(at as usize);
+        if let (Members::Endpoints(_), Rule::Failover { .. }) = (&pool.members, &pool.rule) {
+            endpoints.truncate(pool.answer_limit(None).map_or(usize::MAX, usize::from));
+        }
+        endpoints
     }
 
     /// The place of the RRset of these endpoints.
