@@ -260,7 +260,8 @@ impl World {
         self.ledger.tick(self.now_ms, &mut flips);
         self.publish(flips);
         // All of them now and then; a target whose probe has ended is looked at anyway.
-        let all = if self.now_ms / 1000 % 10 == 0 { self.evidence.ids().collect() } else { Vec::new() };
+        let all =
+            if (self.now_ms / 1000).is_multiple_of(10) { self.evidence.ids().collect() } else { Vec::new() };
         for id in all {
             assert_eq!(u32::from(self.board.share(id)), self.evidence.share(self.now_ms, id), "{id:?}");
             self.evidence.check(id, self.is_braking());
