@@ -208,6 +208,8 @@ fn documented_role() -> String {
     page.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap().to_owned()
 }
 
+// It says that it was skipped.
+#[allow(clippy::print_stderr)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_real_api_server_is_followed_through_its_troubles() {
     let (Ok(etcd), Ok(apiserver)) = (std::env::var("ETCD_BIN"), std::env::var("KUBE_APISERVER_BIN")) else {
