@@ -6,6 +6,7 @@ mod driver;
 mod gateways;
 mod objects;
 mod real;
+mod recorded;
 mod services;
 
 use std::fmt::Write as _;
