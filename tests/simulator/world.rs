@@ -140,6 +140,7 @@ impl World {
             },
             published: Arc::clone(&published),
             targets: sender,
+            aliases: Default::default(),
             state: Some(dir),
             find_sources: {
                 let sources = Arc::clone(&sources);
