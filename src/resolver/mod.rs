@@ -111,7 +111,7 @@ pub fn saved(state: &StateDir) -> Known {
                 return named.collect();
             }
             Err(e) => {
-                warn!(error = %e, "the saved addresses of ALIAS records are malformed; they are resolved anew")
+                warn!(error = %e, "the saved addresses of ALIAS records are malformed; they are resolved anew");
             }
         },
         Ok(Stored::Absent) => {}
@@ -231,7 +231,7 @@ impl Driver {
             let changed = resolving.observe(replies, now_ms, spread);
             match (&resolving.problem, was_good) {
                 (Some(problem), true) => {
-                    warn!(target = %name, problem, "an ALIAS target is not resolved; what was known of it is served")
+                    warn!(target = %name, problem, "an ALIAS target is not resolved; what was known of it is served");
                 }
                 (None, false) => info!(target = %name, "an ALIAS target is resolved again"),
                 _ => {}

@@ -75,7 +75,7 @@ impl Resolving {
                     continue;
                 }
             };
-            self.set(i, found);
+            self.set(i, &found);
         }
         let is_good = problem.is_none();
         self.problem = problem;
@@ -99,7 +99,7 @@ impl Resolving {
         }
     }
 
-    fn set(&mut self, family: usize, found: Vec<IpAddr>) {
+    fn set(&mut self, family: usize, found: &[IpAddr]) {
         if family == 0 {
             let v4 = found.iter().filter_map(|address| match address {
                 IpAddr::V4(v4) => Some(*v4),
