@@ -83,6 +83,7 @@ fn amend(names: usize) -> Cost {
             state: Some(Arc::clone(&state)),
             signed: None,
             overrides: Arc::default(),
+            choices: Arc::default(),
             discovered: Arc::default(),
             resolved: Arc::default(),
             threads: 2,
