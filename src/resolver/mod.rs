@@ -1,7 +1,7 @@
 //! Resolves the host names that ALIAS records lead to, in the background: nothing of it is ever waited for by a query.
 //!
 //! What is learned goes to the keeper as addresses, and to the state directory, so that a restart with the resolver down serves what it
-//! served before. [`target`] decides what an answer or a failure means; this file does the I/O around it.
+//! served before. `target` decides what an answer or a failure means; this file does the I/O around it.
 
 mod ask;
 mod target;

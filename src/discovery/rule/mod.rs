@@ -1,7 +1,7 @@
 //! Host names of Traefik's rules (`Host(`a.example`) && PathPrefix(`/x`)`): what a rule routes, as names that can be published.
 //!
-//! Traefik reads a rule as a Go expression. Here it is read by the same grammar ([`lexer`], [`parser`]), `!` is pushed inward, and
-//! what stands in a positive `Host`, `HostSNI` or one of their regular expressions becomes names ([`hosts`], [`regexp`]). A host that
+//! Traefik reads a rule as a Go expression. Here it is read by the same grammar (`lexer`, `parser`), `!` is pushed inward, and
+//! what stands in a positive `Host`, `HostSNI` or one of their regular expressions becomes names (`hosts`, `regexp`). A host that
 //! cannot be said in DNS exactly, or at least as a wildcard, is reported and never guessed.
 
 mod hosts;
