@@ -92,13 +92,13 @@ fn describe_name(text: &mut String, name: &NameExplanation, now_s: u64) {
         }
     }
     if let Some(selection) = &name.selection {
-        describe_selection(text, selection, now_s);
+        describe_selection(text, selection, name.from.is_empty(), now_s);
     }
 }
 
-fn describe_selection(text: &mut String, selection: &SelectionReport, now_s: u64) {
+fn describe_selection(text: &mut String, selection: &SelectionReport, all_declared: bool, now_s: u64) {
     for endpoint in &selection.endpoints {
-        describe_endpoint(text, endpoint, now_s);
+        describe_endpoint(text, endpoint, all_declared, now_s);
     }
     for pool in &selection.pools {
         let _ = writeln!(text, "  pool     {pool}");
@@ -116,7 +116,7 @@ fn describe_selection(text: &mut String, selection: &SelectionReport, now_s: u64
     }
 }
 
-fn describe_endpoint(text: &mut String, endpoint: &EndpointReport, now_s: u64) {
+fn describe_endpoint(text: &mut String, endpoint: &EndpointReport, all_declared: bool, now_s: u64) {
     let EndpointReport { publishes, from, weight, share, counts_as, verdict, .. } = endpoint;
     let _ = write!(text, "  endpoint {publishes} counts as {counts_as}");
     if counts_as != verdict {
@@ -132,8 +132,14 @@ fn describe_endpoint(text: &mut String, endpoint: &EndpointReport, now_s: u64) {
         let _ = write!(text, ", in {}", endpoint.pools.join(", "));
     }
     let _ = writeln!(text);
-    let from = from.as_deref().unwrap_or("no longer in the zone file");
-    let _ = writeln!(text, "           from {from}");
+    match from {
+        Some(from) => {
+            let _ = writeln!(text, "           from {from}");
+        }
+        None if all_declared => text.push_str("           from no longer in the zone file\n"),
+        // Discovered, or an address of an ALIAS: the owner's line says whence.
+        None => {}
+    }
     if let Some(said) = &endpoint.said {
         let left = match said.until {
             Some(until) => format!("for {} more", duration(until.saturating_sub(now_s))),
