@@ -252,11 +252,9 @@ fn owner(random: &mut Random, number: usize) -> Owner {
     } else {
         grower.group(0)
     };
-    if let Node::Group { rule, answers, .. } = &mut root
-        && !matches!(rule, Group::All)
-        && grower.random.percent(20)
-    {
-        *answers = Some(1 + grower.random.below(2));
+    // Pools that are answered together are not limited from above: such a limit is not made here.
+    if grower.random.percent(20) && !root.has_together() {
+        root.limit(1 + grower.random.below(2));
     }
     let random = grower.random;
     let (a, b) = (random.below(4), random.below(4));
@@ -282,6 +280,22 @@ impl Node {
     pub(super) fn name(&self) -> &str {
         match self {
             Self::Leaf { name, .. } | Self::Group { name, .. } => name,
+        }
+    }
+
+    /// Whether pools are answered together in it.
+    fn has_together(&self) -> bool {
+        match self {
+            Self::Leaf { .. } => false,
+            Self::Group { rule: Group::All, .. } => true,
+            Self::Group { members, .. } => members.iter().any(|(member, _)| member.has_together()),
+        }
+    }
+
+    /// Limits the records of an answer, from above for all that is in it; a list of addresses has a limit of its own.
+    fn limit(&mut self, most: usize) {
+        if let Self::Group { answers, .. } = self {
+            *answers = Some(most);
         }
     }
 
