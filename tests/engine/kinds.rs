@@ -29,7 +29,7 @@ const fn kind(name: &'static str, template: &'static str, rcode: u16, kind: Kind
 }
 
 /// All kinds. `bench.test` is found by one hash; `cuts.test` holds zone cuts and is walked down from its apex.
-pub(crate) const KINDS: [QueryKind; 26] = [
+pub(crate) const KINDS: [QueryKind; 32] = [
     kind("a", "h#.bench.test A", 0, Kind::Positive),
     kind("a-mixed-case", "h#.bench.test A mixed", 0, Kind::Positive),
     kind("a-edns", "h#.bench.test A edns", 0, Kind::Positive),
@@ -48,6 +48,9 @@ pub(crate) const KINDS: [QueryKind; 26] = [
     kind("wildcard", "q#.w.bench.test A edns", 0, Kind::Synthesised),
     kind("dname", "h#.alias.cuts.test A edns", 0, Kind::Positive),
     kind("referral", "x.d#.cuts.test A edns", 0, Kind::Referral),
+    kind("weighted", "pw#.bench.test A edns", 0, Kind::Positive),
+    kind("hashed", "ph#.bench.test A edns", 0, Kind::Positive),
+    kind("geo", "pg#.bench.test A edns", 0, Kind::Positive),
     kind("truncated", "large.bench.test TXT size=512", 0, Kind::Positive),
     kind("tcp-large", "large.bench.test TXT tcp", 0, Kind::Positive),
     kind("signed-a", "h#.bench.test A do signed", 0, Kind::Positive),
@@ -56,6 +59,9 @@ pub(crate) const KINDS: [QueryKind; 26] = [
     kind("signed-cname-chain", "cc#.bench.test A do signed", 0, Kind::Positive),
     kind("signed-wildcard", "q#.w.bench.test A do signed", 0, Kind::Synthesised),
     kind("signed-referral", "x.d#.cuts.test A do signed", 0, Kind::Referral),
+    kind("signed-weighted", "pw#.bench.test A do signed", 0, Kind::Positive),
+    kind("signed-hashed", "ph#.bench.test A do signed", 0, Kind::Positive),
+    kind("signed-geo", "pg#.bench.test A do signed", 0, Kind::Positive),
 ];
 
 /// The zones, unsigned and signed.
@@ -74,6 +80,9 @@ impl Zones {
             bench.push_str(&host);
             bench.push_str(&format!("h{i} AAAA 2001:db8::1\n m{i} MX 10 h{i}\n"));
             bench.push_str(&format!("c{i} CNAME h{i}\n cb{i} CNAME c{i}\n cc{i} CNAME cb{i}\n"));
+            // One of three addresses by weight, by the client's network, and by its place.
+            bench.push_str(&format!("pw{i} A 192.0.2.1\n ph{i} A 192.0.2.1\n pg{i} A 192.0.2.1\n"));
+            bench.push_str(&format!("!weighted pw{i} A\n !hashed ph{i} A\n !geo pg{i} A\n"));
             cuts.push_str(&host);
             cuts.push_str(&format!("d{i} NS ns1.d{i}\n d{i} NS ns2.d{i}\n"));
             cuts.push_str(&format!("ns1.d{i} A 192.0.2.1\n ns2.d{i} A 192.0.2.2\n"));

@@ -5,7 +5,8 @@
 //! selection, signing and compiling, and `answer`. Scripted are the targets (script.rs) and the clock. What ought to come out is said by models
 //! that share nothing with the server: of verdicts (evidence.rs), of answers (oracle.rs), of signatures (served.rs).
 //!
-//! `HALE_SIM_SEED` repeats a run, `HALE_SIM_DAYS` says how long it is: half a day a world.
+//! `HALE_SIM_SEED` repeats a run, `HALE_SIM_DAYS` says how long it is: half a day a world. `HALE_SIM_WORLD` runs one world alone, by the
+//! seed that was printed for it.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 #[path = "../support/mod.rs"]
@@ -54,6 +55,10 @@ fn nothing_is_published_that_may_not_be() {
     eprintln!("HALE_SIM_SEED={seed}, {hours_left} hours");
     let mut seeds = Random::new(seed);
     let mut seen = Seen::new();
+    if let Some(world) = variable("HALE_SIM_WORLD") {
+        run(world, HOURS, &mut seen);
+        return;
+    }
     while hours_left > 0 {
         let (seed, hours) = (seeds.next(), hours_left.min(HOURS));
         eprintln!("a world with seed {seed}, {hours} hours");

@@ -91,6 +91,11 @@ impl<'a> Moment<'a> {
         Self { owner, verdicts, words, lives }
     }
 
+    /// What it is decided by, for people.
+    pub(super) fn describe(&self, memory: &Memory) -> String {
+        format!("verdicts {:?}, words {:?}, {memory:?}", self.verdicts, self.words)
+    }
+
     pub(super) fn is_all_down(&self) -> bool {
         self.verdicts.iter().all(|verdict| *verdict == Verdict::Down)
     }
@@ -186,7 +191,14 @@ impl<'a> Moment<'a> {
     fn in_order(&self, name: &str, members: &[(Node, u32)], failback: bool, memory: &Memory) -> Vec<usize> {
         let present = if failback { None } else { memory.chosen.get(name).copied().flatten() };
         let mut order: Vec<usize> = (0..members.len()).collect();
-        order.sort_by_key(|&i| (self.standing(&members[i].0), Some(i) != present, i));
+        order.sort_by_key(|&i| (self.standing(&members[i].0), i));
+        // The present one stays first where none stands better.
+        if let Some(present) = present
+            && self.standing(&members[present].0) == self.standing(&members[order[0]].0)
+        {
+            order.retain(|&i| i != present);
+            order.insert(0, present);
+        }
         order
     }
 

@@ -231,6 +231,7 @@ impl World {
             }
             self.now_ms = next;
             self.now_s.store(self.now_s(), Ordering::Relaxed);
+            self.expire_overrides();
             if self.now_ms >= self.next_tick_ms {
                 self.next_tick_ms = self.now_ms + 1000;
                 self.tick();
@@ -249,13 +250,17 @@ impl World {
         START_S + u32::try_from(self.now_ms / 1000).unwrap()
     }
 
-    fn tick(&mut self) {
+    /// At once, as the keeper does before it looks at anything else: what a pool stays with depends on the order of events.
+    fn expire_overrides(&mut self) {
         let now_s = self.now_s();
         if self.said.iter().any(|said| said.until_s.is_some_and(|until_s| until_s <= now_s)) {
             self.said.retain(|said| said.until_s.is_none_or(|until_s| until_s > now_s));
             self.overrides = self.overrides.expire(now_s).0;
             self.settled(None);
         }
+    }
+
+    fn tick(&mut self) {
         self.evidence.tick(self.now_ms);
         let mut flips = Vec::new();
         self.ledger.tick(self.now_ms, &mut flips);
@@ -432,7 +437,8 @@ impl World {
         let keys = served::keys(image);
         for is_v4 in [true, false] {
             let now_ms = self.now_ms;
-            let case = || format!("{} IPv4 {is_v4} at {now_ms} ms: {owner:#?}", owner.name);
+            let so = moment.describe(&memory);
+            let case = || format!("{} IPv4 {is_v4} at {now_ms} ms, {so}: {owner:#?}", owner.name);
             let anyone = moment.expected(is_v4, None, &memory);
             let variants = served::variants(&records, is_v4);
             match &anyone {

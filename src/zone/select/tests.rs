@@ -516,6 +516,18 @@ fn without_failback_a_pool_stays_until_it_is_unhealthy() {
     }
 }
 
+/// With the second pool chosen and the third one better, a family that the third lacks comes from the first: asked again, too.
+#[test]
+fn a_selection_repeated_is_the_same() {
+    let owner = owner("46464", "failover(all[0-2]/min=2 all[2-4]/min=2 all[4-5])/stay");
+    let second = selected(&owner, "duuuu", &[]);
+    assert_eq!(show_picks(&second), "A=2 AAAA=3");
+    let third = selected(&owner, "duduu", &second.chosen);
+    assert_eq!(show_picks(&third), "A=4 AAAA=1");
+    let again = selected(&owner, "duduu", &third.chosen);
+    assert_eq!(again, third);
+}
+
 /// A pool that nothing leads to has its choice all the same, so that it is the one to come back to.
 #[test]
 fn a_choice_to_stay_with_does_not_depend_on_the_pools_above() {

@@ -119,13 +119,14 @@ impl<'a> Maker<'a> {
     fn failover_order(&self, at: usize, members: &[Member], failback: bool) -> Vec<u32> {
         let mut order: Vec<u32> = members.iter().map(|m| m.pool).collect();
         let standing = |pool: u32| self.judged.pools[pool as usize].standing;
-        if !failback {
-            // The present one goes first among those that stand as it does, so it stays for as long as it is healthy.
-            if let Some(present) = self.before.get(at).copied().flatten() {
-                order.sort_by_key(|&pool| pool != present);
-            }
-        }
         order.sort_by_key(|&pool| standing(pool));
+        // The present one stays for as long as no other stands better. What it did not give before it has no say in: were it put in front
+        // of those that stand as it does, the order behind a better one would depend on how often this was asked.
+        let present = self.before.get(at).copied().flatten().filter(|_| !failback);
+        let place = order.iter().position(|&pool| Some(pool) == present);
+        if let Some(place) = place.filter(|&place| standing(order[place]) == standing(order[0])) {
+            order[..=place].rotate_right(1);
+        }
         order
     }
 
