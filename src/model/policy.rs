@@ -129,7 +129,7 @@ impl Policy {
             };
             bounds.push(match (&pool.members, &pool.rule) {
                 (Members::Endpoints(range), _) => pool.windows(range.len(), above),
-                (Members::Pools(_), Rule::All) => 1,
+                (Members::Pools(_), Rule::All) => pool.windows(self.endpoints_below(pool), above),
                 (Members::Pools(pools), Rule::Failover { .. }) => {
                     members(pools).into_iter().max().unwrap_or(1)
                 }
@@ -149,12 +149,23 @@ impl Policy {
             };
             sizes.push(match (&pool.members, &pool.rule) {
                 (Members::Endpoints(range), _) => pool.windows(range.len(), above),
-                (Members::Pools(_), Rule::All) => 1,
+                (Members::Pools(_), Rule::All) => pool.windows(self.endpoints_below(pool), above),
                 (Members::Pools(pools), Rule::Failover { .. }) => of(pools, usize::max),
                 (Members::Pools(pools), _) => of(pools, usize::saturating_add).saturating_add(pools.len()),
             });
         }
         sizes.last().copied().unwrap_or(1)
+    }
+
+    /// Endpoints of a pool and of those within it; one that stands in several counts in each.
+    fn endpoints_below(&self, pool: &Pool) -> usize {
+        match &pool.members {
+            Members::Endpoints(range) => range.len(),
+            Members::Pools(members) => {
+                let each = members.iter().map(|m| self.endpoints_below(&self.pools[m.pool as usize]));
+                each.fold(0, usize::saturating_add)
+            }
+        }
     }
 
     /// Whether a pool above each pool limits its answers. Members stand in front of their pools, so one pass from the root will do.

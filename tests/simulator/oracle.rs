@@ -217,7 +217,9 @@ impl<'a> Moment<'a> {
             }
             Node::Group { name, rule, members, answers } => (name, rule, members, answers.or(above)),
         };
-        let of = |i: usize| self.answers(&members[i].0, is_v4, answers, client, memory);
+        // Of pools that are answered together the answer as a whole is limited.
+        let within = answers.filter(|_| !matches!(rule, Group::All));
+        let of = |i: usize| self.answers(&members[i].0, is_v4, within, client, memory);
         let first = |order: &mut dyn Iterator<Item = usize>| {
             order.map(of).find(|answers| !answers.is_empty()).unwrap_or_default()
         };
@@ -231,12 +233,11 @@ impl<'a> Moment<'a> {
                 // Together those that stand best, as long as they have something of the type.
                 let by_standing = [Standing::Healthy, Standing::Weak, Standing::Drained, Standing::Down];
                 let together = by_standing.into_iter().map(|wanted| {
-                    let found = all.clone().filter(|&i| standing(i) == wanted).flat_map(of);
-                    let mut answer: Answer = found.flatten().collect();
-                    answer.sort_unstable();
-                    answer
+                    let best = all.clone().filter(|&i| standing(i) == wanted);
+                    best.flat_map(|i| self.together(&members[i].0, is_v4)).collect::<Vec<IpAddr>>()
                 });
-                together.into_iter().find(|answer| !answer.is_empty()).into_iter().collect()
+                let found = together.into_iter().find(|found| !found.is_empty());
+                found.map_or_else(BTreeSet::new, |found| windows(&found, answers.unwrap_or(usize::MAX)))
             }
             Group::Weighted | Group::Hashed => {
                 let best = all.clone().map(standing).min().unwrap();
@@ -264,14 +265,8 @@ impl<'a> Moment<'a> {
         }
     }
 
-    fn leaf_answers(
-        &self,
-        rule: Leaf,
-        ends: &[End],
-        answers: Option<usize>,
-        up_threshold: usize,
-        is_v4: bool,
-    ) -> BTreeSet<Answer> {
+    /// What a list of addresses has for an answer, in its order.
+    fn found(&self, rule: Leaf, ends: &[End], up_threshold: usize, is_v4: bool) -> Vec<IpAddr> {
         let up = ends.iter().filter(|end| self.lives[end.place] != Life::Down).count();
         let serves_all = up > 0 && up * 100 < up_threshold * ends.len() && rule != Leaf::Failover;
         let of = |life: Option<Life>| {
@@ -280,23 +275,39 @@ impl<'a> Moment<'a> {
             };
             ends.iter().filter(wanted).map(|end| end.address).collect::<Vec<IpAddr>>()
         };
-        let mut found = if serves_all { of(None) } else { of(Some(Life::Live)) };
-        if found.is_empty() {
-            found = of(Some(Life::Drained));
+        let found = if serves_all { of(None) } else { of(Some(Life::Live)) };
+        if found.is_empty() { of(Some(Life::Drained)) } else { found }
+    }
+
+    /// What a list adds where pools are answered together: of a failover the first one.
+    fn together(&self, node: &Node, is_v4: bool) -> Vec<IpAddr> {
+        let Node::Leaf { rule, ends, up_threshold, .. } = node else {
+            unreachable!("the plan puts lists alone under `all`")
+        };
+        let mut found = self.found(*rule, ends, *up_threshold, is_v4);
+        if *rule == Leaf::Failover {
+            found.truncate(1);
         }
+        found
+    }
+
+    fn leaf_answers(
+        &self,
+        rule: Leaf,
+        ends: &[End],
+        answers: Option<usize>,
+        up_threshold: usize,
+        is_v4: bool,
+    ) -> BTreeSet<Answer> {
+        let mut found = self.found(rule, ends, up_threshold, is_v4);
         if found.is_empty() {
             return BTreeSet::new();
         }
-        let limit = answers.unwrap_or(if rule == Leaf::All { usize::MAX } else { 1 }).min(found.len());
-        // So many that follow each other round the list; of a failover the first ones.
-        let starts = if rule == Leaf::Failover || limit == found.len() { 1 } else { found.len() };
-        (0..starts)
-            .map(|start| {
-                let mut answer: Answer = found.iter().cycle().skip(start).take(limit).copied().collect();
-                answer.sort_unstable();
-                answer
-            })
-            .collect()
+        let limit = answers.unwrap_or(if rule == Leaf::All { usize::MAX } else { 1 });
+        if rule == Leaf::Failover {
+            found.truncate(limit);
+        }
+        windows(&found, limit)
     }
 
     /// Where one address is drawn from the owner's own list: the weight of each that may be, in the list's order.
@@ -366,4 +377,16 @@ impl Condition {
             Self::All(checks) => both(checks, Verdict::Down),
         }
     }
+}
+
+/// Answers of so many addresses that follow each other round a list.
+fn windows(found: &[IpAddr], limit: usize) -> BTreeSet<Answer> {
+    let limit = limit.min(found.len());
+    let starts = if limit == found.len() { 1 } else { found.len() };
+    let window = |start| {
+        let mut answer: Answer = found.iter().cycle().skip(start).take(limit).copied().collect();
+        answer.sort_unstable();
+        answer
+    };
+    (0..starts).map(window).collect()
 }

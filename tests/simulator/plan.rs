@@ -252,8 +252,7 @@ fn owner(random: &mut Random, number: usize) -> Owner {
     } else {
         grower.group(0)
     };
-    // Pools that are answered together are not limited from above: such a limit is not made here.
-    if grower.random.percent(20) && !root.has_together() {
+    if grower.random.percent(20) {
         root.limit(1 + grower.random.below(2));
     }
     let random = grower.random;
@@ -280,15 +279,6 @@ impl Node {
     pub(super) fn name(&self) -> &str {
         match self {
             Self::Leaf { name, .. } | Self::Group { name, .. } => name,
-        }
-    }
-
-    /// Whether pools are answered together in it.
-    fn has_together(&self) -> bool {
-        match self {
-            Self::Leaf { .. } => false,
-            Self::Group { rule: Group::All, .. } => true,
-            Self::Group { members, .. } => members.iter().any(|(member, _)| member.has_together()),
         }
     }
 

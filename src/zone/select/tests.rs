@@ -419,6 +419,10 @@ fn policies() {
         // Pools that are answered together choose each by its own rule.
         ("4444", "all(failover[0-2] failover[2-4])", "uudu", "A=0,3"),
         ("4444", "all(failover[0-3]/ans=2 all[3-4])", "duuu", "A=1,2,3"),
+        // What they give together is limited as a list of addresses is.
+        ("4444", "all(all[0-2] all[2-4])/ans=2", "uduu", "A=weighted(100:0,2 100:2,3 100:0,3)"),
+        ("4444", "all(failover[0-2] failover[2-4])/ans=1", "uuuu", "A=weighted(100:0 100:2)"),
+        ("44446", "failover(all(all[0-2] all[2-4]) all[4-5])/ans=2", "udduu", "A=0,3 AAAA=4"),
         // A family that the chosen pool lacks comes from the next.
         ("4646", "failover(all[0-2] all[2-4])", "uuuu", "A=0 AAAA=1"),
         ("4646", "failover(all[0-2] all[2-4])", "uduu", "A=0 AAAA=3"),

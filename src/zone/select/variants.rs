@@ -66,8 +66,8 @@ impl<'a> Maker<'a> {
         let answers = pool.answers.or(above);
         match &pool.rule {
             Rule::All => {
-                let all = self.endpoints(at);
-                (!all.is_empty()).then(|| Pick::Set(self.set(&all)))
+                let together = self.endpoints(at);
+                self.pick_windows(pool, &together, answers)
             }
             Rule::Failover { failback } => {
                 let order = self.failover_order(at, members, *failback);
@@ -164,7 +164,12 @@ impl<'a> Maker<'a> {
     fn pick_endpoints(&mut self, at: usize, above: Option<u16>) -> Option<Pick> {
         let pool = &self.judged.policy.pools[at];
         let candidates = self.endpoints(at);
-        let limit = pool.answer_limit(above).map_or(usize::MAX, usize::from);
+        self.pick_windows(pool, &candidates, pool.answer_limit(above))
+    }
+
+    /// How an answer of at most `limit` of these endpoints is picked by the rule of their pool; `None` if there is none.
+    fn pick_windows(&mut self, pool: &Pool, candidates: &[usize], limit: Option<u16>) -> Option<Pick> {
+        let limit = limit.map_or(usize::MAX, usize::from);
         if candidates.is_empty() {
             return None;
         }
