@@ -148,5 +148,7 @@ fn an_amendment_costs_the_same_in_a_large_zone() {
     println!("{large} names: {} signatures, {} octets", large_cost.signatures, large_cost.octets);
     assert_eq!(small.signatures, 4, "the address RRset, its NSEC and that of its predecessor, and the SOA");
     assert_eq!(large_cost.signatures, small.signatures);
-    assert!(large_cost.octets <= 2 * small.octets, "{} > 2 x {}", large_cost.octets, small.octets);
+    // Beside shards of the same size, the arrays above those of the store and of the denial index are copied: they grow with the root of
+    // the number of names, which for a million comes to 2.7 times in all.
+    assert!(large_cost.octets <= 3 * small.octets, "{} > 3 x {}", large_cost.octets, small.octets);
 }
