@@ -136,9 +136,12 @@ pub fn missing(truth: &Truth, name: &WireName, qtype: u16, message: &Message) ->
     (!unmet.is_empty()).then(|| format!("not proven (RFC 4035 §3.1.3): {unmet:?}"))
 }
 
-/// Whether an NSEC record covers the name: owner before it, next name after it, in canonical order (RFC 4034 §6.1).
+/// Whether an NSEC record covers the name: owner before it, next name after it, in canonical order (RFC 4034 §6.1). The last record of
+/// a zone names the apex (RFC 4034 §4.1.1) and covers what follows in that zone, not in a zone that sorts behind it.
 pub fn covers(denial: &Record, name: &WireName) -> bool {
     let key = |name: &WireName| name.labels().iter().rev().map(|label| label.to_vec()).collect::<Vec<_>>();
-    let (owner, next, name) = (key(&denial.owner), key(&denial.name_at(0)), key(name));
-    owner < name && (name < next || next <= owner)
+    let next = denial.name_at(0);
+    let in_zone_of_last = name.is_within(&next);
+    let (owner, next, name) = (key(&denial.owner), key(&next), key(name));
+    owner < name && (name < next || next <= owner && in_zone_of_last)
 }
