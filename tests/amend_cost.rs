@@ -86,6 +86,7 @@ fn amend(names: usize) -> Cost {
             choices: Arc::default(),
             discovered: Arc::default(),
             resolved: Arc::default(),
+            events: Arc::default(),
             threads: 2,
         },
         published: Arc::clone(&published),

@@ -73,6 +73,7 @@ fn flip(names: usize) -> Cost {
             overrides: Arc::default(),
             discovered: Arc::default(),
             resolved: Arc::default(),
+            events: Arc::default(),
             threads: 2,
         },
         published: Arc::clone(&published),

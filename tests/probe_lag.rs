@@ -77,7 +77,8 @@ async fn run(load: &Load) {
     let (_sets, receiver) = watch::channel(set);
     let board = Arc::new(VerdictBoard::new());
     let handle = tokio::runtime::Handle::current();
-    let health = Health::spawn(&handle, receiver, board.clone(), &config, Vec::new()).unwrap();
+    let health =
+        Health::spawn(&handle, receiver, board.clone(), &config, Vec::new(), Arc::default()).unwrap();
     health.first_round_done().await;
     for id in 0..load.targets {
         let expected = if is_hole(id) { Verdict::Down } else { Verdict::Up };

@@ -2,10 +2,12 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
 use crate::model::discovery_report::{PlanReport, SourceChange, SourceReport};
+use crate::model::events::Events;
 use crate::model::explain::Explanation;
 use crate::model::name::Name;
 use crate::model::report::{
@@ -83,6 +85,9 @@ pub trait Control: Send + Sync + 'static {
         action: &str,
         owner: &str,
     ) -> Result<Option<SourceChange>, ChangeError>;
+
+    /// What happens, as it happens, and what has happened lately. Called on the runtime: it must not block.
+    fn events(&self) -> Arc<Events>;
 
     /// Every metric of the server, as [`MetricsWriter`](crate::telemetry::metrics::MetricsWriter) writes them.
     fn metrics(&self) -> String;

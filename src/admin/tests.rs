@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::*;
 use crate::config::AdminConfig;
 use crate::model::discovery_report::{PlanReport, SourceChange, SourceReport};
+use crate::model::events::Events;
 use crate::model::explain::{AnswerReport, Explanation};
 use crate::model::name::Name;
 use crate::model::report::{
@@ -31,6 +32,7 @@ const LARGE: usize = 8 * 1024 * 1024;
 struct Fake {
     ready: AtomicBool,
     reloads: AtomicU32,
+    events: Arc<Events>,
 }
 
 impl Control for Fake {
@@ -154,6 +156,10 @@ impl Control for Fake {
     fn push_external(&self, id: &str, verdict: Verdict, reason: Option<&str>) -> usize {
         assert_eq!((verdict, reason), (Verdict::Down, Some("disk full")));
         usize::from(id == "web:1")
+    }
+
+    fn events(&self) -> Arc<Events> {
+        Arc::clone(&self.events)
     }
 
     fn metrics(&self) -> String {

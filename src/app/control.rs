@@ -15,6 +15,7 @@ use crate::keeper::channel::{Change, KeeperHandle, ReloadSummary, ZoneStatus};
 use crate::keeper::targets::TargetRegistry;
 use crate::model::board::{FULL_SHARE, VerdictBoard};
 use crate::model::discovery_report::{PlanReport, SourceChange, SourceReport};
+use crate::model::events::Events;
 use crate::model::explain::Explanation;
 use crate::model::name::Name;
 use crate::model::report::{
@@ -50,6 +51,7 @@ pub(super) struct Handles {
     pub(super) ready: AtomicBool,
     pub(super) reloaded_s: AtomicU32,
     pub(super) discovery: Arc<Discovery>,
+    pub(super) events: Arc<Events>,
 }
 
 impl Handles {
@@ -214,6 +216,10 @@ impl Control for Handles {
 
     fn push_external(&self, id: &str, verdict: Verdict, reason: Option<&str>) -> usize {
         self.health.push_external(id, verdict, reason)
+    }
+
+    fn events(&self) -> Arc<Events> {
+        Arc::clone(&self.events)
     }
 
     fn metrics(&self) -> String {

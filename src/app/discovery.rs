@@ -24,6 +24,8 @@ use crate::discovery::traefik;
 use crate::keeper::channel::KeeperHandle;
 use crate::model::discovered::{Amendment, Refusal, RefusedFor};
 use crate::model::discovery_report::{PlanReport, SourceChange, SourceReport};
+use crate::model::event::News;
+use crate::model::events::Events;
 use crate::model::name::Name;
 use crate::model::report::ReadinessPart;
 use crate::snapshot::handle::Published;
@@ -52,11 +54,17 @@ pub(super) struct Discovery {
     wake: Notify,
     /// The sources are others than those that drivers run for.
     replaced: AtomicBool,
+    events: Arc<Events>,
 }
 
 impl Discovery {
     /// The sources of a configuration, with what the state directory keeps of them.
-    pub(super) fn load(config: &Config, reread: &Reread, state: Option<&Arc<StateDir>>) -> Self {
+    pub(super) fn load(
+        config: &Config,
+        reread: &Reread,
+        state: Option<&Arc<StateDir>>,
+        events: Arc<Events>,
+    ) -> Self {
         let started = Instant::now();
         let kept = state.map(load_kept).unwrap_or_default();
         forget(&kept, &config.sources);
@@ -71,6 +79,7 @@ impl Discovery {
             reread: Arc::clone(reread),
             wake: Notify::new(),
             replaced: AtomicBool::new(false),
+            events,
         };
         discovery.note_readiness();
         discovery
@@ -180,6 +189,7 @@ impl Discovery {
     async fn publish(&self, keeper: &KeeperHandle, published: &Published) {
         let (amendment, lines) = self.take_changes();
         lines.iter().for_each(|line| log(line, published));
+        self.events.publish_all(lines.iter().filter_map(|line| news(line, published)));
         let Some(amendment) = amendment else { return };
         let keeper = keeper.clone();
         let refusals = tokio::task::spawn_blocking(move || keeper.amend(amendment)).await;
@@ -386,6 +396,22 @@ fn log(line: &Line, published: &Published) {
     } else {
         info!(%source, hostname, zone, namespace, resource, "{text}");
     }
+}
+
+/// What those who watch are told of a line.
+fn news(line: &Line, published: &Published) -> Option<News> {
+    let Line { source, name, object, text, kind, .. } = line;
+    let mut news = News::new((*kind)?, text.clone());
+    if let Some(name) = name {
+        news.text = format!("{name}: {text}");
+        news.names.push(name.to_string());
+        news.zones.extend(zone_of(name, published));
+    } else {
+        news.text = format!("source {source}: {text}");
+    }
+    news.source = Some(source.to_string());
+    news.object = object.as_deref().map(str::to_owned);
+    Some(news)
 }
 
 /// What an object's people write: `ingress/shop/web`, or `router/web@docker` whose provider is the namespace.

@@ -3,6 +3,7 @@
 mod control;
 mod discovery;
 mod discovery_metrics;
+mod events;
 mod explain;
 mod metrics;
 mod overrides;
@@ -162,6 +163,7 @@ impl House {
         let overrides = load_overrides(state.as_ref(), started_s)?;
         let mut tools = tools(state.as_ref(), targets_sender, reread, &random)?;
         tools.workshop.overrides = overrides.current();
+        let events = Arc::clone(&tools.workshop.events);
         let saved_aliases = state.as_ref().map(|s| resolver::saved(s)).unwrap_or_default();
         tools.workshop.resolved = Arc::new(saved_aliases.iter().cloned().collect());
         let aliases = tools.aliases.subscribe();
@@ -174,8 +176,10 @@ impl House {
             move || keeper.verdicts_changed()
         });
         let saved = state.as_ref().map(|s| saved_verdicts(s)).unwrap_or_default();
-        let health = Health::spawn(runtime.handle(), targets, Arc::clone(&board), &config.health, saved)
-            .map_err(|e| running("health checks", e.to_string()))?;
+        let health = &config.health;
+        let health =
+            Health::spawn(runtime.handle(), targets, Arc::clone(&board), health, saved, Arc::clone(&events))
+                .map_err(|e| running("health checks", e.to_string()))?;
         health.restore_history(state.as_ref().map(|s| saved_history(s)).unwrap_or_default());
         let aliases = resolver::spawn(
             runtime.handle(),
@@ -209,8 +213,10 @@ impl House {
             started_s,
             ready: AtomicBool::new(false),
             reloaded_s: AtomicU32::new(0),
-            discovery: Arc::new(Discovery::load(config, reread, state.as_ref())),
+            discovery: Arc::new(Discovery::load(config, reread, state.as_ref(), Arc::clone(&events))),
+            events,
         });
+        runtime.spawn(events::look_after(Arc::clone(&handles)));
         let (admin_stop, admin_stopped) = watch::channel(false);
         let admin = runtime.spawn(admin.serve(Arc::clone(&handles) as _, admin_stopped));
         let waiting = Some((starting, bound));
@@ -309,6 +315,7 @@ fn tools(
             overrides: Arc::default(),
             discovered: Arc::default(),
             resolved: Arc::default(),
+            events: Arc::default(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         },
         published: Published::new(Snapshot::empty(hash_key)),

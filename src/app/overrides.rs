@@ -8,6 +8,7 @@ use tracing::info;
 use super::control::Handles;
 use super::now_s;
 use crate::admin::ChangeError;
+use crate::model::event::{EventKind, News};
 use crate::model::name::Name;
 use crate::model::overrides::{NewOverride, Override, OverrideError, Overrides};
 use crate::model::report::{OverriddenReport, OverrideChange, OverrideReport, OverrideRequest};
@@ -50,6 +51,8 @@ impl Handles {
             id, subject = %said.subject, word = %said.word, zone = said.zone.as_ref().map(Name::to_string),
             until = said.until_s, owner = said.owner, reason = said.reason, names, "override set"
         );
+        let text = format!("override {id} is set: {} {} ({})", said.subject, said.word, said.reason);
+        self.tell(EventKind::OverrideSet, text, &entry, &said.owner);
         Ok(self.changed(&entry, names))
     }
 
@@ -70,7 +73,18 @@ impl Handles {
         let names = self.overrides.change(change, |next| self.take_into_service(next))??;
         let Some(entry) = cleared else { return Ok(None) };
         info!(id, subject = %entry.said.subject, word = %entry.said.word, owner, names, "override cleared");
+        let text = format!("override {id} is cleared: {} {}", entry.said.subject, entry.said.word);
+        self.tell(EventKind::OverrideCleared, text, &entry, owner);
         Ok(Some(self.changed(&entry, names)))
+    }
+
+    fn tell(&self, kind: EventKind, text: String, entry: &Override, owner: &str) {
+        let mut news = News::new(kind, text);
+        news.zones.extend(entry.said.zone.as_ref().map(Name::to_string));
+        (news.override_id, news.owner) = (Some(entry.id), Some(owner.to_owned()));
+        news.expires_at = entry.said.until_s.map(i64::from);
+        news.why = Some(entry.said.reason.clone());
+        self.events.publish(news);
     }
 
     fn changed(&self, entry: &Override, names: usize) -> OverrideChange {

@@ -12,6 +12,7 @@ use super::pace::Pace;
 use super::source::{Condition, Failure, Order, Report};
 use crate::config::{Conflict, Shared, SourceConfig, SourceKind, SourceMode, SourcesConfig, SyncMode};
 use crate::model::discovered::{Amendment, DiscoveredName};
+use crate::model::event::EventKind;
 use crate::model::name::Name;
 
 /// Every source, and what is published of them.
@@ -72,6 +73,8 @@ pub struct Line {
     pub object: Option<Box<str>>,
     /// What happened.
     pub text: String,
+    /// What those who watch are told it is, if they are told.
+    pub kind: Option<EventKind>,
 }
 
 impl Core {
@@ -269,7 +272,10 @@ impl Core {
                 0 => format!("the delete brake holds nothing any more; it held {before} names"),
                 _ => format!("the delete brake holds the removal of {held} names: {why}"),
             };
-            self.line(index, held > 0, text);
+            let kind = if held > 0 { EventKind::SourceBrakeHeld } else { EventKind::SourceBrakeReleased };
+            // Of a brake that holds one more name than a moment ago nobody need be told again.
+            let is_turn = (held > 0) != (before > 0);
+            self.line(index, held > 0, text, is_turn.then_some(kind));
         }
         self.refresh(changed);
     }
@@ -284,12 +290,14 @@ impl Core {
             if self.published.get(&name) == wanted.as_ref() {
                 continue;
             }
-            let (old, verb) = match &wanted {
+            let (old, verb, kind) = match &wanted {
                 Some(wanted) => {
                     let old = self.published.insert(name.clone(), Arc::clone(wanted));
-                    (old.clone(), if old.is_some() { "changed" } else { "added" })
+                    let is_new = old.is_none();
+                    let kind = if is_new { EventKind::DiscoveredAdded } else { EventKind::DiscoveredChanged };
+                    (old, if is_new { "added" } else { "changed" }, kind)
                 }
-                None => (self.published.remove(&name), "removed"),
+                None => (self.published.remove(&name), "removed", EventKind::DiscoveredRemoved),
             };
             let origin = wanted.as_ref().or(old.as_ref()).and_then(|found| found.origins.first().cloned());
             let (source, object) = origin.map_or_else(Default::default, |o| (o.source, o.object));
@@ -300,6 +308,7 @@ impl Core {
                 name: Some(name.clone()),
                 object: Some(object),
                 text,
+                kind: Some(kind),
             });
             self.pending.insert(name, wanted);
         }
@@ -314,6 +323,7 @@ impl Core {
                 name: Some(name.clone()),
                 object: Some(note.object.to_string().into()),
                 text: note.text.to_string(),
+                kind: None,
             });
         }
         if !notes.is_empty() {
@@ -330,16 +340,20 @@ impl Core {
         }
         let names = source.guard.names();
         source.logged = failure.clone();
-        let (warn, text) = match failure {
-            Some(failure) => (true, format!("the source fails, its {names} names stay: {failure}")),
-            None => (false, "the source works again".to_owned()),
+        let (warn, text, kind) = match failure {
+            Some(failure) => (
+                true,
+                format!("the source fails, its {names} names stay: {failure}"),
+                EventKind::SourceFailed,
+            ),
+            None => (false, "the source works again".to_owned(), EventKind::SourceRecovered),
         };
-        self.line(index, warn, text);
+        self.line(index, warn, text, Some(kind));
     }
 
-    fn line(&mut self, index: usize, warn: bool, text: String) {
+    fn line(&mut self, index: usize, warn: bool, text: String, kind: Option<EventKind>) {
         let source = self.configs[index].name.clone();
-        self.lines.push(Line { warn, source, name: None, object: None, text });
+        self.lines.push(Line { warn, source, name: None, object: None, text, kind });
     }
 }
 

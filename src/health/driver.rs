@@ -13,6 +13,8 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use crate::model::event::{EventKind, News};
+use crate::model::events::Flipped;
 use crate::model::target::{Target, Verdict};
 
 use super::brake::BrakeState;
@@ -241,8 +243,14 @@ impl Driver {
                 population,
                 "health brake engaged: so many targets failing together most likely means that this host is cut off; verdicts are held"
             );
+            let text = format!(
+                "health brake: {suspects} of {population} targets fail together, most likely since this host is cut off; their verdicts are held"
+            );
+            self.shared.events.publish(News::new(EventKind::BrakeHeld, text));
         } else if !braking && self.braking {
             tracing::warn!(suspects, population, "health brake released");
+            let text = format!("health brake released: {suspects} of {population} targets fail now");
+            self.shared.events.publish(News::new(EventKind::BrakeReleased, text));
         }
         self.braking = braking;
         let now_ms = self.shared.now_ms();
@@ -319,25 +327,48 @@ fn is_told(flip: &Flip) -> bool {
 /// One line for each, but for no more than so many.
 pub(super) fn log(flips: &[Flip], lines: usize) {
     for flip in flips.iter().filter(|flip| is_told(flip)).take(lines) {
-        let why = match flip.cause {
-            Cause::Results => "results",
-            Cause::Saved => "saved",
-            Cause::BrakeEngaged => "brake engaged",
-            Cause::BrakeReleased => "brake released",
-            Cause::Replaced => "replaced",
-            Cause::Pushed => "pushed",
-            Cause::Damped(_) => "flips too often: held down",
-            Cause::DampingOver => "no longer held down",
-        };
-        let reason = flip.reason.as_deref().filter(|_| flip.to == Verdict::Down).unwrap_or("");
         tracing::info!(
             target = %flip.target,
             from = %flip.from,
             to = %flip.to,
-            why,
-            reason,
+            why = flip.cause.words(),
+            reason = reason(flip),
             failures = flip.failures,
             "verdict changed"
         );
+    }
+}
+
+/// What the last probe met, of a target that is down.
+fn reason(flip: &Flip) -> &str {
+    flip.reason.as_deref().filter(|_| flip.to == Verdict::Down).unwrap_or("")
+}
+
+/// What those who watch are told of a flip. That a target is up at first, or as it was before a restart, is no news.
+pub(super) fn flipped(flip: &Flip) -> Option<Flipped> {
+    let is_first = flip.from == Verdict::Unknown && flip.to == Verdict::Up;
+    if flip.from == flip.to || is_first || matches!(flip.cause, Cause::Saved | Cause::Replaced) {
+        return None;
+    }
+    let why = match reason(flip) {
+        "" => flip.cause.words().to_owned(),
+        reason => reason.to_owned(),
+    };
+    Some(Flipped { id: flip.id, target: flip.target.clone(), from: flip.from, to: flip.to, why })
+}
+
+impl Cause {
+    /// In a few words.
+    fn words(&self) -> &'static str {
+        match self {
+            Self::Results => "results",
+            Self::Saved => "saved",
+            Self::BrakeEngaged => "brake engaged",
+            Self::BrakeReleased => "brake released",
+            Self::Replaced => "replaced",
+            Self::Pushed => "pushed",
+            Self::Damped(_) => "flips too often: held down",
+            Self::DampingOver => "no longer held down",
+        }
     }
 }

@@ -35,6 +35,7 @@ use tokio::sync::watch;
 
 use crate::config::HealthConfig;
 use crate::model::board::VerdictBoard;
+use crate::model::events::Events;
 use crate::model::report::TransitionReport;
 use crate::model::target::{Target, TargetId, Verdict};
 use crate::state::history as history_file;
@@ -65,6 +66,8 @@ impl Health {
     /// for targets that are in the set already; for targets added later they count as long as they are young enough.
     /// Probing ends by [`HealthHandle::shutdown`], or when the last handle or the sender of `targets` is dropped.
     ///
+    /// Who watches `events` is told of changed verdicts and of the brake.
+    ///
     /// A number that leaves the set is forgotten on the board; it may be given to another target in any later set.
     ///
     /// # Errors
@@ -75,6 +78,7 @@ impl Health {
         board: Arc<VerdictBoard>,
         config: &HealthConfig,
         saved: Vec<SavedVerdict>,
+        events: Arc<Events>,
     ) -> io::Result<HealthHandle> {
         let limits = Limits {
             in_flight: in_flight_limit(config.probes_in_flight, descriptors()),
@@ -86,6 +90,7 @@ impl Health {
             ledger: Mutex::new(Ledger::new(limits, brake)),
             prober: Arc::new(Prober::new(config.exec_in_flight)),
             board,
+            events,
             started: Instant::now(),
             saved: Mutex::new(saved.into_iter().map(|s| (s.target.clone(), s)).collect()),
             verdict_max_age_ms: config.verdict_max_age_ms,
@@ -100,6 +105,7 @@ struct Shared {
     ledger: Mutex<Ledger>,
     prober: Arc<Prober>,
     board: Arc<VerdictBoard>,
+    events: Arc<Events>,
     /// Zero of the ledger's clock.
     started: Instant,
     saved: Mutex<HashMap<String, SavedVerdict>>,
@@ -139,6 +145,8 @@ impl Shared {
         for (id, percent) in locked.take_shares() {
             self.board.set_share(id, percent);
         }
+        // Before the board wakes the keeper, which tells of them.
+        self.events.note_flips(flips.iter().filter_map(driver::flipped));
         for flip in flips {
             self.board.set(flip.id, flip.to);
         }

@@ -78,7 +78,9 @@ impl Bench {
     fn new(targets: &[Arc<Target>], saved: Vec<SavedVerdict>) -> Self {
         let (sets, receiver) = watch::channel(set(targets));
         let board = Arc::new(VerdictBoard::new());
-        let health = Health::spawn(&Handle::current(), receiver, board.clone(), &CONFIG, saved).unwrap();
+        let health =
+            Health::spawn(&Handle::current(), receiver, board.clone(), &CONFIG, saved, Arc::default())
+                .unwrap();
         Self { sets, board, health }
     }
 
@@ -213,7 +215,8 @@ async fn remembered_verdicts_count_at_once_unless_too_old_or_from_the_future() {
         saved(2, true, now - 601_000),
         saved(3, true, now + 60_000),
     ];
-    let health = Health::spawn(&Handle::current(), receiver, board.clone(), &CONFIG, saved).unwrap();
+    let health =
+        Health::spawn(&Handle::current(), receiver, board.clone(), &CONFIG, saved, Arc::default()).unwrap();
     let verdicts: Vec<_> = (0..4).map(|id| board.get(TargetId(id))).collect();
     assert_eq!(verdicts, [Verdict::Up, Verdict::Down, Verdict::Unknown, Verdict::Unknown]);
     let again = health.saved_verdicts();

@@ -3,6 +3,7 @@
 //! Signing is the expensive step, so it is done only for what differs: an RRset that stood before with the same data
 //! keeps its signatures as long as they are good, and a state that an owner flaps back to finds its own in the cache.
 
+use super::news::Turn;
 use super::zone_state::Kept;
 use crate::dnssec::denial;
 use crate::dnssec::sign::{RrsetDigest, SignError, Signed, Signer};
@@ -37,6 +38,8 @@ pub(super) struct Job {
     pub may_flap: bool,
     /// What the owner is to remember of the selection once it is served, if that is new.
     pub memory: Option<Kept>,
+    /// Whether it is a turn for the whole name.
+    pub turn: Option<Turn>,
 }
 
 impl Job {

@@ -20,6 +20,7 @@ use crate::dnssec::keys::ZoneKeys;
 use crate::dnssec::sign::Signer;
 use crate::model::board::VerdictBoard;
 use crate::model::diagnostic::{Diagnostic, Position};
+use crate::model::events::Events;
 use crate::model::hash::HashKey;
 use crate::model::name::Name;
 use crate::model::overrides::Overrides;
@@ -144,6 +145,8 @@ pub struct Workshop {
     pub resolved: Arc<Resolved>,
     /// What pools that stay with their choice use, for reloads and restarts.
     pub choices: Arc<Choices>,
+    /// Where those who watch are told what happens.
+    pub events: Arc<Events>,
     /// Threads that read, sign and compile.
     pub threads: usize,
 }

@@ -29,6 +29,7 @@ pub(super) fn unchanged_job(before: OwnerRecords, place: Place) -> Job {
         changes_data: true,
         may_flap: false,
         memory: None,
+        turn: None,
     }
 }
 
@@ -76,6 +77,7 @@ pub(super) fn desired_job(
         changes_data: true,
         may_flap: false,
         memory: None,
+        turn: None,
     }
 }
 
@@ -155,6 +157,7 @@ pub(super) fn changed_job(
         changes_data,
         may_flap: true,
         memory: None,
+        turn: None,
     })
 }
 

@@ -10,10 +10,12 @@ use tracing::{error, info, warn};
 
 use super::build::{Workshop, release};
 use super::channel::{Change, KeeperFigures, KeeperHandle, ReloadSummary};
+use super::news;
 use super::reload::lock;
 use super::start::signature_file;
 use super::zone_state::ZoneState;
 use super::{TargetSet, Tools};
+use crate::model::events::Events;
 use crate::model::name::Name;
 use crate::snapshot::ZoneImage;
 use crate::state::StateDir;
@@ -94,7 +96,7 @@ impl Leftovers {
             release(&workshop, zone.held_targets());
         }
         publish_targets(&workshop, &targets);
-        report(&summary, handle.figures());
+        report(&summary, handle.figures(), &workshop.events);
         // Whoever is answered may stop the keeper, and expects the state directory to be free then.
         drop((workshop, state));
         answer(replies, &summary);
@@ -118,7 +120,7 @@ pub(super) fn publish_targets(workshop: &Workshop, targets: &watch::Sender<Targe
     let _ = targets.send(Arc::new(registry.list()));
 }
 
-fn report(summary: &ReloadSummary, figures: &KeeperFigures) {
+fn report(summary: &ReloadSummary, figures: &KeeperFigures, events: &Events) {
     for diagnostic in &summary.diagnostics {
         if diagnostic.is_error() {
             error!("{}", diagnostic.unmarked());
@@ -127,6 +129,7 @@ fn report(summary: &ReloadSummary, figures: &KeeperFigures) {
         }
     }
     KeeperFigures::add(if summary.is_good() { &figures.reloads_good } else { &figures.reloads_bad }, 1);
+    events.publish_all(news::of_reload(summary));
     info!(
         changed = summary.count(Change::Changed),
         added = summary.count(Change::Added),

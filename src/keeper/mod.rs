@@ -18,6 +18,7 @@ mod fold;
 mod follow;
 mod jobs;
 mod leftovers;
+mod news;
 mod overrides;
 mod pass;
 mod reload;
@@ -41,6 +42,7 @@ use std::time::{Duration, Instant};
 use build::{Workshop, ZoneSource};
 use channel::{Command, KeeperFigures, KeeperHandle, ZoneStatus};
 use crew::Crew;
+use news::Turn;
 use renew::Renewer;
 use reselect::Work;
 use serials::Serials;
@@ -113,6 +115,10 @@ struct Keeper {
     /// When they were tried last.
     retried: Instant,
     renewer: Renewer,
+    /// Turns of names that are not told yet.
+    turns: Vec<(Name, Name, Turn)>,
+    /// Zones that could not be signed when it was last tried.
+    unsigned: BTreeSet<Name>,
 }
 
 impl Keeper {
@@ -134,6 +140,7 @@ impl Keeper {
             self.handle.verdicts_seen();
             self.expire_overrides();
             self.apply_verdicts();
+            self.tell();
             let mut stop = false;
             for command in others {
                 match command {
@@ -173,6 +180,7 @@ impl Keeper {
                 break;
             }
             self.amend_next();
+            self.tell();
             if self.renewer.at <= Instant::now() {
                 self.renew();
             }
@@ -227,11 +235,11 @@ impl Keeper {
         count: impl Fn(&KeeperFigures, usize),
         crew: Crew,
     ) -> Vec<Name> {
-        let mut failed = Vec::new();
         let started = Instant::now();
         let now_s = (self.tools.now_s)();
         let mut snapshot: Option<Snapshot> = None;
         let mut notes = Vec::new();
+        let mut failures = Vec::new();
         for entry in self.zones.values_mut() {
             let Entry::Serving(zone) = entry else { continue };
             let done = match work(zone, now_s) {
@@ -248,12 +256,13 @@ impl Keeper {
                         None => self.tools.published.load().with_zone(Arc::clone(&zone.image)),
                     };
                     snapshot = Some(next);
+                    self.unsigned.remove(zone.apex());
                     notes.push((zone.apex().clone(), committed.notes));
                 }
                 Err(e) => {
                     KeeperFigures::add(&self.handle.figures.failures, 1);
                     error!(zone = %zone.apex(), error = %e, "transaction failed; the zone serves what it served before");
-                    failed.push(zone.apex().clone());
+                    failures.push((zone.apex().clone(), e));
                 }
             }
         }
@@ -264,10 +273,14 @@ impl Keeper {
         }
         for (apex, notes) in notes {
             if let Some(Entry::Serving(zone)) = self.zones.get_mut(&apex) {
+                let turns =
+                    notes.iter().filter_map(|note| Some((apex.clone(), note.name.clone(), note.turn?)));
+                self.turns.extend(turns);
                 zone.note(notes);
             }
         }
-        failed
+        failures.iter().for_each(|(apex, error)| self.tell_failure(apex, error));
+        failures.into_iter().map(|(apex, _)| apex).collect()
     }
 }
 

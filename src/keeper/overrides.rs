@@ -12,6 +12,7 @@ use super::reselect::Work;
 use super::zone_state::{CheckedOwner, Circumstances, TransactionError, ZoneState};
 use super::{Entry, Keeper, serving};
 use crate::model::board::VerdictBoard;
+use crate::model::event::{EventKind, News};
 use crate::model::name::Name;
 use crate::model::overrides::{Override, Overrides};
 
@@ -31,6 +32,11 @@ impl Keeper {
         let (left, gone) = self.tools.workshop.overrides.expire(now_s);
         for Override { id, said, .. } in &gone {
             info!(id, subject = %said.subject, word = %said.word, owner = said.owner, "override expired");
+            let text = format!("override {id} is over: {} {}", said.subject, said.word);
+            let mut news = News::new(EventKind::OverrideExpired, text);
+            news.zones.extend(said.zone.as_ref().map(Name::to_string));
+            (news.override_id, news.owner) = (Some(*id), Some(said.owner.clone()));
+            self.tools.workshop.events.publish(news);
         }
         self.set_overrides(Arc::new(left));
     }

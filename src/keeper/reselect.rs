@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use super::assemble::Job;
 use super::crew::Crew;
 use super::jobs::changed_job;
+use super::news::Turn;
 use super::zone_state::{Circumstances, Kept, OwnerNote, TransactionError, ZoneState};
 use crate::model::board::VerdictBoard;
 use crate::model::name::Name;
@@ -107,11 +108,12 @@ impl ZoneState {
             let mut selection = owner.select(name, by);
             let memory = owner.would_remember(&mut selection);
             let before = self.image.owner(name)?;
+            let turn = Turn::of(owner, &before, &selection);
             let Some(job) = changed_job(owner, selection, before, self.signer.as_deref(), &self.cache, now_s)
             else {
                 return Some(Selected::AsServed(name.clone(), memory?));
             };
-            let job = Job { memory, ..job };
+            let job = Job { memory, turn, ..job };
             // The apex waits for its SOA record.
             if job.name == *by.zone {
                 return Some(Selected::Changed(job.into()));

@@ -1,6 +1,6 @@
 //! Starting: read every zone, let the first probes run, then select, sign, compile and publish all of them at once.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -93,6 +93,8 @@ impl Starting {
             failed_targets: Vec::new(),
             retried: std::time::Instant::now(),
             renewer: Renewer::start(handle.clone()),
+            turns: Vec::new(),
+            unsigned: BTreeSet::new(),
         };
         keeper.publish_zones();
         let thread =

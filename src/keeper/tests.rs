@@ -4,6 +4,7 @@ mod aliases;
 mod amendments;
 mod conditions;
 mod flips;
+mod news;
 mod overrides;
 mod policies;
 mod reloads;
@@ -20,6 +21,7 @@ use super::targets::TargetRegistry;
 use super::{Starting, TargetSet, Tools};
 use crate::model::board::VerdictBoard;
 use crate::model::diagnostic::Diagnostic;
+use crate::model::events::Events;
 use crate::model::hash::HashKey;
 use crate::model::name::Name;
 use crate::model::rrtype::RrType;
@@ -38,6 +40,7 @@ type Hook = Box<dyn FnOnce() + Send>;
 
 /// A keeper with everything around it, and zones that tests rewrite.
 struct House {
+    events: Arc<Events>,
     board: Arc<VerdictBoard>,
     published: Arc<Published>,
     targets: tokio::sync::watch::Receiver<TargetSet>,
@@ -63,6 +66,7 @@ impl House {
         first: impl Fn(usize, &str) -> Verdict,
     ) -> Self {
         let board = Arc::new(VerdictBoard::new());
+        let events: Arc<Events> = Arc::default();
         let hash_key = HashKey::new([7, 9]);
         let published = Published::new(Snapshot::empty(hash_key));
         let (sender, targets) = tokio::sync::watch::channel(TargetSet::default());
@@ -82,6 +86,7 @@ impl House {
                 overrides: Arc::default(),
                 discovered: Arc::default(),
                 resolved: Arc::default(),
+                events: Arc::clone(&events),
                 threads: 2,
             },
             published: Arc::clone(&published),
@@ -115,6 +120,7 @@ impl House {
         let (keeper, thread) = starting.serve().unwrap();
         Self {
             board,
+            events,
             published,
             targets,
             sources,

@@ -9,6 +9,7 @@ use super::channel::OwnerCounts;
 use super::crew::Crew;
 use super::fold::{FoldedOwner, Ground};
 use super::jobs::unchanged_job;
+use super::news::{Turn, is_all_down};
 use super::reselect::{Finished, WORTH_THREADS_SIGNED, Work};
 use super::targets::TargetRegistry;
 use crate::config::Order;
@@ -156,12 +157,7 @@ impl CheckedOwner {
         };
         let mut inherited = Vec::with_capacity(self.conditions.len());
         for (group, range) in self.checked.groups() {
-            let served = || before.all_rrsets().filter(|r| Group::of(r.rrset.rtype) == group);
-            let is_of_group = |rtype: &RrType| Group::of(*rtype) == group;
-            let all_down = served().any(|r| r.note != Note::None)
-                || (served().next().is_none()
-                    && before.withheld.iter().any(is_of_group)
-                    && !before.pending.iter().any(is_of_group));
+            let all_down = is_all_down(before, group);
             inherited.extend(self.checked.endpoints[range].iter().map(|endpoint| match all_down {
                 true => Verdict::Down,
                 false if is_served(&endpoint.data, &[Note::None]) => Verdict::Up,
@@ -259,6 +255,8 @@ pub(super) struct OwnerNote {
     /// Signatures that it may come back to.
     replaced: Vec<(RrsetDigest, Signed)>,
     memory: Option<Kept>,
+    /// Whether it is a turn for the whole name.
+    pub(super) turn: Option<Turn>,
 }
 
 /// What a transaction did.
@@ -394,16 +392,16 @@ impl ZoneState {
 
     /// Signs and encodes one owner.
     pub(super) fn finish(&self, mut job: Job, now_s: u32) -> Result<Finished, TransactionError> {
-        let (memory, changes_data) = (job.memory.take(), job.changes_data);
+        let (memory, turn, changes_data) = (job.memory.take(), job.turn, job.changes_data);
         let Assembled { records, due, signed, replaced } = assemble(job, self.signer.as_deref(), now_s)?;
         let name = records.name.clone();
         let owner = EncodedOwner::new(records, &self.image)?;
-        Ok(Finished { owner, changes_data, signed, note: OwnerNote { name, due, replaced, memory } })
+        Ok(Finished { owner, changes_data, signed, note: OwnerNote { name, due, replaced, memory, turn } })
     }
 
     /// Takes note of what a commit did.
     pub(super) fn note(&mut self, notes: Vec<OwnerNote>) {
-        for OwnerNote { name, due, replaced, memory } in notes {
+        for OwnerNote { name, due, replaced, memory, .. } in notes {
             let owner = self.image.hash_of(&name);
             match due {
                 Some(due) => self.schedule.set(owner, due.inception_s, due.renew_at_s),

@@ -1,6 +1,6 @@
 //! The vocabulary that every other module speaks: names, RRsets, times, targets, verdicts and diagnostics.
 //!
-//! Nothing here does I/O, only [`breather`] reads a clock, and nothing here imports another module of the crate.
+//! Nothing here does I/O, only [`breather`] and [`events`] read a clock, and nothing here imports another module of the crate.
 
 pub mod board;
 pub mod breather;
@@ -9,6 +9,8 @@ pub mod condition;
 pub mod diagnostic;
 pub mod discovered;
 pub mod discovery_report;
+pub mod event;
+pub mod events;
 pub mod explain;
 pub mod hash;
 pub mod name;

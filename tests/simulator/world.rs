@@ -136,6 +136,7 @@ impl World {
                 overrides: Arc::default(),
                 discovered: Arc::default(),
                 resolved: Arc::default(),
+                events: Arc::default(),
                 threads: 1,
             },
             published: Arc::clone(&published),
