@@ -10,7 +10,7 @@ use super::build::{Workshop, release};
 use super::chain::relinked;
 use super::crew::Crew;
 use super::fold::{FoldedOwner, fold_owner};
-use super::jobs::{desired_job, is_served, signed_place, unchanged_job};
+use super::jobs::{Before, desired_job, is_served, signed_place, unchanged_job};
 use super::reload::lock;
 use super::reselect::Work;
 use super::zone_state::{CheckedOwner, Circumstances, OwnerNote, ZoneState};
@@ -139,6 +139,7 @@ impl ZoneState {
             now_s: by.now_s,
         };
         let (mut checked, mut job) = (None, None);
+        let good = self.checked.get(name).map(|owner| owner.last_good.as_slice());
         let stands = owner.is_some();
         if let Some(mut owner) = owner {
             checked = owner
@@ -149,7 +150,7 @@ impl ZoneState {
                 name.clone(),
                 owner,
                 checked.as_mut(),
-                before.as_ref(),
+                Before::of(before.as_ref(), good),
                 circumstances,
                 &workshop.choices,
             );

@@ -48,7 +48,7 @@ impl<'a> Comparison<'a> {
     /// The serial that was served last.
     pub(super) fn serial(&self) -> Option<Serial> {
         match self.earlier {
-            Earlier::Image(image) => Some(image.serial()),
+            Earlier::Image { image, .. } => Some(image.serial()),
             Earlier::Saved { serial, .. } => serial.last,
         }
     }
@@ -56,7 +56,7 @@ impl<'a> Comparison<'a> {
     /// Takes the next owner of the rebuilt zone, with the SOA record under [`Comparison::serial`].
     pub(super) fn add(&mut self, records: &OwnerRecords) {
         match self.earlier {
-            Earlier::Image(image) => match image.owner(&records.name) {
+            Earlier::Image { image, .. } => match image.owner(&records.name) {
                 None => self.counts.added += 1,
                 Some(before) => {
                     self.kept += 1;
@@ -86,7 +86,7 @@ impl<'a> Comparison<'a> {
     /// The verdict after the last owner, and the owners that differ from an image.
     pub(super) fn finish(mut self) -> (Difference, OwnerCounts) {
         let difference = match self.earlier {
-            Earlier::Image(image) => {
+            Earlier::Image { image, .. } => {
                 self.counts.removed = image.size().owners.saturating_sub(self.kept);
                 match (self.counts == OwnerCounts::default(), self.same_notes) {
                     (true, true) => Difference::None(Arc::clone(image)),

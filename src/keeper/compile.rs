@@ -9,7 +9,7 @@ use super::channel::OwnerCounts;
 use super::comparison::{Comparison, Difference};
 use super::overrides::overridden;
 use super::pass::Pass;
-use super::zone_state::{CheckedOwner, TransactionError, ZoneState, soa_rrset};
+use super::zone_state::{CheckedOwner, Remembered, TransactionError, ZoneState, soa_rrset};
 use crate::dnssec::cache::SignatureCache;
 use crate::dnssec::key::{Key, key_tag};
 use crate::dnssec::keys::ZoneKeys;
@@ -29,7 +29,12 @@ use crate::zone::serial;
 #[derive(Debug)]
 pub(super) enum Earlier<'a> {
     /// The zone is served: its image has signatures to use again and a serial to go on from.
-    Image(&'a Arc<ZoneImage>),
+    Image {
+        /// What is served.
+        image: &'a Arc<ZoneImage>,
+        /// What the image does not tell: see [`ZoneState::remembered`].
+        remembered: &'a Remembered,
+    },
     /// The zone starts: signatures saved by an earlier run, and the serial to use if the data is that of `digest`, else one after `last`.
     Saved {
         /// Signatures.
@@ -106,7 +111,7 @@ fn compile_parts(
     // Tried first: if nothing differs, this serial stays.
     let tentative = comparison.serial().unwrap_or(Serial(now_s));
     let can_reuse = match (earlier, &layout.signer) {
-        (Earlier::Image(image), Some(signer)) => tells_keys_apart(image, signer.keys()),
+        (Earlier::Image { image, .. }, Some(signer)) => tells_keys_apart(image, signer.keys()),
         _ => true,
     };
     let pass = Pass { layout, workshop, earlier, serial: tentative, now_s, can_reuse };

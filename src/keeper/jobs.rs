@@ -8,6 +8,7 @@ use crate::dnssec::denial;
 use crate::dnssec::sign::Signer;
 use crate::model::name::Name;
 use crate::model::rrtype::RrType;
+use crate::model::target::EndpointData;
 use crate::snapshot::image::{Choice, OwnerRecords, ServedRrset};
 use crate::state::choices::Choices;
 use crate::zone::desired::{DesiredOwner, Place};
@@ -33,13 +34,29 @@ pub(super) fn unchanged_job(before: OwnerRecords, place: Place) -> Job {
     }
 }
 
+/// What an owner serves while a new version of it is made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Before<'a> {
+    /// Its records.
+    pub(super) records: &'a OwnerRecords,
+    /// What it remembers as good; unless it is known, it is taken from the records.
+    pub(super) good: Option<&'a [EndpointData]>,
+}
+
+impl<'a> Before<'a> {
+    /// `None` for an owner that is not served.
+    pub(super) fn of(records: Option<&'a OwnerRecords>, good: Option<&'a [EndpointData]>) -> Option<Self> {
+        Some(Self { records: records?, good })
+    }
+}
+
 /// A job that has an owner serve what it should by the present verdicts; `before` is what it serves now. Nothing of it is signed. What its pools used
 /// is taken from `memory`, and what they use now is noted there.
 pub(super) fn desired_job(
     name: Name,
     owner: DesiredOwner,
     checked: Option<&mut CheckedOwner>,
-    before: Option<&OwnerRecords>,
+    before: Option<Before<'_>>,
     by: Circumstances<'_>,
     memory: &Choices,
 ) -> Job {

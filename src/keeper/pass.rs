@@ -8,7 +8,7 @@ use super::assemble::{Due, Job, assemble, nsec_over, plain};
 use super::build::{Layout, Workshop};
 use super::comparison::Comparison;
 use super::compile::Earlier;
-use super::jobs::desired_job;
+use super::jobs::{Before, desired_job};
 use super::zone_state::{CheckedOwner, Circumstances, TransactionError, soa_rrset};
 use crate::dnssec::schedule::OwnerHash;
 use crate::model::breather::Breather;
@@ -204,13 +204,16 @@ impl<'e> Pass<'_, 'e> {
             }
         }
         let needs_before = layout.signer.is_some() || checked.is_some();
-        let before = match earlier {
-            Earlier::Image(image) if needs_before => image.owner(&name),
-            _ => None,
+        let (before, good) = match earlier {
+            Earlier::Image { image, remembered } if needs_before => {
+                (image.owner(&name), remembered.get(&name).map(Vec::as_slice))
+            }
+            _ => (None, None),
         };
         let (board, overrides) = (&*workshop.board, &*workshop.overrides);
         let by = Circumstances { board, overrides, zone: &layout.desired.apex, now_s: self.now_s };
-        let mut job = desired_job(name, owner, checked, before.as_ref(), by, &workshop.choices);
+        let mut job =
+            desired_job(name, owner, checked, Before::of(before.as_ref(), good), by, &workshop.choices);
         job.rrsets.extend(made);
         job.denial = denial;
         job.reusable = match before {

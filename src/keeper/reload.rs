@@ -14,8 +14,8 @@ use super::crew::Crew;
 use super::fold::{fold_all, zoning};
 use super::follow;
 use super::leftovers::{self, Leftovers};
-use super::zone_state::ZoneState;
-use super::{Entry, FindSources, Keeper};
+use super::zone_state::{Remembered, ZoneState};
+use super::{Entry, FindSources, Keeper, serving};
 use crate::dnssec::saved::SavedSignatures;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::name::Name;
@@ -38,6 +38,7 @@ impl Keeper {
             workshop: self.tools.workshop.clone(),
             find_sources: Arc::clone(&self.tools.find_sources),
             served: self.served_images(),
+            remembered: self.remembered(),
             signed: self.signed_zones(),
             saved: self.serials.saved(),
             now_s: (self.tools.now_s)(),
@@ -72,6 +73,11 @@ impl Keeper {
             Entry::Broken { .. } => None,
         });
         serving.collect()
+    }
+
+    fn remembered(&self) -> HashMap<Name, Remembered> {
+        let (board, now_s) = (&self.tools.workshop.board, (self.tools.now_s)());
+        serving(&self.zones).map(|zone| (zone.apex().clone(), zone.remembered(board, now_s))).collect()
     }
 
     fn signed_zones(&self) -> HashSet<Name> {
@@ -152,7 +158,7 @@ impl Keeper {
             } else {
                 Change::Changed
             };
-            changed.extend(zone.succeed(&mut old));
+            changed.extend(zone.succeed(&mut old, &self.tools.workshop.board, now_s));
             left.replaced(*old, !same);
         }
         summary.note(&apex, change, zone.difference);
@@ -318,6 +324,7 @@ struct Builder {
     workshop: Workshop,
     find_sources: FindSources,
     served: HashMap<Name, Arc<ZoneImage>>,
+    remembered: HashMap<Name, Remembered>,
     signed: HashSet<Name>,
     saved: HashMap<Name, SavedSerial>,
     now_s: u32,
@@ -355,13 +362,15 @@ impl Builder {
         let zoning = zoning(&readings, &self.served);
         fold_all(&mut readings, &zoning, &self.workshop);
         follow::settle(&readings, &self.workshop, self.now_s);
-        let mut zones = Vec::new();
+        let (mut zones, nothing) = (Vec::new(), Remembered::default());
         for reading in &mut readings {
             summary.diagnostics.extend(reading.diagnostics.iter().cloned());
             for layout in std::mem::take(&mut reading.layouts) {
                 let (apex, file) = (layout.desired.apex.clone(), layout.file.clone());
                 let earlier = match self.served.get(&apex) {
-                    Some(image) => Earlier::Image(image),
+                    Some(image) => {
+                        Earlier::Image { image, remembered: self.remembered.get(&apex).unwrap_or(&nothing) }
+                    }
                     None => Earlier::Saved {
                         signatures: SavedSignatures::default(),
                         serial: self.saved.get(&apex).copied().unwrap_or_default(),

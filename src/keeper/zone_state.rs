@@ -8,24 +8,24 @@ use super::assemble::{Assembled, Due, Job, assemble, plain};
 use super::channel::OwnerCounts;
 use super::crew::Crew;
 use super::fold::{FoldedOwner, Ground};
-use super::jobs::unchanged_job;
+use super::jobs::{Before, unchanged_job};
 use super::news::{Turn, is_all_down};
 use super::reselect::{Finished, WORTH_THREADS_SIGNED, Work};
 use super::targets::TargetRegistry;
-use crate::config::Order;
+use crate::config::{Order, WhenAllDown};
 use crate::dnssec::cache::SignatureCache;
 use crate::dnssec::schedule::Schedule;
 use crate::dnssec::sign::{RrsetDigest, SignError, Signed, Signer};
 use crate::model::board::{FULL_SHARE, VerdictBoard};
 use crate::model::condition::{Condition, Resolved};
 use crate::model::name::Name;
-use crate::model::overrides::Overrides;
+use crate::model::overrides::{Overrides, Word};
 use crate::model::rrset::{RdataSet, Rrset};
 use crate::model::rrtype::RrType;
 use crate::model::serial::Serial;
 use crate::model::target::{EndpointData, Group, TargetId, Verdict};
 use crate::snapshot::ZoneImage;
-use crate::snapshot::image::{Choice, Note, OwnerRecords, ServedRrset};
+use crate::snapshot::image::{Choice, Note, ServedRrset};
 use crate::snapshot::{EncodedOwner, ImageError, ZoneDraft};
 use crate::state::choices::Choices;
 use crate::zone::desired::{Checked, Place, Soa};
@@ -149,7 +149,7 @@ impl CheckedOwner {
 
     /// Takes over what `before`, the owner as it is served, says of the records that are still configured. Who edits a check
     /// must not make its names wait for verdicts: an endpoint counts as it did until the new check has something to say.
-    pub(super) fn inherit(&mut self, before: &OwnerRecords, board: &VerdictBoard) {
+    pub(super) fn inherit(&mut self, Before { records: before, good }: Before<'_>, board: &VerdictBoard) {
         let is_served = |data: &EndpointData, notes: &[Note]| {
             let (rtype, rdata) = (data.rtype(), data.rdata());
             let of_type = before.all_rrsets().filter(|r| r.rrset.rtype == rtype && notes.contains(&r.note));
@@ -166,11 +166,25 @@ impl CheckedOwner {
                 false => Verdict::Unknown,
             }));
         }
+        // Records that are no longer configured are not served again.
         let configured = self.checked.endpoints.iter().map(|endpoint| &endpoint.data);
-        let good = configured.filter(|data| is_served(data, &[Note::None, Note::Stale])).cloned();
-        self.last_good = good.collect();
+        let is_good = |data: &&EndpointData| match good {
+            Some(good) => good.contains(data),
+            None => is_served(data, &[Note::None, Note::Stale]),
+        };
+        self.last_good = configured.filter(is_good).cloned().collect();
         let is_awaited = (0..self.conditions.len()).any(|i| self.verdict(i, board) == Verdict::Unknown);
         self.inherited = is_awaited.then_some(inherited.into_boxed_slice());
+    }
+
+    /// Whether what it answers comes from what it remembers as good, now that a group of its endpoints is down.
+    fn answers_from_memory(&self, name: &Name, by: Circumstances<'_>) -> bool {
+        let is_up = |i: usize| {
+            let State { verdict, word, .. } = self.state(i, name, by);
+            word == Some(Word::Up) || (verdict == Verdict::Up && word != Some(Word::Down))
+        };
+        self.checked.when_all_down == WhenAllDown::LastGood
+            && self.checked.groups().any(|(_, mut range)| !range.any(is_up))
     }
 
     /// A selection in the form that is compiled.
@@ -206,6 +220,9 @@ impl CheckedOwner {
         Self { checked, conditions, place, last_good: Vec::new(), chosen: Vec::new(), inherited: None }
     }
 }
+
+/// By owner, what it remembers as good.
+pub(super) type Remembered = HashMap<Name, Vec<EndpointData>>;
 
 /// What an owner keeps of a selection for the next one.
 #[derive(Debug)]
@@ -436,9 +453,18 @@ impl ZoneState {
         Ok(())
     }
 
+    /// What those owners remember as good that answer from it. What they serve does not tell: of a pool over a threshold, or a failover's,
+    /// not all that was up is in an answer, and how the pool stands depends on all of it.
+    pub(super) fn remembered(&self, board: &VerdictBoard, now_s: u32) -> Remembered {
+        let by = Circumstances { board, overrides: &self.overrides, zone: self.apex(), now_s };
+        let from_memory = self.checked.iter().filter(|(name, owner)| owner.answers_from_memory(name, by));
+        from_memory.map(|(name, owner)| (name.clone(), owner.last_good.clone())).collect()
+    }
+
     /// Takes over from the version that was served while this one was built. Returns targets whose owners are to be selected again, since
-    /// the builder did not know what the old version has chosen.
-    pub(super) fn succeed(&mut self, old: &mut Self) -> Vec<TargetId> {
+    /// the builder did not know what the old version has chosen or seen.
+    pub(super) fn succeed(&mut self, old: &mut Self, board: &VerdictBoard, now_s: u32) -> Vec<TargetId> {
+        let by = Circumstances { board, overrides: &self.overrides, zone: self.image.apex(), now_s };
         self.cache = std::mem::take(&mut old.cache);
         self.floor = old.floor;
         if Arc::ptr_eq(&self.image, &old.image) {
@@ -454,8 +480,11 @@ impl ZoneState {
                 // The old version has seen every verdict up to now; records that are no longer configured are not served.
                 let mut seen = std::mem::take(&mut before.last_good);
                 seen.retain(|data| owner.checked.endpoints.iter().any(|e| e.data == *data));
-                if !seen.is_empty() {
+                if !seen.is_empty() && seen != owner.last_good {
                     owner.last_good = seen;
+                    if owner.answers_from_memory(name, by) {
+                        again.extend(owner.targets());
+                    }
                 }
             }
         }

@@ -33,8 +33,7 @@ const LONG_DAYS: u64 = 2;
 /// Virtual days after which everything must have come up that is checked.
 const DAYS_FOR_ALL: u64 = 20;
 /// The seed unless one is given: the same days each time, so that a change is judged by what it changed. Others are searched by hand, with
-/// `HALE_SIM_SEED` and `HALE_SIM_DAYS`. Known: with seed 7 the model expects an answer of `last-good` that the server does not give;
-/// which of them is wrong is not found out yet.
+/// `HALE_SIM_SEED` and `HALE_SIM_DAYS`.
 const SEED: u64 = 1;
 
 /// How often each thing happened that is checked, so that nobody takes for checked what never came up.

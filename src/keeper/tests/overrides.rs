@@ -5,13 +5,13 @@ use crate::model::overrides::{NewOverride, Overrides, Word};
 
 const NOW: u32 = START_S;
 
-fn said(subject: &str, word: Word) -> NewOverride {
+pub(super) fn said(subject: &str, word: Word) -> NewOverride {
     let (subject, reason, owner) = (subject.parse().unwrap(), "disk".into(), "root".into());
     NewOverride { subject, zone: None, word, until_s: None, reason, owner }
 }
 
 impl House {
-    fn say(&self, overrides: &Overrides, said: NewOverride) -> (Overrides, usize) {
+    pub(super) fn say(&self, overrides: &Overrides, said: NewOverride) -> (Overrides, usize) {
         let next = overrides.with(said, NOW).unwrap().0;
         let names = self.keeper.set_overrides(Arc::new(next.clone())).unwrap();
         (next, names)

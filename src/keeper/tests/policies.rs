@@ -1,6 +1,8 @@
 //! Owners with a policy: what is signed, when the serial moves, what a reload keeps.
 
+use super::overrides::said;
 use super::*;
+use crate::model::overrides::{Overrides, Word};
 use crate::model::pick::Pick;
 
 const HEADER: &str = r#""zone": "example.test", "nameservers": ["ns.example.net"]"#;
@@ -89,6 +91,32 @@ fn a_choice_to_stay_with_outlives_a_restart_and_moves_no_serial() {
     let house = House::start(&[("zone", &other)], Some(folder.path()));
     assert_eq!(answers(&house), [[1]]);
     house.stop();
+}
+
+#[test]
+fn all_that_was_good_last_outlives_a_reload_and_not_only_what_was_answered() {
+    // Of `fra` the first address is answered, and whether it may be depends on both.
+    const POLICY: &str = r#""when_all_down": "last-good", "policy": "weighted", "pools": [
+        {"name": "fra", "policy": "failover", "up_threshold": 60, "A": ["192.0.2.1", "192.0.2.2"]},
+        {"name": "ams", "A": ["192.0.2.3"]}]"#;
+    let text = zone(POLICY);
+    let house = House::start(&[("zone", &text)], None);
+    assert_eq!(answers(&house), [[1], [3]]);
+    // All at one moment: one after the other `fra` would be below its threshold before.
+    let (said, _) = house.say(&Overrides::default(), said("name:www.example.test", Word::Down));
+    assert_eq!(answers(&house), [[1], [3]]);
+    let serial = house.serial("example.test");
+    assert_eq!(house.reload(&[("zone", &text)], false), [("example.test.".into(), Change::Unchanged)]);
+    assert_eq!((answers(&house), house.serial("example.test")), (vec![vec![1], vec![3]], serial));
+    let more = text.replace(r#""records": {"#, r#""records": {"new": ["192.0.2.9"], "#);
+    house.reload(&[("zone", &more)], false);
+    assert_eq!(answers(&house), [[1], [3]]);
+    // What was good is all that was up.
+    let shorter = more.replace(r#"["192.0.2.1", "#, "[");
+    house.reload(&[("zone", &shorter)], false);
+    assert_eq!(answers(&house), [[2], [3]]);
+    house.keeper.set_overrides(Arc::new(said.without(1).unwrap().0));
+    assert_eq!(answers(&house), [[2], [3]]);
 }
 
 #[test]
