@@ -22,6 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 # An interval that ends after any run: its checks fall out of what is counted.
 LONG_S = 3600
+# Seconds from a large zone's first answer to the look at memory.
+SETTLED_S = 3
 # So high that nothing is dropped: what a limit costs is that it is looked up and counted for each response.
 LIMIT = 1_000_000
 # So low that nearly every response to this many queries a second for random names is beyond it: all servers count those by zone. That many
@@ -252,10 +254,16 @@ def many(bench: Bench) -> str:
     zone, last = zones.many_text(bench.folder / "many", count), f"h{count - 1}.{zones.APEX}"
     made = [bench.hale(zones.many_json(bench.folder, count), core=None), bench.gdnsd(("", zone), core=None)]
     made += bench.static(zone, only=("nsd", "knot", "bind", "pdns"), core=None)
-    rows = [(server.name, server.load_s, server.memory()) for server in filter(None, made) if bench.start(server, last)]
+    rows = [(server.name, server.load_s, settled(server)) for server in filter(None, made) if bench.start(server, last)]
     samples = asked_on_one_core(bench, Workload("many", "many", mix))
     bench.stop_all()
     return f"{count:,} names, one A each, no checks, unsigned:\n\n{report.many_table(rows, samples)}\n\n{idle(bench)}"
+
+
+def settled(server) -> tuple[float, float]:
+    """Its memory once it has had time to give back what only the load needed."""
+    time.sleep(SETTLED_S)
+    return server.memory()
 
 
 def asked_on_one_core(bench: Bench, load: Workload) -> dict:
@@ -271,13 +279,13 @@ def many_signed(bench: Bench) -> str:
     mix, _ = zones.queries(bench.folder, count)
     last = f"h{count - 1}.{zones.APEX}"
     hale = bench.start(bench.hale(zones.many_json(bench.folder, count, True), core=None), last)
-    first, exported = ("hale, signing all", hale.load_s, hale.memory()), bench.export(hale)
+    first, exported = ("hale, signing all", hale.load_s, settled(hale)), bench.export(hale)
     hale.stop()
     hale.start(last)
     rows = [first]
     for server in bench.static(exported, only=("nsd", "knot"), core=None):
         bench.start(server, last)
-    rows += [(server.name, server.load_s, server.memory()) for server in bench.running]
+    rows += [(server.name, server.load_s, settled(server)) for server in bench.running]
     samples = asked_on_one_core(bench, Workload("many-signed", "many", mix, ("-D",)))
     bench.stop_all()
     exported.unlink()
