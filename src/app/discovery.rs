@@ -345,7 +345,7 @@ fn drive(index: usize, config: &SourceConfig, sender: &ReportSender) -> Driver {
             tokio::spawn(traefik::run(source, traefik, reporter, received))
         }
         SourceKind::Kubernetes(cluster) => {
-            tokio::spawn(kubernetes::settings::drive(settings(config, cluster), reporter, received))
+            tokio::spawn(kubernetes::driver::run(settings(config, cluster), reporter, received))
         }
     };
     Driver { orders, task }

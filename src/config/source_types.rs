@@ -8,6 +8,7 @@ use super::check_for::CheckFor;
 use super::cron::Cron;
 use super::live::LiveSecret;
 use super::pattern::Pattern;
+use super::selector::Selector;
 use crate::model::name::Name;
 
 /// One of `sources`.
@@ -124,8 +125,8 @@ pub struct KubernetesConfig {
     pub gateway_classes: Vec<Box<str>>,
     /// Label selector; empty for all.
     pub labels: Box<str>,
-    /// The same over annotations; empty for all.
-    pub annotations: Box<str>,
+    /// The same over annotations.
+    pub annotations: Selector,
     /// Further prefixes of external-dns's annotations.
     pub annotation_prefixes: Vec<Box<str>>,
     /// Namespace and name of the Service in front of Traefik.

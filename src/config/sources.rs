@@ -1,6 +1,9 @@
 //! The keys `sources` and `conflict` of `hale.json`.
 
 use super::check_for::CheckFor;
+use super::cluster_values::{
+    AnnotationPrefix, AnnotationSelector, ClassName, LabelSelector, NamespaceName, ServiceName,
+};
 use super::json::{
     AbsoluteName, At, Boolean, Duration, Element, FilePath, Int, List, Map, OneOrMany, Port, Reader, Slot,
     Text, Ttl, show_ms,
@@ -123,21 +126,21 @@ object! {
         /// Use the service account of the pod that Hale runs in.
         "in_cluster" in_cluster: Boolean,
         /// Only objects of these namespaces, each watched on its own, so that a Role suffices; all unless given.
-        "namespaces" namespaces: List<Text>,
+        "namespaces" namespaces: List<NamespaceName>,
         /// Kinds of objects; all that are installed unless given.
         "resources" resources: OneOrMany<KubernetesResource>,
         /// Only Ingresses of these classes; all unless given.
-        "ingress_classes" ingress_classes: List<Text>,
+        "ingress_classes" ingress_classes: List<ClassName>,
         /// Only routes of Gateways of these classes; all unless given.
-        "gateway_classes" gateway_classes: List<Text>,
+        "gateway_classes" gateway_classes: List<ClassName>,
         /// Only objects with these labels, as kubectl's --selector takes them.
-        "labels" labels: Text,
+        "labels" labels: LabelSelector,
         /// Only objects with these annotations, in the same form.
-        "annotations" annotations: Text,
+        "annotations" annotations: AnnotationSelector,
         /// Further prefixes of external-dns's annotations, such as dns.example.com/; external-dns's own two always count.
-        "annotation_prefixes" annotation_prefixes: List<Text>,
+        "annotation_prefixes" annotation_prefixes: List<AnnotationPrefix>,
         /// The Service in front of Traefik as namespace/name: its load balancer is the target of IngressRoutes.
-        "traefik_service" traefik_service: Text,
+        "traefik_service" traefik_service: ServiceName,
         /// Publish each Service as name.namespace.zone, one of the source's "zones"; false unless given.
         "service_names" service_names: Boolean,
         /// Publish the hosts under spec.tls of Ingresses too, as external-dns does; false unless given.
@@ -356,33 +359,24 @@ impl SourceReader<'_, '_> {
         if let (Some(at), true) = (keys.context.key_position(), keys.kubeconfig.is_absent()) {
             self.error("kubernetes.context", at, "\"context\" needs \"kubeconfig\"", "add \"kubeconfig\"");
         }
-        let traefik_service = keys.traefik_service.take().and_then(|given| {
-            let parts =
-                given.value.0.split_once('/').filter(|(namespace, name)| {
-                    !namespace.is_empty() && !name.is_empty() && !name.contains('/')
-                });
-            if parts.is_none() {
-                let message = format!("{:?} is not a Service", given.value.0);
-                let hint = "give it as namespace/name, such as \"traefik/traefik\"";
-                self.error("kubernetes.traefik_service", given.position, message, hint);
-            }
-            parts.map(|(namespace, name)| (namespace.into(), name.into()))
-        });
         KubernetesConfig {
             kubeconfig: keys.kubeconfig.take().map(|given| given.value.0),
             context: keys.context.take().map(|given| given.value.0.into()),
             in_cluster,
-            namespaces: texts(&mut keys.namespaces),
+            namespaces: list(&mut keys.namespaces).into_iter().map(|name| name.0).collect(),
             resources: keys
                 .resources
                 .take()
                 .map(|list| list.value.0.into_iter().map(|element| element.value).collect()),
-            ingress_classes: texts(&mut keys.ingress_classes),
-            gateway_classes: texts(&mut keys.gateway_classes),
-            labels: keys.labels.take().map(|given| given.value.0.into()).unwrap_or_default(),
-            annotations: keys.annotations.take().map(|given| given.value.0.into()).unwrap_or_default(),
-            annotation_prefixes: texts(&mut keys.annotation_prefixes),
-            traefik_service,
+            ingress_classes: list(&mut keys.ingress_classes).into_iter().map(|name| name.0).collect(),
+            gateway_classes: list(&mut keys.gateway_classes).into_iter().map(|name| name.0).collect(),
+            labels: keys.labels.take().map(|given| given.value.0).unwrap_or_default(),
+            annotations: keys.annotations.take().map(|given| given.value.0).unwrap_or_default(),
+            annotation_prefixes: list(&mut keys.annotation_prefixes)
+                .into_iter()
+                .map(|prefix| prefix.0)
+                .collect(),
+            traefik_service: keys.traefik_service.take().map(|given| (given.value.0, given.value.1)),
             service_names: keys.service_names.take().is_some_and(|given| given.value.0),
             ingress_tls_hosts: keys.ingress_tls_hosts.take().is_some_and(|given| given.value.0),
         }
@@ -441,8 +435,4 @@ fn patterns<T>(slot: &mut Slot<List<T>>) -> Vec<(T, usize)> {
 
 fn one_or_many<T>(slot: &mut Slot<OneOrMany<T>>) -> Vec<T> {
     slot.take().map_or_else(Vec::new, |list| list.value.0.into_iter().map(|element| element.value).collect())
-}
-
-fn texts(slot: &mut Slot<List<Text>>) -> Vec<Box<str>> {
-    list(slot).into_iter().map(|text| text.0.into()).collect()
 }

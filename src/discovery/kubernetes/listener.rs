@@ -126,7 +126,7 @@ fn is_allowed(
             let labels = parents.namespace(from).ok_or(NamespaceUnknown)?;
             namespaces
                 .and_then(|namespaces| namespaces.selector.as_ref())
-                .is_some_and(|one| one.matches(labels))
+                .is_some_and(|one| one.matches(|key| labels.get(key)))
         }
         _ => false,
     })

@@ -24,7 +24,6 @@ pub mod objects;
 pub mod options;
 pub mod pairs;
 pub mod resource;
-pub mod selector;
 pub mod service;
 pub mod settings;
 pub mod store;

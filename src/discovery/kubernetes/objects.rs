@@ -5,7 +5,7 @@
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 
 use super::pairs::Pairs;
-use super::selector::Selector;
+use crate::config::Selector;
 
 /// `null` counts as absent.
 pub(super) fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(

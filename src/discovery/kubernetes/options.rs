@@ -1,10 +1,10 @@
 //! What of a cluster a source reads, and how.
 
+use crate::config::Selector;
 use crate::model::name::Name;
 
 use super::objects::Metadata;
 use super::pairs::Pairs;
-use super::selector::Selector;
 
 /// The prefixes of external-dns; where both stand, the first wins.
 const EXTERNAL_DNS: [&str; 2] = ["external-dns.kubernetes.io/", "external-dns.alpha.kubernetes.io/"];
@@ -67,7 +67,7 @@ impl Options {
         let controller = self.annotation(metadata, "controller");
         !hidden(&metadata.labels)
             && controller.is_none_or(|controller| controller == "dns-controller")
-            && self.annotations.matches(&metadata.annotations)
+            && self.annotations.matches(|key| metadata.annotations.get(key))
     }
 
     /// The annotation of this key under the first prefix that has it; an empty value counts as none.

@@ -4,45 +4,18 @@ use std::sync::Arc;
 
 use crate::config::{KubernetesConfig, KubernetesResource, SourceConfig};
 use crate::discovery::claim::ObjectKind;
-use crate::discovery::source::{Failure, FailureKind, Orders, Report, Reporter};
 
 use super::connection::Access;
-use super::driver::{self, Settings};
+use super::driver::Settings;
 use super::options::Options;
-use super::selector::Selector;
 use super::watch::Pace;
 
-/// Drives a source of this kind until its orders end. `settings` are those of [`settings()`]: what is wrong with them is what it reports.
-pub async fn drive(settings: Result<Settings, Failure>, reporter: Reporter, mut orders: Orders) {
-    match settings {
-        Ok(settings) => driver::run(settings, reporter, orders).await,
-        // Nothing but a reload can mend it.
-        Err(failure) => {
-            while orders.next().await.is_some() {
-                let failed = Report::Failed(None, failure.clone());
-                if !(reporter.send(failed).await && reporter.send(Report::Synced).await) {
-                    return;
-                }
-            }
-        }
-    }
-}
-
 /// What the driver works with.
-///
-/// # Errors
-/// A selector that is none.
-pub fn settings(source: &SourceConfig, config: &KubernetesConfig) -> Result<Settings, Failure> {
-    let selector = |key: &str, text: &str| {
-        let wrong = |error| Failure::new(FailureKind::Config, format!("\"{key}\": {error}"));
-        Selector::parse(text).map_err(wrong)
-    };
-    // The labels are the server's to match, but a mistake is better said here than by each watch.
-    selector("labels", &config.labels)?;
+pub fn settings(source: &SourceConfig, config: &KubernetesConfig) -> Settings {
     let options = Options {
         ingress_classes: config.ingress_classes.clone(),
         gateway_classes: config.gateway_classes.clone(),
-        annotations: selector("annotations", &config.annotations)?,
+        annotations: config.annotations.clone(),
         prefixes: Options::all_prefixes(&config.annotation_prefixes),
         traefik_service: config.traefik_service.clone(),
         service_zones: if config.service_names { source.zones.clone() } else { Vec::new() },
@@ -52,14 +25,14 @@ pub fn settings(source: &SourceConfig, config: &KubernetesConfig) -> Result<Sett
         Some(file) => Access::Kubeconfig { file: file.clone(), context: config.context.clone() },
         None => Access::InCluster,
     };
-    Ok(Settings {
+    Settings {
         access,
         namespaces: config.namespaces.clone(),
         kinds: kinds(config.resources.as_deref()),
         labels: config.labels.clone(),
         options: Arc::new(options),
         pace: Pace::default(),
-    })
+    }
 }
 
 /// The kinds of objects to read: all unless given. Traefik's stand in two groups.

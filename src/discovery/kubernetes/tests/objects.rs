@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{World, check, decode, options};
+use crate::config::Selector;
 use crate::discovery::kubernetes::options::Options;
-use crate::discovery::kubernetes::selector::Selector;
 
 /// An Ingress with one host and one address; `more` replaces whole keys.
 fn ingress(more: Value) -> Value {

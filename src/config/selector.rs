@@ -1,10 +1,14 @@
-//! Label selectors: the grammar of `kubectl get -l`, and the structured form that objects hold.
+//! Label selectors of Kubernetes: the grammar of `kubectl get -l`, and the structured form that objects hold.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
 
-use super::pairs::Pairs;
+/// Characters of the longest name in a cluster, and of the prefix of a key.
+const MAX_SUBDOMAIN: usize = 253;
+/// Characters of the longest label, of its value, and of a namespace.
+const MAX_LABEL: usize = 63;
 
 /// All of its requirements have to hold; none hold for everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,10 +59,10 @@ impl Selector {
         Ok(Self(all))
     }
 
-    /// Whether every requirement holds for these labels (or annotations).
-    pub fn matches(&self, labels: &Pairs) -> bool {
+    /// Whether every requirement holds for labels (or annotations), of which `value_of` gives the value of a key.
+    pub fn matches<'a>(&self, value_of: impl Fn(&str) -> Option<&'a str>) -> bool {
         self.0.iter().all(|requirement| {
-            let value = labels.get(&requirement.key);
+            let value = value_of(&requirement.key);
             let listed = value.is_some_and(|value| requirement.values.iter().any(|one| **one == *value));
             match requirement.operator {
                 Operator::In => listed,
@@ -67,6 +71,12 @@ impl Selector {
                 Operator::DoesNotExist => value.is_none(),
             }
         })
+    }
+
+    /// The first value that no label can have, so that the API server would refuse the selector. Annotations may have any.
+    pub fn impossible_value(&self) -> Option<&str> {
+        let mut values = self.0.iter().flat_map(|requirement| &requirement.values);
+        values.find(|value| !value.is_empty() && !is_label(value)).map(|value| &**value)
     }
 
     /// The keys that it reads.
@@ -135,18 +145,43 @@ fn requirement(part: &str) -> Option<Requirement> {
     make(key.trim(), operator, vec![value.into()])
 }
 
-/// A key as the API server would take it: a name with an optional prefix before a slash.
+/// A key as the API server would take it: a name with an optional prefix, a domain, before a slash.
 fn is_key(key: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
-    !key.is_empty() && key.chars().all(allowed) && key.matches('/').count() <= 1
+    match key.split_once('/') {
+        Some((prefix, name)) => is_subdomain(prefix) && is_label(name),
+        None => is_label(key),
+    }
+}
+
+/// The name of a label, or its value: letters, digits, and `-`, `_`, `.` within.
+fn is_label(text: &str) -> bool {
+    let plain = |b: &u8| b.is_ascii_alphanumeric();
+    let ends = [text.as_bytes().first(), text.as_bytes().last()];
+    text.len() <= MAX_LABEL
+        && ends.into_iter().all(|end| end.is_some_and(plain))
+        && text.bytes().all(|b| plain(&b) || matches!(b, b'-' | b'_' | b'.'))
+}
+
+/// A name such as objects have (RFC 1123 as Kubernetes takes it): small letters, digits, and `-` within, in parts with dots between them.
+pub(super) fn is_subdomain(text: &str) -> bool {
+    text.len() <= MAX_SUBDOMAIN && text.split('.').all(is_part)
+}
+
+/// The name of a namespace or Service: one such part of at most 63 characters.
+pub(super) fn is_object_label(text: &str) -> bool {
+    text.len() <= MAX_LABEL && is_part(text)
+}
+
+fn is_part(part: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    !part.is_empty() && !part.starts_with('-') && !part.ends_with('-') && part.bytes().all(plain)
 }
 
 /// The structured form (`matchLabels`, `matchExpressions`).
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Structured {
-    #[serde(default)]
-    match_labels: Pairs,
+    match_labels: Option<BTreeMap<Box<str>, Box<str>>>,
     match_expressions: Option<Vec<Expression>>,
 }
 
@@ -160,10 +195,11 @@ struct Expression {
 impl<'de> Deserialize<'de> for Selector {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let structured = Structured::deserialize(deserializer)?;
-        let equal = structured.match_labels.iter().map(|(key, value)| Requirement {
-            key: key.into(),
+        let equal = structured.match_labels.unwrap_or_default();
+        let equal = equal.into_iter().map(|(key, value)| Requirement {
+            key,
             operator: Operator::In,
-            values: vec![value.into()],
+            values: vec![value],
         });
         let mut all: Vec<Requirement> = equal.collect();
         all.extend(structured.match_expressions.unwrap_or_default().into_iter().map(|expression| {
@@ -179,8 +215,9 @@ mod tests {
     use super::*;
 
     fn check(selector: &str, labels: &str, expected: bool) {
-        let pairs: Pairs = labels.split(' ').filter_map(|pair| pair.split_once('=')).collect();
-        assert_eq!(Selector::parse(selector).unwrap().matches(&pairs), expected, "{selector} on {labels}");
+        let pairs: BTreeMap<&str, &str> = labels.split(' ').filter_map(|pair| pair.split_once('=')).collect();
+        let selector = Selector::parse(selector).unwrap();
+        assert_eq!(selector.matches(|key| pairs.get(key).copied()), expected, "{selector:?} on {labels}");
     }
 
     #[test]
@@ -215,8 +252,27 @@ mod tests {
             ("=1", "=1"),
             ("a!1", "a!1"),
             ("a/b/c", "a/b/c"),
+            ("a_b/c", "a_b/c"),
+            ("-a=1", "-a=1"),
+            ("A/b=1", "A/b=1"),
+            ("a/=1", "a/=1"),
         ] {
             assert_eq!(Selector::parse(text), Err(SelectorError { part: part.to_owned() }), "{text}");
+        }
+    }
+
+    #[test]
+    fn values_that_no_label_has_are_named() {
+        for (text, value) in [
+            ("a=b", None),
+            ("a=", None),
+            ("a=b_c.d-1", None),
+            ("a in (b, c d)", Some("c d")),
+            ("a=-b", Some("-b")),
+            ("a=b/c", Some("b/c")),
+            (&format!("a={}", "b".repeat(64)), Some(&*"b".repeat(64))),
+        ] {
+            assert_eq!(Selector::parse(text).unwrap().impossible_value(), value, "{text}");
         }
     }
 
