@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::json::{AbsoluteName, Kind, List, OneOrMany, Read, Reader, Source, Value, show_ms};
+use super::limits::PolicyLimits;
 use super::load::{Setting, Settings};
 use super::types::{Dnssec, SoaConfig, Startup, ZoneHeader};
 use super::zone_file::{ALGORITHMS, check_records, distinct};
@@ -273,6 +274,7 @@ fn records_header(apex: Name, alias_zones: Vec<Name>) -> ZoneHeader {
         soa: SoaConfig::default(),
         default_ttl: 0,
         startup: Startup::default(),
+        policy_limits: PolicyLimits::default(),
         dnssec: Dnssec::Absent,
         position: Position::default(),
     }

@@ -151,7 +151,7 @@ pub struct TcpLimits {
     pub buffered_octets: usize,
 }
 
-/// The `limits.policy` block, for the owners of zone files.
+/// The `limits.policy` block, for declared and discovered names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PolicyLimits {
     /// Different answers of one type that an owner may have at one time.

@@ -149,6 +149,8 @@ pub struct ZoneHeader {
     pub default_ttl: u32,
     /// What a checked name answers before its first verdict.
     pub startup: Startup,
+    /// What the policy of one owner may come to (`limits.policy` of `hale.json`).
+    pub policy_limits: PolicyLimits,
     /// Signing.
     pub dnssec: Dnssec,
     /// Where `"zone"` stands.

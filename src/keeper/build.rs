@@ -15,7 +15,7 @@ use super::reload::lock;
 use super::targets::TargetRegistry;
 use super::zone_state::CheckedOwner;
 use super::zoning::{Discovered, Resolved};
-use crate::config::{Dnssec, KeySource, OwnerConfig, Shared, ZoneHeader, ZoneReader};
+use crate::config::{Dnssec, KeySource, OwnerConfig, PolicyLimits, Shared, ZoneHeader, ZoneReader};
 use crate::dnssec::keys::ZoneKeys;
 use crate::dnssec::sign::Signer;
 use crate::model::board::VerdictBoard;
@@ -167,6 +167,8 @@ pub(super) struct Layout {
     /// TTL of what has none of its own, in seconds. Of the DNSKEY, CDS and CDNSKEY RRsets too: the SOA's may be as short as a probe's
     /// interval.
     pub default_ttl: u32,
+    /// What the policy of a discovered name may come to.
+    pub policy_limits: PolicyLimits,
     /// Keys and validity; `None` for an unsigned zone.
     pub signer: Option<Arc<Signer>>,
 }
@@ -252,6 +254,7 @@ pub(super) fn read(source: &ZoneSource, workshop: &Workshop, is_signed: &dyn Fn(
             checked,
             folded: HashMap::new(),
             default_ttl: header.default_ttl,
+            policy_limits: header.policy_limits,
             signer,
         });
     }

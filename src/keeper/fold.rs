@@ -7,6 +7,7 @@ use super::build::{Layout, Reading, Workshop, release};
 use super::reload::lock;
 use super::zone_state::CheckedOwner;
 use super::zoning::{Resolved, Zoning};
+use crate::config::PolicyLimits;
 use crate::model::diagnostic::Position;
 use crate::model::discovered::{DiscoveredName, RefusedFor, RefusedPart};
 use crate::model::name::Name;
@@ -37,6 +38,8 @@ pub(super) struct Ground {
     pub(super) nameservers: HashSet<Name>,
     /// TTL of what has none of its own, in seconds.
     pub(super) default_ttl: u32,
+    /// What a policy may come to.
+    pub(super) policy_limits: PolicyLimits,
 }
 
 impl Ground {
@@ -47,6 +50,7 @@ impl Ground {
             is_nameserver: self.nameservers.contains(name),
             is_covered,
             default_ttl: self.default_ttl,
+            policy_limits: self.policy_limits,
         }
     }
 }
@@ -113,7 +117,7 @@ impl Layout {
         let ns = self.desired.owners.iter().flat_map(|placed| &placed.owner.rrsets);
         let targets = ns.filter(|rrset| rrset.rtype == RrType::NS).flat_map(|rrset| rrset.rdata.iter());
         let nameservers = targets.filter_map(|rdata| Name::from_wire(rdata).ok()).collect();
-        Ground { nameservers, default_ttl: self.default_ttl }
+        Ground { nameservers, default_ttl: self.default_ttl, policy_limits: self.policy_limits }
     }
 
     fn fold(&mut self, owners: HashMap<Name, Option<Arc<DiscoveredName>>>, workshop: &Workshop) {

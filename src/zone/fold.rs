@@ -2,15 +2,18 @@
 //!
 //! Precedence is by RRset: a declared type wins over a discovered one, and each loss is told. Nothing that is discovered changes
 //! where names lie with regard to zone cuts, or what the SOA record says, so one owner is folded without looking at any other.
+//!
+//! The SOA record's negative TTL is at most the smallest auto TTL of what is declared, so that a cached "there is none" does not outlive
+//! a recovery. A discovered name has no such answer to recover from: with all of its addresses down it is answered as if all were up.
 
 use std::net::IpAddr;
 use std::ops::Range;
 
 use super::desired::{Alias, Checked, DesiredOwner, Place, auto_ttl};
-use crate::config::{Order, Startup, WhenAllDown};
+use crate::config::{Order, PolicyLimits, Startup, WhenAllDown};
 use crate::model::discovered::{DiscoveredName, DiscoveredRrset, RefusedFor, RefusedPart};
 use crate::model::name::Name;
-use crate::model::policy::{MAX_PICK_ENTRIES, MAX_VARIANTS, Members, Policy};
+use crate::model::policy::{Members, Policy};
 use crate::model::rdata;
 use crate::model::resolved::Addresses;
 use crate::model::rrset::{RdataSet, Rrset};
@@ -37,6 +40,8 @@ pub struct Site {
     pub is_covered: bool,
     /// TTL of what has none of its own, in seconds.
     pub default_ttl: u32,
+    /// What a policy may come to.
+    pub policy_limits: PolicyLimits,
 }
 
 /// An owner with what was discovered for it.
@@ -243,9 +248,10 @@ impl Folding {
             return Some(too_large(octets));
         }
         let (variants, entries) = policy.map_or((1, 1), |p| (p.variants(), p.pick_entries()));
-        if variants > MAX_VARIANTS || entries > MAX_PICK_ENTRIES {
+        let PolicyLimits { answers, ways } = self.site.policy_limits;
+        if variants > answers || entries > ways {
             return Some(
-                format!("the policy comes to {variants} answers and {entries} ways to one; the limits are {MAX_VARIANTS} and {MAX_PICK_ENTRIES}")
+                format!("the policy comes to {variants} answers and {entries} ways to one; limits.policy has {answers} and {ways}")
                     .into(),
             );
         }
@@ -356,4 +362,46 @@ fn kept(
         Box::new(policy)
     });
     (endpoints.iter().filter(|e| is_kept(e)).cloned().collect(), policy)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::policy::Rule;
+
+    /// What is refused of three addresses of which each query is given one, under these limits of answers and ways.
+    fn check(answers: usize, ways: usize, refused: &[&str]) {
+        let endpoint = |last| Endpoint {
+            data: EndpointData::Address([192, 0, 2, last].into()),
+            weight: 1,
+            condition: None,
+        };
+        let mut policy = Policy::all(3);
+        policy.pools[0].rule = Rule::Weighted;
+        let wanted = DiscoveredName {
+            endpoints: (1..=3).map(endpoint).collect(),
+            policy: Some(Box::new(policy)),
+            hostname: None,
+            rrsets: Vec::new(),
+            ttl: None,
+            may_be_apex: false,
+            origins: Arc::new([]),
+        };
+        let site = Site { policy_limits: PolicyLimits { answers, ways }, ..Site::default() };
+        let Folded { owner, refusals } = fold(None, &wanted, site);
+        let said: Vec<String> = refusals.iter().map(|(_, why)| format!("{why:?}")).collect();
+        assert_eq!(said, refused.iter().map(|why| format!("Invalid({why:?})")).collect::<Vec<_>>());
+        assert_eq!(owner.is_some(), refused.is_empty());
+    }
+
+    #[test]
+    fn a_discovered_policy_keeps_to_the_limits_of_the_configuration() {
+        let default = PolicyLimits::default();
+        check(default.answers, default.ways, &[]);
+        check(3, 3, &[]);
+        check(2, 3, &["the policy comes to 3 answers and 3 ways to one; limits.policy has 2 and 3"]);
+        check(3, 2, &["the policy comes to 3 answers and 3 ways to one; limits.policy has 3 and 2"]);
+    }
 }

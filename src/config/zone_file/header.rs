@@ -145,6 +145,7 @@ pub(super) fn read(reader: &mut Reader<'_>, shared: &Shared) -> Found {
         soa: keys.soa.take().map_or_else(SoaConfig::default, |soa| resolve_soa(reader, soa.value)),
         default_ttl: keys.default_ttl.take().map_or(DEFAULT_TTL_S, |ttl| ttl.value.0),
         startup: keys.startup.take().map_or(Startup::default(), |startup| startup.value),
+        policy_limits: shared.policy_limits,
         dnssec: keys.dnssec.take().map_or(Dnssec::Absent, |dnssec| dnssec.value.0),
         apex,
         position,

@@ -37,7 +37,6 @@ pub(crate) use template::{Checks, Template};
 
 use super::geo::Geo;
 use super::json::{Abort, Key, Kind, Read, Reader, Source, Value, read_name};
-use super::limits::PolicyLimits;
 use super::types::{OwnerConfig, Shared, ZoneHeader};
 use crate::model::diagnostic::{Diagnostic, Position};
 use crate::model::name::{MAX_NAME_OCTETS, Name};
@@ -61,7 +60,6 @@ pub struct ZoneReader {
     checks: Checks,
     pools: Pools,
     geo: Arc<Geo>,
-    policy_limits: PolicyLimits,
     health_port: ProbeTemplate,
     /// `None` if there are none.
     records: Option<header::Records>,
@@ -125,21 +123,9 @@ impl ZoneReader {
         let failed = !is_usable && diagnostics.iter().any(Diagnostic::is_error);
         let health_port = ProbeTemplate::health_port(HEALTH_PORT_INTERVAL_MS, HEALTH_PORT_TIMEOUT_MS);
         let header::Found { header, checks, pools, records } = found;
-        let (geo, policy_limits) = (Arc::clone(&shared.geo), shared.policy_limits);
+        let geo = Arc::clone(&shared.geo);
         let findings = Vec::new();
-        let mut this = Self {
-            file,
-            text,
-            env,
-            header,
-            checks,
-            pools,
-            geo,
-            policy_limits,
-            health_port,
-            records,
-            findings,
-        };
+        let mut this = Self { file, text, env, header, checks, pools, geo, health_port, records, findings };
         if failed {
             this.owners(&mut |_| {}, &mut diagnostics);
             // A syntax error within the records is found by both walks.
@@ -190,7 +176,6 @@ impl ZoneReader {
             checks: &self.checks,
             pools: &self.pools,
             geo: &self.geo,
-            policy_limits: self.policy_limits,
             health_port: &self.health_port,
         };
         let owners = Owners::new(&context);
@@ -227,14 +212,7 @@ pub(crate) fn check_records(
 ) -> Read<()> {
     let (checks, health_port) = (Checks::default(), ProbeTemplate::health_port(interval_ms, timeout_ms));
     let (pools, geo) = (Pools::default(), Geo::default());
-    let context = Context {
-        header,
-        checks: &checks,
-        pools: &pools,
-        geo: &geo,
-        policy_limits: PolicyLimits::default(),
-        health_port: &health_port,
-    };
+    let context = Context { header, checks: &checks, pools: &pools, geo: &geo, health_port: &health_port };
     let start = reader.mark();
     if header::Records::read(reader)?.is_none() {
         return Ok(None);

@@ -16,7 +16,6 @@ use crate::config::geo::Geo;
 use crate::config::json::{
     At, Boolean, Int, Kind, Map, OneOrMany, Port, Read, Reader, Slot, Text, Ttl, Value, Word,
 };
-use crate::config::limits::PolicyLimits;
 use crate::config::schema::Definitions;
 use crate::config::types::{Order, OwnerConfig, RrsetConfig, Startup, WhenAllDown, ZoneHeader};
 use crate::model::diagnostic::{Diagnostic, Position};
@@ -144,8 +143,6 @@ pub(crate) struct Context<'a> {
     pub(crate) pools: &'a Pools,
     /// Where clients are.
     pub(crate) geo: &'a Geo,
-    /// What its policy may come to.
-    pub(crate) policy_limits: PolicyLimits,
     /// What `health_port` stands for, without the port.
     pub(crate) health_port: &'a ProbeTemplate,
 }

@@ -287,7 +287,7 @@ impl<'a> Resolver<'a, '_, '_> {
     /// The policy, if it keeps within the limits.
     fn limited(&mut self, policy: Policy) -> Option<Box<Policy>> {
         let (variants, entries) = (policy.variants(), policy.pick_entries());
-        let limits = self.context.policy_limits;
+        let limits = self.context.header.policy_limits;
         let (message, hint) = if variants > limits.answers {
             (
                 format!("this policy can give {variants} different answers, the limit is {}", limits.answers),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::config::{Dnssec, DnssecConfig, KeyRole, KeySource, Order, Startup, WhenAllDown};
+use crate::config::{Dnssec, DnssecConfig, KeyRole, KeySource, Order, PolicyLimits, Startup, WhenAllDown};
 use crate::model::policy::{Members, Policy, Rule};
 use crate::model::target::{Check, CheckKind, Damping, Endpoint, VerdictRules};
 

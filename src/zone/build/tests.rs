@@ -9,7 +9,8 @@ use proptest::prelude::*;
 
 use super::Builder;
 use crate::config::{
-    Dnssec, DnssecConfig, KeySource, OwnerConfig, RdataText, RrsetConfig, SoaConfig, Startup, ZoneHeader,
+    Dnssec, DnssecConfig, KeySource, OwnerConfig, PolicyLimits, RdataText, RrsetConfig, SoaConfig, Startup,
+    ZoneHeader,
 };
 use crate::config::{Order, WhenAllDown};
 use crate::model::condition::Condition;
@@ -34,6 +35,7 @@ fn header() -> ZoneHeader {
         soa: SoaConfig::default(),
         default_ttl: 300,
         startup: Startup::Wait,
+        policy_limits: PolicyLimits::default(),
         dnssec: Dnssec::Absent,
         position: Position { line: 0, column: 1 },
     }
