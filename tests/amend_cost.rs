@@ -87,6 +87,7 @@ fn amend(names: usize) -> Cost {
             discovered: Arc::default(),
             resolved: Arc::default(),
             events: Arc::default(),
+            signatures: Arc::default(),
             threads: 2,
         },
         published: Arc::clone(&published),
@@ -124,13 +125,13 @@ fn amend(names: usize) -> Cost {
     let mut cost = Cost { signatures: 0, octets: 0 };
     for round in 0..3 {
         for wanted in [Some(Arc::clone(&wanted)), None] {
-            let signatures = keeper.figures().signatures.load(Ordering::Relaxed);
+            let signatures = keeper.figures().signatures.made.load(Ordering::Relaxed);
             let octets = ALLOCATED.load(Ordering::Relaxed);
             let is_added = wanted.is_some();
             let amendment = Amendment { changes: vec![(name.clone(), wanted)] };
             assert_eq!(keeper.amend(amendment), Some(Vec::new()));
             if round == 0 && is_added {
-                cost.signatures = keeper.figures().signatures.load(Ordering::Relaxed) - signatures;
+                cost.signatures = keeper.figures().signatures.made.load(Ordering::Relaxed) - signatures;
             }
             cost.octets = ALLOCATED.load(Ordering::Relaxed) - octets;
         }

@@ -74,6 +74,7 @@ fn flip(names: usize) -> Cost {
             discovered: Arc::default(),
             resolved: Arc::default(),
             events: Arc::default(),
+            signatures: Arc::default(),
             threads: 2,
         },
         published: Arc::clone(&published),
@@ -97,12 +98,12 @@ fn flip(names: usize) -> Cost {
     // Each state is signed once; the third round of flips finds everything in the cache but the SOA.
     for round in 0..3 {
         for verdict in [Verdict::Down, Verdict::Up] {
-            let signatures = keeper.figures().signatures.load(Ordering::Relaxed);
+            let signatures = keeper.figures().signatures.made.load(Ordering::Relaxed);
             let octets = ALLOCATED.load(Ordering::Relaxed);
             board.set(ids[0], verdict);
             assert_eq!(keeper.zones()[0].trouble, None);
             if round == 0 && verdict == Verdict::Down {
-                cost.signatures = keeper.figures().signatures.load(Ordering::Relaxed) - signatures;
+                cost.signatures = keeper.figures().signatures.made.load(Ordering::Relaxed) - signatures;
             }
             cost.octets = ALLOCATED.load(Ordering::Relaxed) - octets;
         }

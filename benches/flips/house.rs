@@ -76,6 +76,7 @@ impl House {
                 overrides: Arc::default(),
                 discovered: Arc::default(),
                 resolved: Arc::default(),
+                signatures: Arc::default(),
                 threads,
             },
             published: Arc::clone(&published),

@@ -164,7 +164,7 @@ impl Control for Fake {
 
     fn metrics(&self) -> String {
         let mut page = MetricsWriter::new();
-        page.family("hale_zones", MetricKind::Gauge, "Zones.");
+        page.family("hale_zones", MetricKind::Gauge, &["state"], "Zones.");
         page.sample(&[("state", "served")], 1);
         page.finish()
     }

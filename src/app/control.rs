@@ -52,6 +52,8 @@ pub(super) struct Handles {
     pub(super) reloaded_s: AtomicU32,
     pub(super) discovery: Arc<Discovery>,
     pub(super) events: Arc<Events>,
+    /// Whether /metrics has series for each target.
+    pub(super) target_metrics: bool,
 }
 
 impl Handles {

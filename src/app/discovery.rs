@@ -286,7 +286,7 @@ impl Discovery {
     /// Writes the metrics of all sources.
     pub(super) fn metrics(&self, page: &mut MetricsWriter, published: &Published) {
         let zones: Vec<Name> = published.load().zones().map(|zone| zone.apex.clone()).collect();
-        super::discovery_metrics::write(page, &self.core().figures(&zones, self.now()));
+        super::discovery_metrics::write(page, &self.core().figures(&zones, self.now()), super::now_s());
     }
 }
 

@@ -8,19 +8,26 @@ use MetricKind::{Counter, Gauge, Histogram};
 /// Namespaces of one source that have series of their own; the others are added up.
 const NAMESPACES: usize = 100;
 
-/// Writes them, if there is a source.
-pub(super) fn write(page: &mut MetricsWriter, sources: &[SourceFigures<'_>]) {
-    if sources.is_empty() {
-        return;
-    }
-    states(page, sources);
-    page.family("hale_source_records", Gauge, "Names that stand, by zone and by what became of them.");
+/// Writes them; `now_s` is Unix time.
+pub(super) fn write(page: &mut MetricsWriter, sources: &[SourceFigures<'_>], now_s: u32) {
+    states(page, sources, now_s);
+    page.family(
+        "hale_source_records",
+        Gauge,
+        &["source", "zone", "status"],
+        "Names that stand, by zone and by what became of them.",
+    );
     for source in sources {
         for ((zone, status), count) in &source.names {
             page.sample(&[("source", source.name), ("zone", zone), ("status", status)], count);
         }
     }
-    page.family("hale_source_objects", Gauge, "Objects that were found, by kind and namespace.");
+    page.family(
+        "hale_source_objects",
+        Gauge,
+        &["source", "resource", "namespace"],
+        "Objects that were found, by kind and namespace.",
+    );
     for source in sources {
         let (mut listed, mut rest) = (0, 0);
         for ((kind, namespace), count) in &source.objects {
@@ -35,19 +42,29 @@ pub(super) fn write(page: &mut MetricsWriter, sources: &[SourceFigures<'_>]) {
             page.sample(&[("source", source.name), ("resource", "other"), ("namespace", "other")], rest);
         }
     }
-    page.family("hale_source_problems", Gauge, "Things that are wrong with objects, by kind.");
+    page.family(
+        "hale_source_problems",
+        Gauge,
+        &["source", "kind"],
+        "Things that are wrong with objects, by kind.",
+    );
     for source in sources {
         for (kind, count) in &source.problems {
             page.sample(&[("source", source.name), ("kind", kind)], count);
         }
     }
     calls(page, sources);
-    page.family("hale_source_sync_seconds", Histogram, "How long a complete round took.");
+    page.family("hale_source_sync_seconds", Histogram, &["source"], "How long a complete round took.");
     for source in sources {
         let (buckets, above, sum) = source.figures.syncs.parts();
         page.histogram(&[("source", source.name)], &buckets, above, sum);
     }
-    page.family("hale_source_failures_total", Counter, "Lists and watches that failed, by kind of object.");
+    page.family(
+        "hale_source_failures_total",
+        Counter,
+        &["source", "resource", "kind"],
+        "Lists and watches that failed, by kind of object.",
+    );
     for source in sources {
         for ((resource, kind), count) in &source.figures.failures {
             let resource = resource.map_or("all", |resource| resource.label());
@@ -57,33 +74,58 @@ pub(super) fn write(page: &mut MetricsWriter, sources: &[SourceFigures<'_>]) {
     }
 }
 
-fn states(page: &mut MetricsWriter, sources: &[SourceFigures<'_>]) {
-    page.family("hale_source_failing", Gauge, "Whether the last thing heard of the source was a failure.");
+fn states(page: &mut MetricsWriter, sources: &[SourceFigures<'_>], now_s: u32) {
+    page.family(
+        "hale_source_failing",
+        Gauge,
+        &["source"],
+        "Whether the last thing heard of the source was a failure.",
+    );
     for source in sources {
         page.sample(&[("source", source.name)], u8::from(source.failing));
     }
-    page.family("hale_source_breaker_open", Gauge, "Whether the source is only tried now and then.");
+    page.family(
+        "hale_source_breaker_open",
+        Gauge,
+        &["source"],
+        "Whether the source is only tried now and then.",
+    );
     for source in sources {
         page.sample(&[("source", source.name)], u8::from(source.open));
     }
-    page.family("hale_source_paused", Gauge, "Whether the source was told to pause.");
+    page.family("hale_source_paused", Gauge, &["source"], "Whether the source was told to pause.");
     for source in sources {
         page.sample(&[("source", source.name)], u8::from(source.paused));
     }
-    page.family("hale_source_age_seconds", Gauge, "Time since all of the source was last known.");
+    page.family(
+        "hale_source_synced_timestamp_seconds",
+        Gauge,
+        &["source"],
+        "Unix time at which all of the source was last known.",
+    );
     for source in sources {
         if let Some(age) = source.age_s {
-            page.sample(&[("source", source.name)], age);
+            page.sample(&[("source", source.name)], u64::from(now_s).saturating_sub(age));
         }
     }
-    page.family("hale_source_brake_held_names", Gauge, "Names whose removal the delete brake holds.");
+    page.family(
+        "hale_source_brake_held_names",
+        Gauge,
+        &["source"],
+        "Names whose removal the delete brake holds.",
+    );
     for source in sources {
         page.sample(&[("source", source.name)], source.held);
     }
 }
 
 fn calls(page: &mut MetricsWriter, sources: &[SourceFigures<'_>]) {
-    page.family("hale_source_request_seconds", Histogram, "API requests; status 0 is no response.");
+    page.family(
+        "hale_source_request_seconds",
+        Histogram,
+        &["source", "endpoint", "method", "status"],
+        "API requests; status 0 is no response.",
+    );
     for source in sources {
         for ((endpoint, method, status), durations) in &source.figures.calls {
             let status = status.to_string();

@@ -215,6 +215,7 @@ impl House {
             reloaded_s: AtomicU32::new(0),
             discovery: Arc::new(Discovery::load(config, reread, state.as_ref(), Arc::clone(&events))),
             events,
+            target_metrics: config.target_metrics,
         });
         runtime.spawn(events::look_after(Arc::clone(&handles)));
         let (admin_stop, admin_stopped) = watch::channel(false);
@@ -316,6 +317,7 @@ fn tools(
             discovered: Arc::default(),
             resolved: Arc::default(),
             events: Arc::default(),
+            signatures: Arc::default(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         },
         published: Published::new(Snapshot::empty(hash_key)),

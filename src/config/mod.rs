@@ -22,6 +22,7 @@ mod server;
 mod source_types;
 mod source_values;
 mod sources;
+mod telemetry;
 mod types;
 mod zone_file;
 

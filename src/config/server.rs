@@ -12,6 +12,7 @@ use super::limits::LimitsKeys;
 use super::schema::Definitions;
 use super::source_types::Conflict;
 use super::sources::SourceKeys;
+use super::telemetry::MetricsKeys;
 use super::types::LogFormat;
 use super::zone_file::{PoolKeys, Written};
 
@@ -31,6 +32,8 @@ object! {
         "state" state: FilePath,
         /// The admin listeners.
         "admin" admin: AdminKeys,
+        /// What /metrics tells beyond what it always does.
+        "metrics" metrics: MetricsKeys,
         /// Limits of health checking.
         "health" health: HealthKeys,
         /// Limits of the listeners, and of what clients are sent.

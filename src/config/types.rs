@@ -52,6 +52,8 @@ pub struct Config {
     pub nsid: Option<Vec<u8>>,
     /// Secret of the interoperable server cookies (RFC 9018); drawn at start where none is given.
     pub cookie_secret: Option<[u8; 16]>,
+    /// Whether /metrics has series for each target.
+    pub target_metrics: bool,
     /// `error`, `warn`, `info`, `debug` or `trace`.
     pub log_level: String,
     /// Text for people or JSON for machines.

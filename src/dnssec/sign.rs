@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ring::digest;
 
@@ -26,6 +27,16 @@ pub struct Signer {
     refresh_s: u32,
     /// SHA-256 over all that goes into every signature but the RRset: apex, keys, policy.
     digest: DigestContext,
+    figures: Arc<SignatureFigures>,
+}
+
+/// What signing has come to since the start, over all zones.
+#[derive(Debug, Default)]
+pub struct SignatureFigures {
+    /// RRsets signed.
+    pub made: AtomicU64,
+    /// RRsets that were served on with signatures which were there: unchanged, from the cache, or from an earlier run.
+    pub reused: AtomicU64,
 }
 
 #[derive(Clone)]
@@ -121,7 +132,18 @@ impl Signer {
             context.update(key.dnskey());
             context.update(&[u8::from(key.signs_keys()), u8::from(key.signs_zone())]);
         }
-        Self { keys, validity_s, refresh_s, digest: DigestContext(context) }
+        Self { keys, validity_s, refresh_s, digest: DigestContext(context), figures: Arc::default() }
+    }
+
+    /// Counts in `figures`, which signers share.
+    #[must_use]
+    pub fn counted_in(self, figures: &Arc<SignatureFigures>) -> Self {
+        Self { figures: Arc::clone(figures), ..self }
+    }
+
+    /// Counts signatures that were used again.
+    pub fn count_reused(&self, rrsets: u64) {
+        self.figures.reused.fetch_add(rrsets, Ordering::Relaxed);
     }
 
     /// The keys it signs with.
@@ -193,6 +215,7 @@ impl Signer {
     /// # Errors
     /// The system gives no random numbers, or a key is damaged.
     pub fn sign(&self, owner: &Name, rrset: &Rrset, now_s: u32) -> Result<Signed, SignError> {
+        self.figures.made.fetch_add(1, Ordering::Relaxed);
         let inception_s = now_s.wrapping_sub(INCEPTION_BACKDATE_S);
         let expiration_s = self.expiration(owner, now_s);
         let mut message = self.message(owner, rrset, inception_s, expiration_s);

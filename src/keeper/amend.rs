@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::assemble::Job;
 use super::build::{Workshop, release};
@@ -43,8 +44,10 @@ pub(super) struct Amended {
     pub(super) is_committed: bool,
     /// Owners whose records changed.
     pub(super) owners: usize,
-    /// RRsets signed anew.
-    pub(super) signed: usize,
+    /// How long it took to sign and encode them.
+    pub(super) signing: Duration,
+    /// How long it took to make the new image.
+    pub(super) compiling: Duration,
     /// For [`ZoneState::note`].
     pub(super) notes: Vec<OwnerNote>,
     /// What could not be committed.
@@ -94,7 +97,8 @@ impl ZoneState {
                 Ok(committed) => {
                     done.is_committed = true;
                     done.owners += committed.owners;
-                    done.signed += committed.signed;
+                    done.signing += committed.signing;
+                    done.compiling += committed.compiling;
                     done.notes.extend(committed.notes);
                 }
                 Err(e) => {

@@ -56,8 +56,6 @@ pub(super) struct Assembled {
     pub records: OwnerRecords,
     /// When its signatures are due; `None` without signatures.
     pub due: Option<Due>,
-    /// How many RRsets were signed anew.
-    pub signed: usize,
     /// Signatures of RRsets that the owner had and has no longer, if it may flap.
     pub replaced: Vec<(RrsetDigest, Signed)>,
 }
@@ -77,7 +75,7 @@ pub(super) struct Due {
 /// A key that does not sign.
 pub(super) fn assemble(job: Job, signer: Option<&Signer>, now_s: u32) -> Result<Assembled, SignError> {
     let Job { name, place, mut rrsets, mut choices, pending, withheld, denial, reusable, may_flap, .. } = job;
-    let mut signed = 0;
+    let mut reused = 0;
     let mut replaced = Vec::new();
     let mut due: Option<Due> = None;
     if let Some(signer) = signer {
@@ -88,11 +86,11 @@ pub(super) fn assemble(job: Job, signer: Option<&Signer>, now_s: u32) -> Result<
         for served in rrsets.iter_mut().chain(others).filter(|r| is_signed(place, r.rrset.rtype)) {
             let before = reusable.iter().find(|r| r.rrset == served.rrset);
             served.signatures = match before.filter(|r| signer.accepts(r.rrset.rtype, &r.signatures, now_s)) {
-                Some(before) => before.signatures.clone(),
-                None => {
-                    signed += 1;
-                    signer.sign(&name, &served.rrset, now_s)?.rrsigs
+                Some(before) => {
+                    reused += 1;
+                    before.signatures.clone()
                 }
+                None => signer.sign(&name, &served.rrset, now_s)?.rrsigs,
             };
             if let Some(times) = signer.times(&served.signatures) {
                 due = Some(Due {
@@ -101,6 +99,7 @@ pub(super) fn assemble(job: Job, signer: Option<&Signer>, now_s: u32) -> Result<
                 });
             }
         }
+        signer.count_reused(reused);
     }
     rrsets.sort_by_key(|r| r.rrset.rtype);
     let records = OwnerRecords { name, rrsets, choices, pending, withheld };
@@ -112,7 +111,7 @@ pub(super) fn assemble(job: Job, signer: Option<&Signer>, now_s: u32) -> Result<
             |r: &ServedRrset| Some((signer.digest(&records.name, &r.rrset), signer.recall(&r.signatures)?));
         replaced.extend(reusable.iter().filter(is_lost).filter_map(kept));
     }
-    Ok(Assembled { records, due, signed, replaced })
+    Ok(Assembled { records, due, replaced })
 }
 
 /// Whether an RRset of this type at this place carries signatures (RFC 4035 §2.2): at a cut only DS and NSEC, below it nothing.

@@ -17,7 +17,7 @@ use super::zone_state::CheckedOwner;
 use super::zoning::{Discovered, Resolved};
 use crate::config::{Dnssec, KeySource, OwnerConfig, PolicyLimits, Shared, ZoneHeader, ZoneReader};
 use crate::dnssec::keys::ZoneKeys;
-use crate::dnssec::sign::Signer;
+use crate::dnssec::sign::{SignatureFigures, Signer};
 use crate::model::board::VerdictBoard;
 use crate::model::diagnostic::{Diagnostic, Position};
 use crate::model::events::Events;
@@ -147,6 +147,8 @@ pub struct Workshop {
     pub choices: Arc<Choices>,
     /// Where those who watch are told what happens.
     pub events: Arc<Events>,
+    /// Where signers count.
+    pub signatures: Arc<SignatureFigures>,
     /// Threads that read, sign and compile.
     pub threads: usize,
 }
@@ -320,7 +322,8 @@ fn load_signer(
     match ZoneKeys::load(&config.keys, apex, auto_keys.as_deref()) {
         Ok((keys, mut warnings)) => {
             found.append(&mut warnings);
-            Some(Arc::new(Signer::new(Arc::new(keys), config.signature_validity, config.refresh)))
+            let signer = Signer::new(Arc::new(keys), config.signature_validity, config.refresh);
+            Some(Arc::new(signer.counted_in(&workshop.signatures)))
         }
         Err(mut errors) => {
             found.append(&mut errors);

@@ -2,15 +2,17 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::build::Reading;
 use super::explain::NameOrigin;
+use super::figures::KeeperFigures;
 use super::leftovers::Leftovers;
 use super::renew::Renewed;
 use super::zone_state::{TransactionError, ZoneState};
 use super::zoning::Zoning;
+use crate::dnssec::sign::SignatureFigures;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::discovered::{Amendment, AmendmentPlan, Refusal};
 use crate::model::name::Name;
@@ -211,33 +213,6 @@ pub struct ZoneStatus {
     pub trouble: Option<String>,
 }
 
-/// Figures that the keeper counts up.
-#[derive(Debug, Default)]
-pub struct KeeperFigures {
-    /// Transactions committed.
-    pub commits: AtomicU64,
-    /// Transactions that failed.
-    pub failures: AtomicU64,
-    /// Owners changed by verdicts.
-    pub flips: AtomicU64,
-    /// Owners changed by amendments.
-    pub amended: AtomicU64,
-    /// RRsets signed.
-    pub signatures: AtomicU64,
-    /// Nanoseconds spent in transactions.
-    pub commit_ns: AtomicU64,
-    /// Reloads without an error.
-    pub reloads_good: AtomicU64,
-    /// Reloads with an error.
-    pub reloads_bad: AtomicU64,
-}
-
-impl KeeperFigures {
-    pub(super) fn add(counter: &AtomicU64, value: u64) {
-        counter.fetch_add(value, Ordering::Relaxed);
-    }
-}
-
 /// What others hold of the keeper. Cheap to clone.
 #[derive(Clone)]
 pub struct KeeperHandle {
@@ -247,9 +222,11 @@ pub struct KeeperHandle {
 }
 
 impl KeeperHandle {
-    pub(super) fn new() -> (Self, Receiver<Command>) {
+    /// Signers count in `signatures`.
+    pub(super) fn new(signatures: &Arc<SignatureFigures>) -> (Self, Receiver<Command>) {
         let (sender, receiver) = channel();
-        let handle = Self { sender, wake_pending: Arc::default(), figures: Arc::default() };
+        let figures = KeeperFigures { signatures: Arc::clone(signatures), ..KeeperFigures::default() };
+        let handle = Self { sender, wake_pending: Arc::default(), figures: Arc::new(figures) };
         (handle, receiver)
     }
 

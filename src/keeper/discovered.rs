@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use super::amend::{Amended, Amending};
 use super::build::release;
-use super::channel::KeeperFigures;
 use super::crew::Crew;
+use super::figures::{KeeperFigures, Timing};
 use super::fold::FoldedOwner;
 use super::leftovers::publish_targets;
 use super::zoning::{ZoneOwner, Zoning};
@@ -145,10 +145,13 @@ impl Keeper {
         let crew = Crew { threads: self.tools.workshop.threads };
         let mut snapshot: Option<Snapshot> = None;
         let mut done: Vec<(Name, Amended)> = Vec::new();
+        let mut timing = Timing::default();
         for (apex, owners) in places {
             let Some(Entry::Serving(zone)) = self.zones.get_mut(&apex) else { continue };
             let by = Amending { workshop: &self.tools.workshop, now_s, crew };
             let amended = zone.amend(owners.into_iter().collect(), by);
+            timing.sign += amended.signing;
+            timing.compile += amended.compiling;
             if amended.is_committed && publishes {
                 let next = match &snapshot {
                     Some(snapshot) => snapshot.with_zone(Arc::clone(&zone.image)),
@@ -159,14 +162,14 @@ impl Keeper {
             done.push((apex, amended));
         }
         if let Some(snapshot) = snapshot {
+            timing.whole = started.elapsed();
             self.tools.published.publish(snapshot);
-            KeeperFigures::add(&self.handle.figures.commits, 1);
-            KeeperFigures::add(&self.handle.figures.commit_ns, started.elapsed().as_nanos() as u64);
+            timing.publish = started.elapsed() - timing.whole;
+            self.handle.figures.committed(timing);
         }
         let (mut failed, mut changes_targets, mut changes_hosts) = (Vec::new(), false, false);
         for (apex, amended) in done {
             KeeperFigures::add(&self.handle.figures.amended, amended.owners as u64);
-            KeeperFigures::add(&self.handle.figures.signatures, amended.signed as u64);
             KeeperFigures::add(&self.handle.figures.failures, amended.failed.len() as u64);
             changes_targets |= amended.changes_targets;
             changes_hosts |= amended.changes_hosts;

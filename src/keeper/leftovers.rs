@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::build::{Workshop, release};
-use super::channel::{Change, KeeperFigures, KeeperHandle, ReloadSummary};
+use super::channel::{Change, KeeperHandle, ReloadSummary};
 use super::news;
 use super::reload::lock;
 use super::start::signature_file;
@@ -30,6 +30,7 @@ pub(super) struct Leftovers {
     targets: watch::Sender<TargetSet>,
     state: Option<Arc<StateDir>>,
     handle: KeeperHandle,
+    now_s: Arc<dyn Fn() -> u32 + Send + Sync>,
     replaced: Vec<ZoneState>,
     /// Images of those whose zone is served from another one now.
     images: Vec<Arc<ZoneImage>>,
@@ -48,6 +49,7 @@ impl Leftovers {
             targets: tools.targets.clone(),
             state: tools.state.clone(),
             handle,
+            now_s: Arc::clone(&tools.now_s),
             replaced,
             images,
             removed,
@@ -82,8 +84,8 @@ impl Leftovers {
 
     /// Does all of it, and tells who asked for the reload that it is done. Takes up to some seconds after that.
     pub(super) fn clear_away(self) {
-        let Self { workshop, targets, state, handle, replaced, images, removed, unsigned, summary, replies } =
-            self;
+        let Self { workshop, targets, state, handle, now_s, .. } = self;
+        let Self { replaced, images, removed, unsigned, summary, replies, .. } = self;
         for apex in &unsigned {
             workshop.note_signed(apex, false);
         }
@@ -96,7 +98,8 @@ impl Leftovers {
             release(&workshop, zone.held_targets());
         }
         publish_targets(&workshop, &targets);
-        report(&summary, handle.figures(), &workshop.events);
+        report(&summary, &workshop.events);
+        handle.figures().reloaded(summary.is_good(), now_s());
         // Whoever is answered may stop the keeper, and expects the state directory to be free then.
         drop((workshop, state));
         answer(replies, &summary);
@@ -120,7 +123,7 @@ pub(super) fn publish_targets(workshop: &Workshop, targets: &watch::Sender<Targe
     let _ = targets.send(Arc::new(registry.list()));
 }
 
-fn report(summary: &ReloadSummary, figures: &KeeperFigures, events: &Events) {
+fn report(summary: &ReloadSummary, events: &Events) {
     for diagnostic in &summary.diagnostics {
         if diagnostic.is_error() {
             error!("{}", diagnostic.unmarked());
@@ -128,7 +131,6 @@ fn report(summary: &ReloadSummary, figures: &KeeperFigures, events: &Events) {
             warn!("{}", diagnostic.unmarked());
         }
     }
-    KeeperFigures::add(if summary.is_good() { &figures.reloads_good } else { &figures.reloads_bad }, 1);
     events.publish_all(news::of_reload(summary));
     info!(
         changed = summary.count(Change::Changed),

@@ -14,6 +14,7 @@ mod compile;
 mod crew;
 mod discovered;
 pub mod explain;
+pub mod figures;
 mod fold;
 mod follow;
 mod jobs;
@@ -40,8 +41,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use build::{Workshop, ZoneSource};
-use channel::{Command, KeeperFigures, KeeperHandle, ZoneStatus};
+use channel::{Command, KeeperHandle, ZoneStatus};
 use crew::Crew;
+use figures::{KeeperFigures, Timing};
 use news::Turn;
 use renew::Renewer;
 use reselect::Work;
@@ -240,6 +242,7 @@ impl Keeper {
         let mut snapshot: Option<Snapshot> = None;
         let mut notes = Vec::new();
         let mut failures = Vec::new();
+        let mut timing = Timing::default();
         for entry in self.zones.values_mut() {
             let Entry::Serving(zone) = entry else { continue };
             let done = match work(zone, now_s) {
@@ -250,7 +253,8 @@ impl Keeper {
             match done {
                 Ok(committed) => {
                     count(&self.handle.figures, committed.owners);
-                    KeeperFigures::add(&self.handle.figures.signatures, committed.signed as u64);
+                    timing.sign += committed.signing;
+                    timing.compile += committed.compiling;
                     let next = match &snapshot {
                         Some(snapshot) => snapshot.with_zone(Arc::clone(&zone.image)),
                         None => self.tools.published.load().with_zone(Arc::clone(&zone.image)),
@@ -267,9 +271,10 @@ impl Keeper {
             }
         }
         if let Some(snapshot) = snapshot {
+            timing.whole = started.elapsed();
             self.tools.published.publish(snapshot);
-            KeeperFigures::add(&self.handle.figures.commits, 1);
-            KeeperFigures::add(&self.handle.figures.commit_ns, started.elapsed().as_nanos() as u64);
+            timing.publish = started.elapsed() - timing.whole;
+            self.handle.figures.committed(timing);
         }
         for (apex, notes) in notes {
             if let Some(Entry::Serving(zone)) = self.zones.get_mut(&apex) {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tracing::{error, warn};
 
 use super::build::{Reading, Workshop, ZoneSource, read, refuse_twins, release};
-use super::channel::{Built, BuiltZone, Change, Command, KeeperFigures, OwnerCounts, ReloadSummary};
+use super::channel::{Built, BuiltZone, Change, Command, OwnerCounts, ReloadSummary};
 use super::compile::{Earlier, SavedSerial, compile};
 use super::crew::Crew;
 use super::fold::{fold_all, zoning};
@@ -177,7 +177,6 @@ impl Keeper {
         });
         match committed {
             Ok(committed) => {
-                KeeperFigures::add(&self.handle.figures.signatures, committed.signed as u64);
                 zone.note(committed.notes);
             }
             Err(e) => {

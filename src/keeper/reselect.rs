@@ -68,8 +68,6 @@ impl Work {
 pub(super) struct Finished {
     pub(super) owner: EncodedOwner,
     pub(super) changes_data: bool,
-    /// RRsets that were signed anew.
-    pub(super) signed: usize,
     /// What is to be noted.
     pub(super) note: OwnerNote,
 }

@@ -7,9 +7,10 @@ use std::thread::JoinHandle;
 use tracing::{error, warn};
 
 use super::build::{Reading, ZoneSource, release};
-use super::channel::{Command, KeeperFigures, KeeperHandle};
+use super::channel::{Command, KeeperHandle};
 use super::compile::{Earlier, compile};
 use super::discovered::{publish_hosts, zoning_of};
+use super::figures::KeeperFigures;
 use super::fold::{fold_all, zoning};
 use super::follow;
 use super::reload::{lock, read_all};
@@ -42,7 +43,7 @@ impl Starting {
         fold_all(&mut readings, &zoning, &tools.workshop);
         let layouts = readings.iter().flat_map(|reading| &reading.layouts);
         publish_hosts(&tools, layouts.flat_map(|layout| layout.folded.values()));
-        let (handle, receiver) = KeeperHandle::new();
+        let (handle, receiver) = KeeperHandle::new(&tools.workshop.signatures);
         let starting = Self { tools, serials, readings, handle, receiver };
         let list = lock(&starting.tools.workshop.registry).list();
         // Without health there is no receiver, and nothing to tell.

@@ -87,6 +87,7 @@ impl House {
                 discovered: Arc::default(),
                 resolved: Arc::default(),
                 events: Arc::clone(&events),
+                signatures: Arc::default(),
                 threads: 2,
             },
             published: Arc::clone(&published),
@@ -167,7 +168,7 @@ impl House {
     }
 
     fn signatures(&self) -> u64 {
-        self.keeper.figures().signatures.load(Ordering::Relaxed)
+        self.keeper.figures().signatures.made.load(Ordering::Relaxed)
     }
 
     fn reload(&self, zones: &[(&str, &str)], remove_missing: bool) -> Vec<(String, Change)> {

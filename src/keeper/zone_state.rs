@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::assemble::{Assembled, Due, Job, assemble, plain};
 use super::channel::OwnerCounts;
@@ -282,8 +283,10 @@ pub(super) struct OwnerNote {
 pub(super) struct Committed {
     /// Owners whose records changed, the apex for its SOA not counted.
     pub(super) owners: usize,
-    /// RRsets signed anew.
-    pub(super) signed: usize,
+    /// How long it took to sign and encode them.
+    pub(super) signing: Duration,
+    /// How long it took to make the new image.
+    pub(super) compiling: Duration,
     /// For [`ZoneState::note`].
     pub(super) notes: Vec<OwnerNote>,
 }
@@ -390,30 +393,31 @@ impl ZoneState {
         if changes_data {
             self.add_soa(&mut jobs, serial::next(self.floor, now_s));
         }
+        let started = Instant::now();
         let worth = if self.signer.is_some() { WORTH_THREADS_SIGNED } else { usize::MAX };
         done.extend(crew.run(jobs, worth, |job| self.finish(job, now_s)));
+        let signing = started.elapsed();
         let mut draft = ZoneDraft::from_image(&self.image);
         removed.iter().for_each(|name| draft.remove(name));
-        let mut committed = Committed { owners, signed: 0, notes: Vec::with_capacity(done.len()) };
+        let mut notes = Vec::with_capacity(done.len());
         for one in done {
-            let Finished { owner, signed, note, .. } = one?;
+            let Finished { owner, note, .. } = one?;
             draft.put_encoded(&owner);
-            committed.signed += signed;
-            committed.notes.push(note);
+            notes.push(note);
         }
         self.image = Arc::new(draft.finish()?);
         self.floor = self.serial();
         self.changed_s = now_s;
-        Ok(committed)
+        Ok(Committed { owners, signing, compiling: started.elapsed() - signing, notes })
     }
 
     /// Signs and encodes one owner.
     pub(super) fn finish(&self, mut job: Job, now_s: u32) -> Result<Finished, TransactionError> {
         let (memory, turn, changes_data) = (job.memory.take(), job.turn, job.changes_data);
-        let Assembled { records, due, signed, replaced } = assemble(job, self.signer.as_deref(), now_s)?;
+        let Assembled { records, due, replaced } = assemble(job, self.signer.as_deref(), now_s)?;
         let name = records.name.clone();
         let owner = EncodedOwner::new(records, &self.image)?;
-        Ok(Finished { owner, changes_data, signed, note: OwnerNote { name, due, replaced, memory, turn } })
+        Ok(Finished { owner, changes_data, note: OwnerNote { name, due, replaced, memory, turn } })
     }
 
     /// Takes note of what a commit did.

@@ -16,19 +16,43 @@ pub enum MetricKind {
     Histogram,
 }
 
+impl MetricKind {
+    /// The word of the text format.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
 /// Writes metric families one after the other.
 ///
 /// ```
 /// use hale::telemetry::metrics::{MetricKind, MetricsWriter};
 /// let mut page = MetricsWriter::new();
-/// page.family("hale_zones", MetricKind::Gauge, "Zones being served.");
+/// page.family("hale_zones", MetricKind::Gauge, &["state"], "Zones being served.");
 /// page.sample(&[("state", "served")], 3);
 /// assert!(page.finish().ends_with("hale_zones{state=\"served\"} 3\n"));
 /// ```
 #[derive(Debug, Default)]
 pub struct MetricsWriter {
     text: String,
-    family: &'static str,
+    families: Vec<Family>,
+}
+
+/// A metric family, as docs and the page describe it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Family {
+    /// Its name.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: MetricKind,
+    /// The labels of each of its samples, without a histogram's `le`.
+    pub labels: &'static [&'static str],
+    /// What it says.
+    pub help: &'static str,
 }
 
 impl MetricsWriter {
@@ -37,20 +61,28 @@ impl MetricsWriter {
         Self::default()
     }
 
-    /// Opens a family: every sample up to the next call belongs to it. A counter's `name` ends in `_total`, others' in
-    /// their base unit (`_seconds`, `_bytes`).
-    pub fn family(&mut self, name: &'static str, kind: MetricKind, help: &str) {
+    /// Opens a family: every sample up to the next call belongs to it and has these labels, in this order. A counter's `name` ends in
+    /// `_total`, others' in their base unit (`_seconds`, `_bytes`). A family is opened also where it has no sample: then the page tells what
+    /// there may be, and docs/metrics.md can be held to it.
+    pub fn family(
+        &mut self,
+        name: &'static str,
+        kind: MetricKind,
+        labels: &'static [&'static str],
+        help: &'static str,
+    ) {
         debug_assert_eq!(name.ends_with("_total"), kind == MetricKind::Counter, "{name}");
-        self.family = name;
-        let kind = match kind {
-            MetricKind::Counter => "counter",
-            MetricKind::Gauge => "gauge",
-            MetricKind::Histogram => "histogram",
-        };
+        self.families.push(Family { name, kind, labels, help });
         self.put(format_args!(
-            "# HELP {name} {}\n# TYPE {name} {kind}\n",
-            Escaped { text: help, quotes: false }
+            "# HELP {name} {}\n# TYPE {name} {}\n",
+            Escaped { text: help, quotes: false },
+            kind.word()
         ));
+    }
+
+    /// Every family opened so far.
+    pub fn families(&self) -> &[Family] {
+        &self.families
     }
 
     /// One sample of the open family.
@@ -84,7 +116,10 @@ impl MetricsWriter {
     }
 
     fn line(&mut self, suffix: &str, labels: &[(&str, &str)], bound: Option<&str>, value: impl Display) {
-        let name = self.family;
+        // A sample of no family is nothing that a test would let pass.
+        let Some(family) = self.families.last() else { return };
+        let name = family.name;
+        debug_assert!(labels.iter().map(|(label, _)| label).eq(family.labels), "{name}: {labels:?}");
         self.put(format_args!("{name}{suffix}"));
         let mut separator = '{';
         for (label, text) in labels.iter().copied().chain(bound.map(|b| ("le", b))) {
@@ -135,11 +170,11 @@ mod tests {
     fn samples_with_and_without_labels() {
         check(
             |page| {
-                page.family("hale_a_total", MetricKind::Counter, "A.");
-                page.sample(&[], 7);
+                page.family("hale_a_total", MetricKind::Counter, &["x", "y"], "A.");
+                page.sample(&[("x", "0"), ("y", "")], 7);
                 page.sample(&[("x", "1"), ("y", "2")], 0.5);
             },
-            "# HELP hale_a_total A.\n# TYPE hale_a_total counter\nhale_a_total 7\nhale_a_total{x=\"1\",y=\"2\"} 0.5\n",
+            "# HELP hale_a_total A.\n# TYPE hale_a_total counter\nhale_a_total{x=\"0\",y=\"\"} 7\nhale_a_total{x=\"1\",y=\"2\"} 0.5\n",
         );
     }
 
@@ -147,7 +182,7 @@ mod tests {
     fn hostile_labels_stay_in_their_quotes() {
         check(
             |page| {
-                page.family("hale_b", MetricKind::Gauge, "a\\b\n\"c\"");
+                page.family("hale_b", MetricKind::Gauge, &["zone"], "a\\b\n\"c\"");
                 page.sample(&[("zone", "a\"} 1\nhale_c 2\\")], 1);
             },
             "# HELP hale_b a\\\\b\\n\"c\"\n# TYPE hale_b gauge\nhale_b{zone=\"a\\\"} 1\\nhale_c 2\\\\\"} 1\n",
@@ -158,7 +193,7 @@ mod tests {
     fn histogram_buckets_are_cumulative() {
         check(
             |page| {
-                page.family("hale_d", MetricKind::Histogram, "D.");
+                page.family("hale_d", MetricKind::Histogram, &["t"], "D.");
                 page.histogram(&[("t", "udp")], &[(1.0, 2), (2.5, 3)], 4, 30);
             },
             "# HELP hale_d D.\n# TYPE hale_d histogram\n\

@@ -3,4 +3,5 @@
 pub mod counters;
 pub mod logs;
 pub mod metrics;
+pub mod process;
 pub mod systemd;

@@ -21,6 +21,7 @@ mod tcp;
 #[cfg(target_os = "linux")]
 mod udp;
 
+#[cfg(not(target_os = "linux"))]
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::answer::{Outcome, Query};
@@ -40,6 +41,16 @@ pub trait Engine: Send + 'static {
 }
 
 /// Unix seconds, as [`Query::now_s`] takes them. A clock before 1970 reads 0.
+///
+/// The coarse clock is some milliseconds behind, and takes a fifth of the time to read: so a batch can be clocked for the metrics at
+/// the price of reading the exact one.
+#[cfg(target_os = "linux")]
+fn now_s() -> u32 {
+    rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse).tv_sec.try_into().unwrap_or(0)
+}
+
+/// Unix seconds, as [`Query::now_s`] takes them. A clock before 1970 reads 0.
+#[cfg(not(target_os = "linux"))]
 fn now_s() -> u32 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32)
 }

@@ -155,7 +155,7 @@ impl<E: Engine> Handler<E> {
             Transport::Udp => responder.datagram(bytes, request.src(), out),
             Transport::Tcp => responder.message(bytes, request.src(), out),
         };
-        responder.end();
+        responder.end(transport);
         len.map(|len| decode(&out[..len]))
     }
 }

@@ -1,6 +1,7 @@
 //! One message: answered by the engine, judged by the rate limits, counted.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use super::limits::Limits;
 use super::rrl::{Limiter, Verdict};
@@ -16,6 +17,8 @@ pub(super) struct Responder<E> {
     limiter: Option<Limiter>,
     share: Option<FairShare>,
     now_s: u32,
+    /// When the present batch was received.
+    began: Instant,
 }
 
 impl<E: Engine> Responder<E> {
@@ -23,7 +26,7 @@ impl<E: Engine> Responder<E> {
     pub(super) fn new(engine: E, counters: Writer, limits: &Limits) -> Self {
         let limiter = limits.rrl.as_ref().map(Limiter::new);
         let share = limits.fair_share.then(FairShare::new);
-        Self { engine, counters, limiter, share, now_s: now_s() }
+        Self { engine, counters, limiter, share, now_s: now_s(), began: Instant::now() }
     }
 
     /// Reads the clocks, once for all messages that came together; `is_full` if more are likely to wait.
@@ -33,8 +36,9 @@ impl<E: Engine> Responder<E> {
             share.received(is_full);
         }
         self.now_s = now_s();
+        self.began = Instant::now();
         if let Some(limiter) = &mut self.limiter {
-            limiter.look_at_the_clock();
+            limiter.set_clock(self.began);
         }
     }
 
@@ -44,9 +48,12 @@ impl<E: Engine> Responder<E> {
         self.now_s
     }
 
-    /// Counts what happened to them together.
+    /// Counts what happened to them together, once their responses are sent.
     #[inline]
-    pub(super) fn end(&mut self) {
+    pub(super) fn end(&mut self, transport: Transport) {
+        let took = self.began.elapsed();
+        // 584 years fit.
+        self.counters.batch_took(account::protocol(transport), took.as_nanos() as u64);
         if let Some(forgotten) = self.limiter.as_mut().map(Limiter::take_forgotten).filter(|n| *n > 0) {
             self.counters.rates_forgotten(forgotten);
         }

@@ -101,9 +101,9 @@ impl Limiter {
 
     /// Time passes for the buckets here and nowhere else. The clock is monotonic: one that was set must not starve anybody.
     #[inline]
-    pub(super) fn look_at_the_clock(&mut self) {
+    pub(super) fn set_clock(&mut self, now: Instant) {
         // 584 years fit.
-        self.now_ns = self.started.elapsed().as_nanos() as u64;
+        self.now_ns = now.saturating_duration_since(self.started).as_nanos() as u64;
     }
 
     /// How many buckets were forgotten since the last call that were not full.

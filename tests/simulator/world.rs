@@ -137,6 +137,7 @@ impl World {
                 discovered: Arc::default(),
                 resolved: Arc::default(),
                 events: Arc::default(),
+                signatures: Arc::default(),
                 threads: 1,
             },
             published: Arc::clone(&published),

@@ -9,6 +9,7 @@ use std::time::Instant;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
+use crate::answer::Transport;
 use crate::telemetry::counters::CloseReason;
 use crate::transport::Engine;
 use crate::transport::limits::{Connections, Kept};
@@ -169,6 +170,12 @@ impl<E: Engine> Answering<E> {
     /// were dealt with. What could not be sent is kept with the connection.
     fn answer_all(&mut self, bytes: &[u8], stream: &TcpStream, talk: &mut Conversation) -> usize {
         self.responder.begin(false);
+        let used = self.answer_each(bytes, stream, talk);
+        self.responder.end(Transport::Tcp);
+        used
+    }
+
+    fn answer_each(&mut self, bytes: &[u8], stream: &TcpStream, talk: &mut Conversation) -> usize {
         let (mut used, mut filled) = (0, 0);
         while let Some(message) = next_message(&bytes[used..]) {
             if message.is_empty() {

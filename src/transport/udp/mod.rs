@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::Engine;
 use super::respond::Responder;
 use super::shutdown::Stop;
+use crate::answer::Transport;
 use crate::telemetry::counters::{DropReason, Protocol, SendError};
 use mmsg::{BATCH, Batch, Datagram};
 
@@ -31,6 +32,7 @@ pub(super) fn serve<E: Engine>(socket: &UdpSocket, responder: &mut Responder<E>,
                 errors = 0;
                 answer_batch(&mut batch, received, responder);
                 send(&mut batch, socket, responder);
+                responder.end(Transport::Udp);
                 losses.count(socket, responder);
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
@@ -85,6 +87,7 @@ fn drain<E: Engine>(batch: &mut Batch, socket: &UdpSocket, responder: &mut Respo
             Ok(received) if received > 0 => {
                 answer_batch(batch, received, responder);
                 send(batch, socket, responder);
+                responder.end(Transport::Udp);
             }
             _ => return,
         }
@@ -107,7 +110,6 @@ fn answer_batch<E: Engine>(batch: &mut Batch, received: usize, responder: &mut R
             batch.reply(i, len);
         }
     }
-    responder.end();
     if arrived > 0 {
         responder.counters.batch(arrived);
     }
