@@ -64,7 +64,8 @@ impl Token {
         Some(Self { key, code })
     }
 
-    fn is(&self, presented: &[u8]) -> bool {
+    /// Whether this is the token.
+    pub(super) fn is(&self, presented: &[u8]) -> bool {
         hmac::verify(&self.key, presented, self.code.as_ref()).is_ok()
     }
 }
@@ -115,7 +116,7 @@ fn presented(headers: &HeaderMap) -> Option<&[u8]> {
 
 /// Refuses names that are not this machine's: a page whose name an attacker points at 127.0.0.1 (DNS rebinding) carries its own name
 /// in the Host header, while an address there can only have been asked for as such. Browsers always send the header.
-fn local_host(headers: &HeaderMap) -> Result<(), Refusal> {
+pub(super) fn local_host(headers: &HeaderMap) -> Result<(), Refusal> {
     let local = match headers.get(header::HOST) {
         None => true,
         Some(host) => host.to_str().is_ok_and(is_local),

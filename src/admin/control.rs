@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::ui::Insight;
 use crate::model::discovery_report::{PlanReport, SourceChange, SourceReport};
 use crate::model::events::Events;
 use crate::model::explain::Explanation;
@@ -18,7 +19,7 @@ use crate::model::rrtype::RrType;
 use crate::model::target::Verdict;
 
 /// The running server, as the admin listener sees it. Its methods are called on threads that may block, but for `readiness`.
-pub trait Control: Send + Sync + 'static {
+pub trait Control: Insight + Send + Sync + 'static {
     /// Whether queries are answered. Called on the runtime: it must not block.
     fn readiness(&self) -> Readiness;
 

@@ -1,4 +1,4 @@
-//! The admin listener: `/healthz`, `/readyz`, `/metrics` and `/api/v1`, over TCP and over a unix socket in the state directory.
+//! The admin listener: `/healthz`, `/readyz`, `/metrics`, `/api/v1` and the web page `/ui`, over TCP and over a unix socket in the state directory.
 //!
 //! Three rules decide who may do what (`access.rs`): reading needs no token on loopback or on the unix socket, and a token elsewhere;
 //! every change needs a token or the unix socket; the probe and metrics pages never need one. What is shown and changed is behind
@@ -16,9 +16,11 @@ mod peer;
 mod problem;
 mod serve;
 mod sources;
+mod ui;
 
 pub use control::{ChangeError, Control, ExportError, ExportFormat};
 pub use listen::Admin;
+pub use ui::Insight;
 
 pub use crate::model::report::SOCKET_NAME;
 

@@ -17,7 +17,7 @@ use super::access::{self, Door, Token, Wish};
 use super::control::{Control, ExportFormat};
 use super::peer::Peer;
 use super::problem::Refusal;
-use super::{explain, export, external, overrides, sources};
+use super::{explain, export, external, overrides, sources, ui};
 use crate::model::name::Name;
 use crate::telemetry::metrics::CONTENT_TYPE;
 
@@ -41,6 +41,7 @@ pub(super) fn everything(control: Shared, door: Door, token: Option<Arc<Token>>)
         .merge(overrides::routes())
         .merge(sources::routes())
         .merge(external::routes());
+    let page_token = token.clone();
     let guard = middleware::from_fn(move |request: Request, next: Next| {
         let wish = Wish::of(request.method(), request.uri().path());
         let verdict = access::decide(door, wish, token.as_deref(), request.headers());
@@ -56,7 +57,8 @@ pub(super) fn everything(control: Shared, door: Door, token: Option<Arc<Token>>)
             }
         }
     });
-    finish(api.merge(probe_routes()).merge(metrics_route()), control).layer(guard)
+    let pages = ui::routes(control.clone(), door, page_token);
+    finish(api.merge(probe_routes()).merge(metrics_route()), control).layer(guard).merge(pages)
 }
 
 /// `/healthz` and `/readyz` alone.

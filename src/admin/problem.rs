@@ -9,8 +9,8 @@ use crate::model::report::Problem;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
-    detail: String,
-    hint: Option<String>,
+    pub(super) detail: String,
+    pub(super) hint: Option<String>,
 }
 
 impl Refusal {

@@ -25,6 +25,9 @@ use crate::model::rrtype::RrType;
 use crate::model::target::Verdict;
 use crate::telemetry::metrics::{MetricKind, MetricsWriter};
 
+#[path = "ui/tests.rs"]
+mod ui;
+
 /// More than the sockets and channels between here and there hold.
 const LARGE: usize = 8 * 1024 * 1024;
 
@@ -32,6 +35,8 @@ const LARGE: usize = 8 * 1024 * 1024;
 struct Fake {
     ready: AtomicBool,
     reloads: AtomicU32,
+    /// Whether what others write is an attack on the web page.
+    evil: AtomicBool,
     events: Arc<Events>,
 }
 
@@ -67,7 +72,7 @@ impl Control for Fake {
     }
 
     fn targets(&self) -> Vec<TargetReport> {
-        vec![TargetReport {
+        let target = TargetReport {
             certificate_expires_at: None,
             id: 7,
             target: "tcp 192.0.2.1:80".to_owned(),
@@ -82,7 +87,8 @@ impl Control for Fake {
             probed_at: None,
             problem: Some("connection refused".to_owned()),
             overrides: vec![3],
-        }]
+        };
+        vec![if self.evil.load(Ordering::Relaxed) { ui::evil_target(target) } else { target }]
     }
 
     fn export(&self, zone: &Name, format: ExportFormat, out: &mut dyn Write) -> Result<(), ExportError> {
@@ -133,7 +139,8 @@ impl Control for Fake {
     }
 
     fn sources(&self) -> Vec<SourceReport> {
-        vec![SourceReport { name: "edge".to_owned(), ..SourceReport::default() }]
+        let source = SourceReport { name: "edge".to_owned(), ..SourceReport::default() };
+        vec![if self.evil.load(Ordering::Relaxed) { ui::evil_source(source) } else { source }]
     }
 
     fn plan(&self) -> Vec<PlanReport> {

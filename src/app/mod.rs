@@ -5,6 +5,7 @@ mod discovery;
 mod discovery_metrics;
 mod events;
 mod explain;
+mod insight;
 mod metrics;
 mod overrides;
 mod signals;

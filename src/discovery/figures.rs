@@ -27,6 +27,10 @@ impl Histogram {
         }
     }
 
+    fn count(&self) -> u64 {
+        self.buckets.iter().sum::<u64>() + self.above
+    }
+
     /// Each bound with the observations of its bucket alone, those above all, and the sum in seconds.
     pub fn parts(&self) -> (Vec<(f64, u64)>, u64, f64) {
         (BUCKETS_S.into_iter().zip(self.buckets).collect(), self.above, self.sum_s)
@@ -48,6 +52,14 @@ impl Figures {
     /// Counts a request.
     pub fn call(&mut self, call: &Call) {
         self.calls.entry((call.endpoint, call.method, call.status)).or_default().observe(call.took);
+    }
+
+    /// API requests in all, and those that were answered with success.
+    pub fn requests(&self) -> (u64, u64) {
+        self.calls.iter().fold((0, 0), |(all, good), ((_, _, status), took)| {
+            let count = took.count();
+            (all + count, good + if (200..400).contains(status) { count } else { 0 })
+        })
     }
 
     /// Counts a failure.

@@ -229,6 +229,7 @@ impl Source {
             kind: problem.kind.label().to_owned(),
             text: problem.text.to_string(),
         });
+        let (requests, requests_good) = self.figures.requests();
         SourceReport {
             name: config.name.to_string(),
             kind: config.kind.label().to_owned(),
@@ -239,6 +240,8 @@ impl Source {
             names: guard.names() as u64,
             last_success: self.last_ok_wall.map(|ms| ms / 1000),
             age_seconds: self.age_s(now),
+            requests,
+            requests_good,
             failure,
             brake,
             resources: self.resources(now),

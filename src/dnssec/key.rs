@@ -77,6 +77,25 @@ pub fn key_tag(dnskey: &[u8]) -> u16 {
     (sum + (sum >> 16)) as u16
 }
 
+/// RDATA of the DS record for a key, by the RDATA of its DNSKEY record: digest type 2, SHA-256 (RFC 4034 §5.1.4, RFC 4509).
+fn ds(apex: &Name, dnskey: &[u8]) -> Vec<u8> {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(apex.wire());
+    context.update(dnskey);
+    let mut rdata = key_tag(dnskey).to_be_bytes().to_vec();
+    rdata.extend_from_slice(&[dnskey.get(3).copied().unwrap_or_default(), DIGEST_SHA256]);
+    rdata.extend_from_slice(context.finish().as_ref());
+    rdata
+}
+
+/// The DS record for a key as the parent zone takes it, by the RDATA of its DNSKEY record.
+pub fn ds_text(apex: &Name, dnskey: &[u8]) -> String {
+    let ds = ds(apex, dnskey);
+    let (fields, digest) = ds.split_at(4);
+    let digest = HEXLOWER.encode(digest).to_uppercase();
+    format!("{apex} IN DS {} {} {DIGEST_SHA256} {digest}", key_tag(dnskey), fields[2])
+}
+
 impl Key {
     /// Makes the key pair ready and tries it once, since ring sees a wrong RSA exponent only when it signs.
     pub(super) fn new(
@@ -140,24 +159,12 @@ impl Key {
 
     /// RDATA of the DS record for it, digest type 2, SHA-256 (RFC 4034 §5.1.4, RFC 4509).
     pub fn ds(&self, apex: &Name) -> Vec<u8> {
-        let mut context = digest::Context::new(&digest::SHA256);
-        context.update(apex.wire());
-        context.update(&self.dnskey);
-        let mut rdata = self.tag.to_be_bytes().to_vec();
-        rdata.extend_from_slice(&[self.algorithm.number(), DIGEST_SHA256]);
-        rdata.extend_from_slice(context.finish().as_ref());
-        rdata
+        ds(apex, &self.dnskey)
     }
 
     /// The DS record as the parent zone takes it: `example.test. IN DS 12345 13 2 …`.
     pub fn ds_text(&self, apex: &Name) -> String {
-        let ds = self.ds(apex);
-        format!(
-            "{apex} IN DS {} {} {DIGEST_SHA256} {}",
-            self.tag,
-            self.algorithm.number(),
-            HEXLOWER.encode(&ds[4..]).to_uppercase()
-        )
+        ds_text(apex, &self.dnskey)
     }
 
     /// Appends the signature over `message`, in the form an RRSIG carries (RFC 3110, RFC 6605 §4, RFC 8080 §4).

@@ -20,6 +20,7 @@ use super::external::{self, External};
 use super::figures::{Figures, OutcomeLabel};
 use super::probe::{Outcome, ProbeKind, Reason};
 use super::schedule::{Limits, Planned, Schedule, Start};
+use super::trail::Trail;
 use super::verdict::{Evidence, Hysteresis, Thresholds, share_after};
 
 /// Why a published verdict changed.
@@ -97,6 +98,8 @@ pub struct Entry {
     pub published: Verdict,
     /// The latest result.
     pub last: Option<LastResult>,
+    /// Its last probes, for people to look at.
+    pub trail: Trail,
     /// When a result last said something about the target; negative for one of an earlier run.
     pub confirmed_at_ms: Option<i64>,
     /// Whether it changes its mind too often.
@@ -115,6 +118,7 @@ impl Entry {
             hysteresis: Hysteresis::new(Verdict::Unknown),
             published: Verdict::Unknown,
             last: None,
+            trail: Trail::default(),
             confirmed_at_ms: None,
             damper: Damper::default(),
             recovered_at_ms: None,
@@ -369,6 +373,7 @@ impl Ledger {
         if evidence != Evidence::None {
             entry.confirmed_at_ms = Some(now_ms as i64);
         }
+        entry.trail.note(evidence, duration_us);
         let before = entry.standing();
         entry.last = Some(LastResult { at_ms: now_ms, duration_us, outcome });
         let was_known = entry.hysteresis.verdict() != Verdict::Unknown;

@@ -23,6 +23,7 @@ mod mailbox;
 pub mod persist;
 pub mod probe;
 pub mod schedule;
+pub mod trail;
 pub mod verdict;
 
 use std::collections::{HashMap, HashSet};
@@ -36,6 +37,7 @@ use tokio::sync::watch;
 use crate::config::HealthConfig;
 use crate::model::board::VerdictBoard;
 use crate::model::events::Events;
+use crate::model::insight::Attempt;
 use crate::model::report::TransitionReport;
 use crate::model::target::{Target, TargetId, Verdict};
 use crate::state::history as history_file;
@@ -312,6 +314,14 @@ impl HealthHandle {
         let history = self.shared.history();
         let transitions = history.of(&key).map(|of| of.iter().cloned().collect());
         Some((target, transitions.unwrap_or_default()))
+    }
+
+    /// The last probes of some targets, oldest first; nothing for a number without a target.
+    pub fn attempts(&self, ids: &[TargetId]) -> Vec<Vec<Attempt>> {
+        let ledger = self.shared.ledger();
+        ids.iter()
+            .map(|id| ledger.entry(*id).map(|entry| entry.trail.attempts().collect()).unwrap_or_default())
+            .collect()
     }
 
     /// The histories to be saved, if there is anything new in them.

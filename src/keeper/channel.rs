@@ -209,6 +209,8 @@ pub struct ZoneStatus {
     pub changed_s: u32,
     /// Unix seconds when the first signature expires.
     pub earliest_expiry_s: Option<u32>,
+    /// Unix seconds when something is signed again next.
+    pub next_signing_s: Option<u32>,
     /// Why it is broken, or why the newest file is not what is served.
     pub trouble: Option<String>,
 }

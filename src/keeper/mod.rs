@@ -314,6 +314,7 @@ fn status(apex: &Name, entry: &Entry) -> ZoneStatus {
             octets: zone.image.size().bytes,
             changed_s: zone.changed_s,
             earliest_expiry_s: zone.earliest_expiry_s(),
+            next_signing_s: zone.next_signing_s(),
             trouble: zone.trouble.clone(),
         },
         Entry::Broken { file, reason } => ZoneStatus {
@@ -328,6 +329,7 @@ fn status(apex: &Name, entry: &Entry) -> ZoneStatus {
             octets: 0,
             changed_s: 0,
             earliest_expiry_s: None,
+            next_signing_s: None,
             trouble: Some(reason.clone()),
         },
     }

@@ -350,6 +350,11 @@ impl ZoneState {
         Some(self.schedule.next_due_s()?.saturating_add(self.signer.as_ref()?.refresh_s()))
     }
 
+    /// When something is signed again next, to the granularity of the schedule.
+    pub(super) fn next_signing_s(&self) -> Option<u32> {
+        self.signer.as_ref().and(self.schedule.next_due_s())
+    }
+
     pub(super) fn remember(&mut self, name: &Name, memory: Kept) {
         if let Some(owner) = self.checked.get_mut(name) {
             owner.remember(memory, &self.choices, self.image.apex(), name);

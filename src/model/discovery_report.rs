@@ -25,6 +25,12 @@ pub struct SourceReport {
     /// Seconds since then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age_seconds: Option<u64>,
+    /// Requests to it since the start.
+    #[serde(default)]
+    pub requests: u64,
+    /// Those of them that were answered with success.
+    #[serde(default)]
+    pub requests_good: u64,
     /// Why it fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<FailureReport>,

@@ -13,6 +13,7 @@ pub mod event;
 pub mod events;
 pub mod explain;
 pub mod hash;
+pub mod insight;
 pub mod name;
 pub mod overrides;
 pub mod pick;

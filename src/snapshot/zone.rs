@@ -120,6 +120,12 @@ impl ZoneImage {
         nodes.into_iter().filter_map(|(_, node)| compile::decode_owner(node, &self.apex, &self.tables))
     }
 
+    /// The name of every owner that was put, in no order.
+    pub fn names(&self) -> impl Iterator<Item = Name> + '_ {
+        let declared = self.radix.nodes().filter(|node| node.is_declared());
+        declared.filter_map(|node| Name::from_wire(&[node.prefix(), self.apex.wire()].concat()).ok())
+    }
+
     /// Into how many parts [`ZoneImage::owners_of_part`] divides it: more, the larger it is.
     pub fn parts(&self) -> usize {
         self.radix.leaves()

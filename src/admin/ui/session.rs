@@ -1,0 +1,211 @@
+//! Who is logged in: session numbers that a browser keeps in a cookie, and what goes with each.
+//!
+//! A session lives in memory alone: a restart logs everybody out, and no file holds anything worth stealing. Time is passed in.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use data_encoding::BASE64URL_NOPAD;
+use ring::digest::{SHA256, digest};
+use ring::rand::{SecureRandom, SystemRandom};
+
+/// How long a login lasts. A page that refreshes itself would keep an idle limit from ever being reached, so there is none.
+pub(super) const LIFETIME: Duration = Duration::from_secs(12 * 3600);
+/// Logins at once; the oldest is forgotten for one more.
+const MOST: usize = 64;
+/// Wrong tokens in a row that are answered at once; from then on one is tried every [`PAUSE`].
+const FREE_TRIES: u32 = 5;
+/// See [`FREE_TRIES`].
+const PAUSE: Duration = Duration::from_secs(3);
+
+/// What a session is found by: a digest of its number, so that looking one up tells nothing by the time it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct SessionId([u8; 32]);
+
+/// Those who come by the unix socket need no login; all of them share what goes with a session.
+pub(super) const LOCAL: SessionId = SessionId([0; 32]);
+
+#[derive(Debug)]
+struct Session {
+    /// What each form must bring along, so that no other page can send one.
+    csrf: String,
+    since: Instant,
+    /// What to say on the next page.
+    note: Option<Note>,
+}
+
+/// What came of a change, for the page that follows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Note {
+    /// Whether it was done.
+    pub(super) good: bool,
+    /// In a sentence.
+    pub(super) text: String,
+}
+
+/// Every session of one listener.
+#[derive(Debug, Default)]
+pub(super) struct Sessions(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    all: HashMap<SessionId, Session>,
+    /// Wrong tokens since a right one, and when the last of them came.
+    wrong: u32,
+    wrong_at: Option<Instant>,
+}
+
+/// The system gave no random numbers.
+#[derive(Debug)]
+pub(super) struct NoRandomness;
+
+impl Sessions {
+    /// Starts a session and returns its number for the cookie.
+    pub(super) fn start(&self, now: Instant) -> Result<String, NoRandomness> {
+        let number = random_text()?;
+        self.put(id_of(&number), now)?;
+        Ok(number)
+    }
+
+    /// The session that everybody on the unix socket shares.
+    pub(super) fn local(&self, now: Instant) -> Result<SessionId, NoRandomness> {
+        if self.csrf(LOCAL, now).is_none() {
+            self.put(LOCAL, now)?;
+        }
+        Ok(LOCAL)
+    }
+
+    fn put(&self, id: SessionId, since: Instant) -> Result<(), NoRandomness> {
+        let csrf = random_text()?;
+        let mut inner = self.lock();
+        inner.all.retain(|_, session| since.duration_since(session.since) < LIFETIME);
+        if inner.all.len() >= MOST
+            && let Some(oldest) = inner.all.iter().min_by_key(|(_, session)| session.since).map(|(id, _)| *id)
+        {
+            inner.all.remove(&oldest);
+        }
+        inner.all.insert(id, Session { csrf, since, note: None });
+        Ok(())
+    }
+
+    /// The session with the number that a cookie holds, if it is one and still lasts.
+    pub(super) fn find(&self, number: &str, now: Instant) -> Option<SessionId> {
+        let id = id_of(number);
+        self.csrf(id, now).map(|_| id)
+    }
+
+    /// What forms of this session bring along; `None` when it is over.
+    pub(super) fn csrf(&self, id: SessionId, now: Instant) -> Option<String> {
+        let inner = self.lock();
+        let session = inner.all.get(&id)?;
+        (now.duration_since(session.since) < LIFETIME).then(|| session.csrf.clone())
+    }
+
+    /// Ends a session.
+    pub(super) fn end(&self, id: SessionId) {
+        self.lock().all.remove(&id);
+    }
+
+    /// Keeps a note for the next page of a session.
+    pub(super) fn tell(&self, id: SessionId, note: Note) {
+        if let Some(session) = self.lock().all.get_mut(&id) {
+            session.note = Some(note);
+        }
+    }
+
+    /// The note for this page.
+    pub(super) fn told(&self, id: SessionId) -> Option<Note> {
+        self.lock().all.get_mut(&id)?.note.take()
+    }
+
+    /// Whether a token may be tried now. A token is long enough that guessing is hopeless anyway; this keeps the log short.
+    pub(super) fn may_try(&self, now: Instant) -> bool {
+        let inner = self.lock();
+        inner.wrong < FREE_TRIES || inner.wrong_at.is_none_or(|at| now.duration_since(at) >= PAUSE)
+    }
+
+    /// Counts a try.
+    pub(super) fn tried(&self, right: bool, now: Instant) {
+        let mut inner = self.lock();
+        inner.wrong = if right { 0 } else { inner.wrong.saturating_add(1) };
+        inner.wrong_at = Some(now);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn id_of(number: &str) -> SessionId {
+    let mut id = [0; 32];
+    id.copy_from_slice(digest(&SHA256, number.as_bytes()).as_ref());
+    SessionId(id)
+}
+
+/// Whether two texts are equal, in a time that tells nothing of where they differ.
+pub(super) fn same(a: &str, b: &str) -> bool {
+    id_of(a) == id_of(b)
+}
+
+/// 256 random bits as text.
+fn random_text() -> Result<String, NoRandomness> {
+    let mut bytes = [0; 32];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomness)?;
+    Ok(BASE64URL_NOPAD.encode(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_begin_and_end() {
+        let (sessions, start) = (Sessions::default(), Instant::now());
+        let number = sessions.start(start).unwrap();
+        assert_eq!(number.len(), 43);
+        let id = sessions.find(&number, start).unwrap();
+        assert!(sessions.find("", start).is_none() && sessions.find(&number[1..], start).is_none());
+        let csrf = sessions.csrf(id, start).unwrap();
+        assert_ne!(csrf, number);
+        let last = start + LIFETIME - Duration::from_secs(1);
+        assert_eq!(sessions.find(&number, last), Some(id));
+        assert_eq!(sessions.find(&number, start + LIFETIME), None, "it is over");
+        sessions.end(id);
+        assert_eq!(sessions.find(&number, start), None);
+    }
+
+    #[test]
+    fn the_oldest_makes_room() {
+        let (sessions, start) = (Sessions::default(), Instant::now());
+        let at = |n: usize| start + Duration::from_secs(n as u64);
+        let numbers: Vec<String> = (0..=MOST).map(|n| sessions.start(at(n)).unwrap()).collect();
+        let now = at(MOST);
+        assert_eq!(sessions.find(&numbers[0], now), None);
+        assert!(numbers[1..].iter().all(|number| sessions.find(number, now).is_some()));
+    }
+
+    #[test]
+    fn a_note_is_told_once() {
+        let (sessions, now) = (Sessions::default(), Instant::now());
+        let id = sessions.local(now).unwrap();
+        assert_eq!(sessions.local(now).unwrap(), id);
+        let note = Note { good: true, text: "done".into() };
+        sessions.tell(id, note.clone());
+        assert_eq!(sessions.told(id), Some(note));
+        assert_eq!(sessions.told(id), None);
+    }
+
+    #[test]
+    fn wrong_tokens_are_slowed_down() {
+        let (sessions, start) = (Sessions::default(), Instant::now());
+        for _ in 0..FREE_TRIES {
+            assert!(sessions.may_try(start));
+            sessions.tried(false, start);
+        }
+        assert!(!sessions.may_try(start + PAUSE - Duration::from_millis(1)));
+        assert!(sessions.may_try(start + PAUSE));
+        sessions.tried(true, start);
+        assert!(sessions.may_try(start));
+    }
+}
