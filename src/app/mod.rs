@@ -43,7 +43,7 @@ use crate::state::verdicts::{self, SavedVerdict};
 use crate::telemetry::counters::Counters;
 use crate::telemetry::logs;
 use crate::telemetry::systemd::Notifier;
-use crate::transport::{self, Bound, Limits, Running, SnapshotEngine};
+use crate::transport::{self, Bound, Handed, Limits, PortPrivilege, Running, SnapshotEngine};
 
 use control::Handles;
 use discovery::Discovery;
@@ -150,12 +150,11 @@ impl House {
         let started_s = now_s();
         raise_descriptor_limit();
         let state = open_state(config)?;
-        let bound =
-            transport::bind(&config.listen, config.workers, Limits::from(&config.limits), config.portable)
-                .map_err(|e| running("listen", e.to_string()))?
-                .pinned(config.pin_workers);
-        let admin =
-            Admin::bind(&config.admin, state.as_ref().map(|s| s.path())).map_err(AppError::Running)?;
+        let bound = listeners(config)?.pinned(config.pin_workers);
+        let admin = {
+            let _privilege = PortPrivilege::raise();
+            Admin::bind(&config.admin, state.as_ref().map(|s| s.path())).map_err(AppError::Running)?
+        };
         let runtime = runtime()?;
         let signals = Signals::listen(&runtime, stop).map_err(|e| running("signals", e.to_string()))?;
 
@@ -356,6 +355,19 @@ fn raise_descriptor_limit() {
     if let Err(e) = setrlimit(Resource::Nofile, limit) {
         warn!(error = %e, "the limit of open files cannot be raised");
     }
+}
+
+/// The sockets of the service manager if it hands over any, else those of `listen`.
+fn listeners(config: &Config) -> Result<Bound, AppError> {
+    let limits = Limits::from(&config.limits);
+    let handed = Handed::take().map_err(|e| running("listen", e.to_string()))?;
+    let bound = if handed.is_empty() {
+        transport::bind(&config.listen, config.workers, limits, config.portable)
+    } else {
+        info!("answering on the sockets of the service manager, in place of \"listen\"");
+        transport::adopt(handed, config.workers, limits, config.portable)
+    };
+    bound.map_err(|e| running("listen", e.to_string()))
 }
 
 fn open_state(config: &Config) -> Result<Option<Arc<StateDir>>, AppError> {

@@ -53,6 +53,8 @@ pub(super) struct Sockets {
     pub(super) address: SocketAddr,
     pub(super) udp: Vec<Socket>,
     pub(super) tcp: Vec<Socket>,
+    /// Whether the service manager holds them too: what is done to them outlives this process.
+    pub(super) handed: bool,
 }
 
 /// Binds every address. An optional one whose family the machine does not have is left out with a warning.
@@ -85,7 +87,7 @@ fn bind_one(address: SocketAddr, workers: usize, receive_buffer: usize) -> Resul
         widen(&udp, address, receive_buffer);
         let bound = local_address(&udp, address)?;
         match bind_group(bound, Type::STREAM, workers) {
-            Ok(tcp) => return Ok(Sockets { address: bound, udp, tcp }),
+            Ok(tcp) => return Ok(Sockets { address: bound, udp, tcp, handed: false }),
             // Port 0: what UDP was given is taken for TCP; another draw.
             Err(e)
                 if address.port() == 0
@@ -120,8 +122,6 @@ fn bind_group(address: SocketAddr, kind: Type, workers: usize) -> Result<Vec<Soc
     }
     if kind == Type::STREAM {
         for socket in &group {
-            // Responses are written whole: there is nothing to wait for. Connections inherit it, which saves each of them a call.
-            socket.set_tcp_nodelay(true).map_err(fail)?;
             socket.listen(BACKLOG).map_err(fail)?;
         }
     }
@@ -149,25 +149,35 @@ fn new_socket(address: SocketAddr, kind: Type) -> io::Result<Socket> {
         // Connections of the process before us in TIME_WAIT do not keep the port. On UDP this option would share it.
         #[cfg(unix)]
         socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        return Ok(socket);
     }
+    prepare(&socket, address)?;
+    Ok(socket)
+}
+
+/// The options of a socket that does not depend on us to open it.
+pub(super) fn prepare(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    if socket.r#type()? == Type::STREAM {
+        // Responses are written whole: there is nothing to wait for. Connections inherit it, which saves each of them a call.
+        socket.set_tcp_nodelay(true)?;
+        return socket.set_nonblocking(true);
+    }
+    socket.set_nonblocking(false)?;
     // More is better, less is no reason not to serve.
     let _ = socket.set_send_buffer_size(SEND_BUFFER);
     socket.set_read_timeout(Some(IDLE_WAKE))?;
     socket.set_write_timeout(Some(SEND_TIMEOUT))?;
     #[cfg(target_os = "linux")]
     {
-        super::udp::mmsg::ignore_path_mtu(&socket, address.is_ipv6())?;
+        super::udp::mmsg::ignore_path_mtu(socket, address.is_ipv6())?;
         if address.ip().is_unspecified() {
-            super::udp::mmsg::receive_local_address(&socket, address.is_ipv6())?;
+            super::udp::mmsg::receive_local_address(socket, address.is_ipv6())?;
         }
     }
-    Ok(socket)
+    Ok(())
 }
 
 /// Gives every socket its receive buffer. Less is no reason not to serve, but one to be told.
-fn widen(sockets: &[Socket], address: SocketAddr, octets: usize) {
+pub(super) fn widen(sockets: &[Socket], address: SocketAddr, octets: usize) {
     let least = sockets.iter().filter_map(|socket| receive_buffer(socket, octets).ok()).min();
     if let Some(least) = least.filter(|least| *least < octets) {
         tracing::warn!(
@@ -208,7 +218,7 @@ fn with_hint(e: BindError, earlier: &[ListenAddress]) -> BindError {
     let hint = match e.error.kind() {
         io::ErrorKind::PermissionDenied if port < 1024 => format!(
             "ports below 1024 need a privilege: give the program CAP_NET_BIND_SERVICE (AmbientCapabilities= in a systemd unit, \
-             `setcap cap_net_bind_service=+ep hale`), or listen on a port above; port {port} was asked for"
+             `setcap cap_net_bind_service=p hale`), or listen on a port above; port {port} was asked for"
         ),
         io::ErrorKind::AddrInUse => match earlier.iter().find(|other| overlap(other.address, e.address)) {
             Some(other) => {

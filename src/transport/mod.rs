@@ -3,14 +3,16 @@
 //!
 //! On Linux a worker is two threads: one that reads and answers datagrams in batches for each address (`udp`), and one for
 //! streams (`tcp`). Elsewhere, and with `--portable`, hickory-server carries both (`portable`). All sockets are bound by
-//! [`bind`](fn@bind) before anything is answered.
+//! [`bind`](fn@bind), or handed over by the service manager ([`adopt`]), before anything is answered.
 
 mod account;
 mod bind;
 mod cores;
 mod engine;
+mod handed;
 mod limits;
 mod portable;
+mod privilege;
 mod respond;
 mod rrl;
 mod running;
@@ -28,8 +30,10 @@ use crate::answer::{Outcome, Query};
 
 pub use bind::BindError;
 pub use engine::SnapshotEngine;
+pub use handed::{Handed, HandedError};
 pub use limits::Limits;
-pub use running::{Bound, Running, bind};
+pub use privilege::PortPrivilege;
+pub use running::{Bound, Running, adopt, bind};
 
 /// Whatever answers. One is made for each thread, so it needs no lock; [`Engine::answer`] must not wait for anything.
 pub trait Engine: Send + 'static {

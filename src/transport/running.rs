@@ -11,7 +11,9 @@ use tokio::runtime::Runtime;
 
 use super::bind::{BindError, Sockets, bind_all};
 use super::cores::Cores;
+use super::handed::Handed;
 use super::limits::Limits;
+use super::privilege::PortPrivilege;
 use super::respond::Responder;
 use super::shutdown::Stop;
 use super::{Engine, portable};
@@ -36,16 +38,26 @@ pub fn bind(
     limits: Limits,
     portable: bool,
 ) -> Result<Bound, BindError> {
-    let portable = portable || cfg!(not(target_os = "linux"));
-    // Elsewhere SO_REUSEPORT is missing, or gives everything to the last socket.
-    let workers = if cfg!(target_os = "linux") { workers.max(1) } else { 1 };
-    Ok(Bound {
-        sockets: bind_all(listen, workers, limits.receive_buffer)?,
-        workers,
-        limits,
-        portable,
-        pin: false,
-    })
+    let _privilege = PortPrivilege::raise();
+    let workers = possible(workers);
+    let sockets = bind_all(listen, workers, limits.receive_buffer)?;
+    Ok(Bound::new(sockets, workers, limits, portable))
+}
+
+/// As [`bind`], with the sockets that the service manager has opened in place of addresses. Workers share them where there are
+/// fewer of an address than workers.
+///
+/// # Errors
+/// A socket that does not take the options that it needs.
+pub fn adopt(handed: Handed, workers: usize, limits: Limits, portable: bool) -> Result<Bound, BindError> {
+    let workers = possible(workers);
+    let sockets = handed.for_workers(workers, limits.receive_buffer)?;
+    Ok(Bound::new(sockets, workers, limits, portable))
+}
+
+/// Elsewhere SO_REUSEPORT is missing, or gives everything to the last socket.
+fn possible(workers: usize) -> usize {
+    if cfg!(target_os = "linux") { workers.max(1) } else { 1 }
 }
 
 /// Sockets that are bound and wait.
@@ -59,6 +71,11 @@ pub struct Bound {
 }
 
 impl Bound {
+    fn new(sockets: Vec<Sockets>, workers: usize, limits: Limits, portable: bool) -> Self {
+        let portable = portable || cfg!(not(target_os = "linux"));
+        Self { sockets, workers, limits, portable, pin: false }
+    }
+
     /// Whether each worker's threads stay on one core: the first on the first that the process may use, and so on, round again
     /// where there are more workers. Only on Linux.
     #[must_use]
@@ -111,7 +128,8 @@ struct Context<F> {
 pub struct Running {
     stop: Stop,
     threads: Vec<JoinHandle<()>>,
-    /// UDP sockets whose blocked readers are woken at the stop.
+    /// UDP sockets whose blocked readers are woken at the stop. Not those of the service manager: what is shut down stays so, and
+    /// the next process is handed the same ones. Their readers look up by themselves ([`IDLE_WAKE`](super::bind::IDLE_WAKE)).
     wakers: Vec<UdpSocket>,
 }
 
@@ -141,11 +159,13 @@ impl Running {
         F: Fn(usize) -> E + Send + Sync + 'static,
     {
         let connections = super::limits::Connections::new(&bound.limits);
+        for socket in bound.sockets.iter().filter(|group| !group.handed).flat_map(|group| &group.udp) {
+            self.wakers.push(socket.try_clone()?.into());
+        }
         for (worker, (datagrams, listeners)) in
             by_worker(bound.sockets, bound.workers).into_iter().enumerate()
         {
             for socket in datagrams {
-                self.wakers.push(socket.try_clone()?);
                 self.spawn(format!("hale-udp-{worker}"), worker, context, move |mut responder, stop| {
                     super::udp::serve(&socket, &mut responder, &stop);
                 })?;
@@ -233,13 +253,16 @@ impl Drop for Running {
     }
 }
 
-/// Each worker's own sockets: one of each kind from every address.
+/// Each worker's own sockets: at least one of each kind from every address.
 fn by_worker(addresses: Vec<Sockets>, workers: usize) -> Vec<(Vec<UdpSocket>, Vec<TcpListener>)> {
     let mut all: Vec<(Vec<UdpSocket>, Vec<TcpListener>)> = (0..workers).map(|_| Default::default()).collect();
     for sockets in addresses {
-        for ((own, udp), tcp) in all.iter_mut().zip(sockets.udp).zip(sockets.tcp) {
-            own.0.push(udp.into());
-            own.1.push(tcp.into());
+        // The service manager may hand over more than there are workers, and each must be read: the kernel spreads flows over all.
+        for (i, udp) in sockets.udp.into_iter().enumerate() {
+            all[i % workers].0.push(udp.into());
+        }
+        for (i, tcp) in sockets.tcp.into_iter().enumerate() {
+            all[i % workers].1.push(tcp.into());
         }
     }
     all
