@@ -10,6 +10,8 @@ mod keys;
 mod later;
 mod outcome;
 mod overrides;
+#[cfg(test)]
+mod reference;
 mod reload;
 mod schema;
 mod serve;

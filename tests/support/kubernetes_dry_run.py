@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""Holds manifests to a real Kubernetes API server: each object is created in a dry run with strict validation of its fields.
+
+    kubernetes_dry_run.py ETCD KUBE_APISERVER MANIFEST.yaml...
+
+Kinds of custom resources that the server does not have are told and left out.
+"""
+import json, os, re, socket, ssl, subprocess, sys, tempfile, time, urllib.request
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def start(folder, etcd, apiserver):
+    client, peer, port = free_port(), free_port(), free_port()
+    url, peer_url = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
+    key = os.path.join(folder, "key.pem")
+    subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
+    tokens = os.path.join(folder, "tokens.csv")
+    with open(tokens, "w") as file:
+        file.write('admin-token,admin,1,"system:masters"\n')
+    quiet = {"stdout": open(os.path.join(folder, "log"), "w"), "stderr": subprocess.STDOUT}
+    processes = [
+        subprocess.Popen([etcd, f"--data-dir={folder}/etcd", f"--listen-client-urls={url}", f"--advertise-client-urls={url}",
+                          f"--listen-peer-urls={peer_url}", f"--initial-advertise-peer-urls={peer_url}",
+                          f"--initial-cluster=default={peer_url}"], **quiet),
+        subprocess.Popen([apiserver, f"--etcd-servers={url}", f"--cert-dir={folder}/certificates", f"--secure-port={port}",
+                          "--bind-address=127.0.0.1", "--authorization-mode=RBAC", "--service-cluster-ip-range=10.96.0.0/16",
+                          "--service-account-issuer=https://test.invalid", f"--service-account-key-file={key}",
+                          f"--service-account-signing-key-file={key}", f"--token-auth-file={tokens}",
+                          "--disable-admission-plugins=ServiceAccount,Priority"], **quiet),
+    ]
+    return processes, f"https://127.0.0.1:{port}"
+
+
+def call(server, method, path, body=None):
+    """Status and body of a response. The certificate is one that the server has just made for itself."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    headers = {"Authorization": "Bearer admin-token", "Content-Type": "application/yaml", "Accept": "application/json"}
+    request = urllib.request.Request(server + path, method=method, headers=headers, data=body and body.encode())
+    try:
+        with urllib.request.urlopen(request, context=context, timeout=20) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError as error:
+        return 0, str(error)
+
+
+def resources(server, version):
+    """Plural and scope of each kind of an API version."""
+    path = f"/api/{version}" if "/" not in version else f"/apis/{version}"
+    status, body = call(server, "GET", path)
+    found = json.loads(body)["resources"] if status == 200 else []
+    return path, {r["kind"]: r for r in found if "/" not in r["name"]}
+
+
+def check(server, name, document):
+    field = lambda key, indent="": (re.search(rf"^{indent}{key}: *(\S+)", document, re.M) or [None, None])[1]
+    version, kind = field("apiVersion"), field("kind")
+    path, kinds = resources(server, version)
+    if kind not in kinds:
+        print(f"not checked: {name}: {version} {kind}, which this server does not have")
+        return True
+    if kinds[kind]["namespaced"]:
+        metadata = document.split("\nspec:")[0]
+        namespace = (re.search(r"^  namespace: *(\S+)", metadata, re.M) or [None, "default"])[1]
+        # A dry run creates no namespace that the next object could stand in.
+        call(server, "POST", "/api/v1/namespaces", f"apiVersion: v1\nkind: Namespace\nmetadata: {{ name: {namespace} }}\n")
+        path += f"/namespaces/{namespace}"
+    status, body = call(server, "POST", f"{path}/{kinds[kind]['name']}?dryRun=All&fieldValidation=Strict", document)
+    if status in (200, 201) or (status == 409 and kind == "Namespace"):
+        print(f"accepted: {name}: {version} {kind}")
+        return True
+    print(f"REFUSED: {name}: {version} {kind}: {status} {body}")
+    return False
+
+
+def main():
+    etcd, apiserver, *files = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as folder:
+        processes, server = start(folder, etcd, apiserver)
+        try:
+            end = time.monotonic() + 120
+            while call(server, "GET", "/readyz")[0] != 200:
+                if time.monotonic() > end or any(p.poll() is not None for p in processes):
+                    print(open(os.path.join(folder, "log")).read()[-3000:])
+                    return 1
+                time.sleep(0.3)
+            good = True
+            for file in files:
+                for document in re.split(r"^---.*$", open(file).read(), flags=re.M):
+                    if re.search(r"^kind:", document, re.M):
+                        good &= check(server, os.path.basename(file), document)
+            return 0 if good else 1
+        finally:
+            for process in processes:
+                process.terminate()
+            for process in processes:
+                process.wait()
+
+
+sys.exit(main())
