@@ -51,7 +51,13 @@ const CHECK: Check = Check {
     timeout_ms: 2000,
     rise: 2,
     fall: 3,
-    rules: VerdictRules { slower_than_ms: None, slow_start_ms: None, damping: None, patient: false },
+    rules: VerdictRules {
+        slower_than_ms: None,
+        slow_start_ms: None,
+        damping: None,
+        patient: false,
+        needs_witness: false,
+    },
 };
 
 struct Cost {
@@ -117,6 +123,7 @@ fn amend(names: usize) -> Cost {
         }],
         policy: None,
         hostname: None,
+        host_condition: None,
         rrsets: Vec::new(),
         ttl: None,
         may_be_apex: false,

@@ -203,9 +203,10 @@ pub(super) fn problem(outcome: &probe::Outcome) -> Option<String> {
     match outcome {
         probe::Outcome::Success => None,
         probe::Outcome::HostUnreachable => Some("host unreachable".into()),
-        probe::Outcome::Warning(why) | probe::Outcome::Failure(why) | probe::Outcome::LocalError(why) => {
-            Some(why.to_string())
-        }
+        probe::Outcome::Warning(why)
+        | probe::Outcome::Failure(why)
+        | probe::Outcome::Unrouted(why)
+        | probe::Outcome::LocalError(why) => Some(why.to_string()),
     }
 }
 

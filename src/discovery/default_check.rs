@@ -63,8 +63,10 @@ pub(super) fn condition(name: &Name, address: IpAddr, route: Reached) -> Option<
     };
     let target = |kind| {
         let (interval_ms, timeout_ms) = (INTERVAL_MS, TIMEOUT_MS);
-        // A name that was just deployed is answered until it is known to be down.
-        let rules = VerdictRules { patient: true, ..VerdictRules::default() };
+        // A name that was just deployed is answered until it is known to be down. A 404 of Traefik's own makes it so at one address if
+        // another one serves it, and else nowhere: then it is the route that is missing, or the certificate's host, and not a server.
+        let rules =
+            VerdictRules { patient: true, needs_witness: kind != CheckKind::Tcp, ..VerdictRules::default() };
         let check = Arc::new(Check { kind, interval_ms, timeout_ms, rise: RISE, fall: FALL, rules });
         Condition::Target(Target { address: SocketAddr::new(address, port), check })
     };

@@ -341,7 +341,7 @@ pub(super) fn log(flips: &[Flip], lines: usize) {
 
 /// What the last probe met, of a target that is down.
 fn reason(flip: &Flip) -> &str {
-    flip.reason.as_deref().filter(|_| flip.to == Verdict::Down).unwrap_or("")
+    flip.reason.as_deref().filter(|_| flip.to != Verdict::Up).unwrap_or("")
 }
 
 /// What those who watch are told of a flip. That a target is up at first, or as it was before a restart, is no news.
@@ -366,6 +366,7 @@ impl Cause {
             Self::BrakeEngaged => "brake engaged",
             Self::BrakeReleased => "brake released",
             Self::Replaced => "replaced",
+            Self::Peers => "whether another address serves the host has changed",
             Self::Pushed => "pushed",
             Self::Damped(_) => "flips too often: held down",
             Self::DampingOver => "no longer held down",

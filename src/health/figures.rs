@@ -85,7 +85,7 @@ impl OutcomeLabel {
     pub(super) fn of(outcome: &Outcome) -> Self {
         match outcome {
             Outcome::Success | Outcome::Warning(_) => Self::Success,
-            Outcome::Failure(_) => Self::Failure,
+            Outcome::Failure(_) | Outcome::Unrouted(_) => Self::Failure,
             Outcome::HostUnreachable | Outcome::LocalError(_) => Self::LocalError,
         }
     }

@@ -99,7 +99,11 @@ fn reason(flip: &Flip) -> String {
             0 | 1 => met.to_owned(),
             failures => format!("{met}; {failures} failures in a row"),
         },
-        (Cause::Results, _) => "probes succeed".to_owned(),
+        (Cause::Results | Cause::Peers, Verdict::Unknown) => {
+            format!("{met}; no address serves the host, which tells nothing of this one")
+        }
+        (Cause::Peers, _) => format!("{met}; another address serves the host"),
+        (Cause::Results, Verdict::Up) => "probes succeed".to_owned(),
         (Cause::BrakeEngaged, _) => "taken back by the brake: too many targets fell together".to_owned(),
         (Cause::BrakeReleased, _) => format!("the brake let go: {met}"),
         (Cause::Damped(ms), _) => format!("flips too often: held down for {} s; {met}", ms.div_ceil(1000)),

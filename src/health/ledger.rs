@@ -22,6 +22,7 @@ use super::probe::{Outcome, ProbeKind, Reason};
 use super::schedule::{Limits, Planned, Schedule, Start};
 use super::trail::Trail;
 use super::verdict::{Evidence, Hysteresis, Thresholds, share_after};
+use witness::{Peers, Unrouted, Witnesses};
 
 /// Why a published verdict changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub enum Cause {
     BrakeReleased,
     /// The number was given to another target.
     Replaced,
+    /// Another address serves the host now, or none does any more.
+    Peers,
     /// It was pushed over the API, or the time of what was pushed is over.
     Pushed,
     /// It changed its mind too often, and is held down for so many milliseconds from now.
@@ -108,6 +111,8 @@ pub struct Entry {
     pub recovered_at_ms: Option<u64>,
     /// Whether the first round still waits for it.
     awaited: bool,
+    /// Whether it fails since it has no route for its host.
+    unrouted: Unrouted,
 }
 
 impl Entry {
@@ -123,6 +128,7 @@ impl Entry {
             damper: Damper::default(),
             recovered_at_ms: None,
             awaited: true,
+            unrouted: Unrouted::default(),
         }
     }
 
@@ -135,6 +141,9 @@ impl Entry {
     fn wanted(&self) -> Verdict {
         match self.damper.held_until_ms() {
             Some(_) => Verdict::Down,
+            None if self.hysteresis.verdict() == Verdict::Down && self.unrouted.says_nothing() => {
+                Verdict::Unknown
+            }
             None => self.hysteresis.verdict(),
         }
     }
@@ -167,7 +176,9 @@ impl Entry {
         let from = std::mem::replace(&mut self.published, to);
         let reason = self.last.as_ref().and_then(|last| match &last.outcome {
             Outcome::Success | Outcome::Warning(_) => None,
-            Outcome::Failure(reason) | Outcome::LocalError(reason) => Some(reason.clone()),
+            Outcome::Failure(reason) | Outcome::Unrouted(reason) | Outcome::LocalError(reason) => {
+                Some(reason.clone())
+            }
             Outcome::HostUnreachable => Some("no route to host".into()),
         });
         Flip {
@@ -180,23 +191,6 @@ impl Entry {
             reason,
             failures: self.hysteresis.failures(),
         }
-    }
-}
-
-/// The latest success at each of two different addresses: enough to know, for any address, when another one last answered.
-#[derive(Default)]
-struct Witnesses([Option<(IpAddr, u64)>; 2]);
-
-impl Witnesses {
-    fn answered(&mut self, address: IpAddr, at_ms: u64) {
-        if self.0[0].is_none_or(|(latest, _)| latest != address) {
-            self.0[1] = self.0[0];
-        }
-        self.0[0] = Some((address, at_ms));
-    }
-
-    fn other_than(&self, address: IpAddr) -> Option<u64> {
-        self.0.iter().flatten().find(|(witness, _)| *witness != address).map(|&(_, at_ms)| at_ms)
     }
 }
 
@@ -214,6 +208,7 @@ pub struct Ledger {
     schedule: Schedule,
     brake: Brake,
     witnesses: Witnesses,
+    peers: Peers,
     external: External,
     figures: Figures,
     awaited: usize,
@@ -231,6 +226,7 @@ impl Ledger {
             schedule: Schedule::new(limits),
             brake: Brake::new(brake),
             witnesses: Witnesses::default(),
+            peers: Peers::default(),
             external: External::default(),
             figures: Figures { in_flight_limit: limits.in_flight, ..Figures::default() },
             awaited: 0,
@@ -317,6 +313,7 @@ impl Ledger {
         if let Some(check) = external::check(&entry.target) {
             self.external.remove(id, check);
         }
+        self.peers.remove(id, &entry.target);
         self.brake.stands(id, entry.standing(), Standing::Out);
         self.brake.forget(id);
         self.figures.targets[entry.published as usize] -= 1;
@@ -367,7 +364,7 @@ impl Ledger {
         self.awaited -= usize::from(std::mem::take(&mut entry.awaited));
         let evidence = match &outcome {
             Outcome::Success | Outcome::Warning(_) => Evidence::Good,
-            Outcome::Failure(_) => Evidence::Bad,
+            Outcome::Failure(_) | Outcome::Unrouted(_) => Evidence::Bad,
             Outcome::HostUnreachable | Outcome::LocalError(_) => Evidence::None,
         };
         if evidence != Evidence::None {
@@ -375,6 +372,7 @@ impl Ledger {
         }
         entry.trail.note(evidence, duration_us);
         let before = entry.standing();
+        entry.unrouted.note(&outcome, entry.target.check.fall);
         entry.last = Some(LastResult { at_ms: now_ms, duration_us, outcome });
         let was_known = entry.hysteresis.verdict() != Verdict::Unknown;
         let has_flipped = entry.hysteresis.record(evidence, entry.thresholds()).is_some();
@@ -382,6 +380,7 @@ impl Ledger {
         let held_ms = damping.and_then(|rule| entry.damper.flipped(now_ms, rule));
         let after = entry.standing();
         self.brake.stands(id, before, after);
+        let others = self.note_peers(id);
         if let Some(held_ms) = held_ms {
             self.figures.dampings += 1;
             self.timed.insert(id);
@@ -389,27 +388,10 @@ impl Ledger {
         } else {
             self.publish(now_ms, id, Cause::Results, flips);
         }
-        self.let_brake_go_in_time(now_ms, flips);
-    }
-
-    /// A host that the network calls unreachable has failed if another address has answered since this target's last result, or if
-    /// no other address is probed that could; otherwise our own link or gateway is gone as likely as not, and the result says nothing.
-    ///
-    /// So when the gateway goes, each target has at most one failure from before it was seen that nobody answers. Where others are
-    /// probed more rarely than this target, a host that is really dead takes longer to fall; but neighbour discovery takes 3 s to
-    /// give up, so with the usual timeouts most of its results are plain timeouts anyway.
-    fn settle(&self, now_ms: u64, id: TargetId, outcome: Outcome) -> Outcome {
-        let (Outcome::HostUnreachable, Some(entry)) = (&outcome, self.entry(id)) else { return outcome };
-        let since_ms = match &entry.last {
-            Some(last) => last.at_ms,
-            None => now_ms.saturating_sub(self.brake.window_ms()),
-        };
-        let witness = self.witnesses.other_than(entry.target.address.ip());
-        if witness.is_some_and(|at_ms| at_ms >= since_ms) || self.schedule.addresses() <= 1 {
-            Outcome::Failure("no route to host".into())
-        } else {
-            Outcome::LocalError("no route to host, and no other address answers".into())
+        for other in others {
+            self.publish(now_ms, other, Cause::Peers, flips);
         }
+        self.let_brake_go_in_time(now_ms, flips);
     }
 
     /// Brings what is published in line with what is wanted, as far as the brake lets it.
@@ -593,6 +575,8 @@ impl Ledger {
 
 #[path = "ledger_external.rs"]
 mod pushed;
+#[path = "ledger_witness.rs"]
+mod witness;
 
 #[cfg(test)]
 #[path = "ledger_tests.rs"]

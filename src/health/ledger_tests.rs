@@ -418,3 +418,85 @@ fn a_flapping_target_is_held_down_and_comes_back_once_it_is_calm() {
     assert_eq!(simulation.ledger.figures().dampings, 1);
     assert_eq!(simulation.ledger.timed.len(), 0);
 }
+
+/// Targets of one host at an address each, with their results: `+`, `-` (refused), `4` (no route for the host) and `e` (our own host's fault), the last
+/// one for ever. Verdicts after `seconds` as `u`, `d` and `?`.
+#[track_caller]
+fn unrouted(results: &[&str], seconds: u64, expected: &str) {
+    use crate::model::target::HttpCheck;
+    let target = |n: usize| {
+        let host = format!("www.example.test:{}", 8000 + n);
+        let kind = CheckKind::Http(Box::new(HttpCheck {
+            tls: None,
+            host,
+            path: "/".into(),
+            method: "GET".into(),
+            headers: Vec::new(),
+            status: Vec::new(),
+            body_contains: None,
+            body_not: Some("404 page not found".into()),
+            follow: 0,
+            reuse: false,
+        }));
+        let rules = VerdictRules { patient: true, needs_witness: true, ..VerdictRules::default() };
+        let target = target(n as u32, 1000, 2, 3);
+        Arc::new(Target {
+            check: Arc::new(Check { kind, rules, ..(*target.check).clone() }),
+            ..(*target).clone()
+        })
+    };
+    let targets: Vec<_> = (0..results.len()).map(target).collect();
+    let mut next = vec![0; results.len()];
+    let world = |_, id: TargetId| {
+        let (place, results) = (&mut next[id.0 as usize], results[id.0 as usize].as_bytes());
+        let outcome = match results[(*place).min(results.len() - 1)] {
+            b'+' => Outcome::Success,
+            b'-' => failure(),
+            b'4' => Outcome::Unrouted("404 page not found".into()),
+            _ => Outcome::LocalError("no route".into()),
+        };
+        *place += 1;
+        (outcome, 1)
+    };
+    let mut simulation = Simulation::new(&targets, NEVER, world);
+    simulation.run_until(seconds * 1000);
+    let letter = |verdict: &Verdict| match verdict {
+        Verdict::Up => 'u',
+        Verdict::Down => 'd',
+        Verdict::Unknown => '?',
+    };
+    let found: String = simulation.verdicts().iter().map(letter).collect();
+    assert_eq!(found, expected, "{results:?} after {seconds} s");
+    let figures = simulation.ledger.figures();
+    assert_eq!(figures.targets.iter().sum::<usize>(), results.len());
+}
+
+#[test]
+fn a_route_that_is_missing_everywhere_is_no_verdict() {
+    // Where another address serves the host, having no route is a failure like any other.
+    unrouted(&["4", "+"], 10, "du");
+    unrouted(&["+++4", "+"], 5, "uu");
+    unrouted(&["+++4", "+"], 10, "du");
+    // Where none does it says nothing, from the start or later, and with one address alone.
+    unrouted(&["4"], 10, "?");
+    unrouted(&["+++4"], 10, "?");
+    unrouted(&["4", "4", "4"], 10, "???");
+    unrouted(&["++++4", "++++4"], 12, "??");
+    // Nobody is down in between, in whatever order the results come.
+    (3..12).for_each(|seconds| unrouted(&["4", "4"], seconds, "??"));
+    // One that cannot be reached is down all the same, and no witness.
+    unrouted(&["4", "-"], 10, "?d");
+    unrouted(&["4", "e"], 10, "??");
+    // It comes to serve, or no longer does.
+    unrouted(&["4", "4444444+"], 12, "du");
+    unrouted(&["4", "++++++++4"], 6, "du");
+    unrouted(&["4", "++++++++4"], 14, "??");
+    unrouted(&["4", "++++++++-"], 14, "?d");
+    unrouted(&["4444444+", "4"], 12, "ud");
+    // Other failures count as such once there are enough of them.
+    unrouted(&["44444-"], 7, "?");
+    unrouted(&["44444-"], 12, "d");
+    unrouted(&["44444-4-4-4-4--4--4"], 25, "?");
+    unrouted(&["-----4"], 5, "d");
+    unrouted(&["-----4"], 12, "?");
+}

@@ -47,6 +47,9 @@ pub struct VerdictRules {
     pub damping: Option<Damping>,
     /// Whether its first verdict is down only after `fall` failures; else the first result is the first verdict.
     pub patient: bool,
+    /// Whether a response that has `body_not` in it (a proxy's own 404) is a failure only while another address serves the same host. If none
+    /// does, no proxy has a route for it, which says nothing about any of them.
+    pub needs_witness: bool,
 }
 
 /// A target that flips more often than `flips` times within `within_ms` is held down: for `hold_ms`, doubled each time that it goes on, and
@@ -137,6 +140,12 @@ impl Endpoint {
     /// What is probed, if one target alone decides about the endpoint.
     pub fn target(&self) -> Option<&Target> {
         self.condition.as_ref()?.as_target()
+    }
+
+    /// Whether it counts as up until it is known to be down, whatever its owner says: a discovered one does ([`VerdictRules::patient`]).
+    pub fn is_patient(&self) -> bool {
+        let checks = self.checks();
+        !checks.is_empty() && checks.iter().all(|check| check.rules.patient)
     }
 
     /// Every check that it rests on.

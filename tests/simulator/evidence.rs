@@ -76,7 +76,7 @@ impl Evidence {
         let is_slow = record.check.rules.slower_than_ms.is_some_and(|limit| took_ms > limit.into());
         let good = match outcome {
             Outcome::Success | Outcome::Warning(_) => Some(!is_slow),
-            Outcome::Failure(_) => Some(false),
+            Outcome::Failure(_) | Outcome::Unrouted(_) => Some(false),
             // Only where somebody else answered meanwhile is it not our own network.
             Outcome::HostUnreachable => {
                 let is_lonely = self.records.values().all(|other| other.address == record.address);
@@ -168,7 +168,7 @@ impl Evidence {
                 assert_eq!(flip.to, record.own, "{case}");
             }
             Cause::Replaced => assert_eq!(flip.to, Verdict::Unknown, "{case}"),
-            Cause::Saved | Cause::Pushed => panic!("{case}"),
+            Cause::Saved | Cause::Pushed | Cause::Peers => panic!("{case}"),
         }
         let has_recovered = matches!(flip.cause, Cause::Results | Cause::DampingOver);
         match (flip.from, flip.to) {

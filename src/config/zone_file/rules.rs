@@ -46,6 +46,7 @@ impl CheckKeys {
             slow_start_ms: self.slow_start.get().map(|given| ms(given.value.0)),
             damping,
             patient: false,
+            needs_witness: false,
         })
     }
 }

@@ -263,7 +263,7 @@ impl Exchange<'_> {
                 Outcome::Failure(format!("the body does not contain \"{text}\"").into())
             }
             (_, Some(text)) if contains(&seen, text) => {
-                Outcome::Failure(format!("the body contains \"{text}\"").into())
+                Outcome::Unrouted(format!("the body contains \"{text}\"").into())
             }
             _ => Outcome::Success,
         })

@@ -110,7 +110,9 @@ async fn run_with(http: &Http, tls: &Tls, address: SocketAddr, check: &HttpCheck
 fn expect(outcome: &Outcome, reason: &str, what: &str) {
     match outcome {
         Outcome::Success => assert_eq!(reason, "", "{what}: success"),
-        Outcome::Failure(found) => {
+        Outcome::Failure(found) | Outcome::Unrouted(found) => {
+            let is_unrouted = matches!(outcome, Outcome::Unrouted(_));
+            assert_eq!(is_unrouted, found.starts_with("the body contains"), "{what}");
             assert!(
                 !reason.is_empty() && found.contains(reason),
                 "{what}: failure {found:?}, not {reason:?}"

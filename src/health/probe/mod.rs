@@ -40,6 +40,8 @@ pub enum Outcome {
     Warning(Reason),
     /// The target did not: refused, reset, too late, wrong answer.
     Failure(Reason),
+    /// It did answer, with what the check takes for the word of a proxy that has no route for the host (`body_not`).
+    Unrouted(Reason),
     /// The network answered that the host cannot be reached: our neighbour discovery got no reply (`EHOSTUNREACH` after the SYN was
     /// handed to the network), or a router said so. That is what a dead host looks like, and also what everything looks like when our own
     /// gateway is gone; the ledger tells them apart by whether other addresses answer.

@@ -142,13 +142,13 @@ impl<'a> Situation<'a> {
             Some(_) => state(i),
         };
         let states: Vec<State> = checked.endpoints.iter().enumerate().map(known).collect();
-        let verdict = |state: &State| match (state.word, state.verdict) {
+        let verdict = |(state, endpoint): (&State, &Endpoint)| match (state.word, state.verdict) {
             (Some(Word::Up), _) => Verdict::Up,
             (Some(Word::Down), _) => Verdict::Down,
-            (_, Verdict::Unknown) if unknown_is_up => Verdict::Up,
+            (_, Verdict::Unknown) if unknown_is_up || endpoint.is_patient() => Verdict::Up,
             (_, verdict) => verdict,
         };
-        let verdicts = states.iter().map(verdict).collect();
+        let verdicts = states.iter().zip(&checked.endpoints).map(verdict).collect();
         Self { checked, memory, states, verdicts }
     }
 

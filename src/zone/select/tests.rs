@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::config::Order;
-use crate::model::target::{Check, CheckKind, Endpoint, Target};
+use crate::model::target::{Check, CheckKind, Endpoint, Target, VerdictRules};
 use Verdict::{Down, Unknown, Up};
 
 fn checked(addresses: &[&str], when_all_down: WhenAllDown) -> Checked {
@@ -123,6 +123,20 @@ fn optimistic_owners_start_up() {
         "A/5=192.0.2.1 pending=[] withheld=[] Healthy"
     );
     assert_eq!(show(&select(&owner, Memory::default(), |_| Down.into())), "pending=[] withheld=[A] Nothing");
+}
+
+#[test]
+fn discovered_addresses_start_up_beside_declared_ones_that_do_not() {
+    let mut owner = checked(&["192.0.2.1", "2001:db8::1"], WhenAllDown::All);
+    let discovered = owner.endpoints[1].condition.as_mut().unwrap();
+    *discovered = discovered.map(&mut |target| {
+        let rules = VerdictRules { patient: true, ..Default::default() };
+        Target { check: Arc::new(Check { rules, ..(*target.check).clone() }), ..target.clone() }
+    });
+    assert_eq!(
+        show(&select(&owner, Memory::default(), |i| if i == 0 { Up } else { Unknown }.into())),
+        "A/5=192.0.2.1 AAAA/6=2001:db8::1 pending=[] withheld=[] Healthy"
+    );
 }
 
 #[test]
