@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use support::backends::Backends;
 use support::client::{Client, Via};
-use support::hale::{Hale, Setup, hale_run};
+use support::hale::{Hale, Setup};
 use support::wire::{QueryBuilder, rtype};
 
 /// `www` behind two backends, signed.
@@ -46,42 +46,34 @@ fn until_served(hale: &Hale, want: &[u8]) {
     }
 }
 
-/// Runs `hale` against the server's socket; its output.
-fn operate(hale: &Hale, line: &str) -> String {
-    let socket = format!("unix:{}/state/hale.sock", hale.folder().display());
-    let done = hale_run(line.split(' ').chain(["--server", &socket]));
-    assert!(done.status.success(), "hale {line}: {done:?}");
-    done.stdout
-}
-
 #[test]
 fn a_persons_word_outlives_a_crash_and_ends_when_it_should() {
     let backends = Backends::start(2);
     let hale = setup("override", &backends).start();
     until_served(&hale, &[1, 2]);
     let set = "override set address:192.0.2.1 down --zone example.test --for forever --reason disk";
-    assert!(operate(&hale, set).contains("it is about 1 checked name\n"));
+    assert!(hale.operate(set).contains("it is about 1 checked name\n"));
     assert_eq!(served(&hale), [2], "answers follow when the command returns");
     // The process is killed right after the acknowledgement.
     let hale = hale.crash();
     assert_eq!(served(&hale), [2], "from the first answer on");
-    let list = operate(&hale, "override list");
+    let list = hale.operate("override list");
     assert!(list.contains("1   address:192.0.2.1  example.test.  down  forever"), "{list}");
-    assert!(operate(&hale, "status").contains("overrides  1 in force"));
-    let zone = operate(&hale, "zone show example.test");
+    assert!(hale.operate("status").contains("overrides  1 in force"));
+    let zone = hale.operate("zone show example.test");
     assert!(zone.contains("www.example.test. 192.0.2.1 is down: override 1"), "{zone}");
     let targets = hale.get("/api/v1/targets").1;
     assert!(targets.contains(r#""overrides":[1]"#), "{targets}");
     assert!(hale.get("/metrics").1.contains("hale_overrides{word=\"down\"} 1"));
     // A newer one of the same subject takes its place, and ends by itself.
-    operate(&hale, &set.replace("down", "drain").replace("forever", "2s"));
+    hale.operate(&set.replace("down", "drain").replace("forever", "2s"));
     assert_eq!(served(&hale), [2]);
     backends.set(1, false);
     until_served(&hale, &[1]);
     backends.set(1, true);
     until_served(&hale, &[2]);
     until_served(&hale, &[1, 2]);
-    assert_eq!(operate(&hale, "override list"), "no overrides\n");
+    assert_eq!(hale.operate("override list"), "no overrides\n");
     let log = hale.output();
     for line in ["override set id=2", "override expired id=2"] {
         assert!(log.contains(line), "{line} is not in {log}");
@@ -92,10 +84,10 @@ fn a_persons_word_outlives_a_crash_and_ends_when_it_should() {
 fn a_damaged_file_of_overrides_is_reported_and_its_copy_counts() {
     let backends = Backends::start(2);
     let hale = setup("override-damage", &backends).start();
-    operate(&hale, "override set name:*.example.test down --for 1h --reason audit");
-    operate(&hale, "override set address:192.0.2.2 up --for 1h --reason audit");
-    operate(&hale, "override clear 1");
-    operate(&hale, "override set address:192.0.2.1 down --for 1h --reason audit");
+    hale.operate("override set name:*.example.test down --for 1h --reason audit");
+    hale.operate("override set address:192.0.2.2 up --for 1h --reason audit");
+    hale.operate("override clear 1");
+    hale.operate("override set address:192.0.2.1 down --for 1h --reason audit");
     assert_eq!(served(&hale), [2]);
     let file = hale.folder().join("state/overrides.json");
     std::fs::write(&file, "[]").unwrap();

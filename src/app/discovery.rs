@@ -22,7 +22,7 @@ use crate::discovery::source::{
 };
 use crate::discovery::traefik;
 use crate::keeper::channel::KeeperHandle;
-use crate::model::discovered::{Amendment, Refusal, RefusedFor};
+use crate::model::discovered::{Amendment, Origin, Refusal, RefusedFor};
 use crate::model::discovery_report::{PlanReport, SourceChange, SourceReport};
 use crate::model::event::News;
 use crate::model::events::Events;
@@ -250,7 +250,10 @@ impl Discovery {
         }
         let mut refusals = keeper.refusals();
         refusals.extend(answer.refusals);
-        let mut refused: Vec<PlanReport> = refusals.iter().map(refused).collect();
+        let core = self.core();
+        let mut refused: Vec<PlanReport> =
+            refusals.iter().map(|refusal| refused(refusal, core.origin(&refusal.name))).collect();
+        drop(core);
         refused.sort_by(|a, b| (&a.name, &a.why).cmp(&(&b.name, &b.why)));
         refused.dedup();
         entries.extend(refused);
@@ -290,10 +293,12 @@ impl Discovery {
     }
 }
 
-fn refused(refusal: &Refusal) -> PlanReport {
+fn refused(refusal: &Refusal, origin: Option<&Origin>) -> PlanReport {
     PlanReport {
         name: refusal.name.to_string(),
         change: "refuse".to_owned(),
+        source: origin.map_or_else(String::new, |origin| origin.source.to_string()),
+        object: origin.map_or_else(String::new, |origin| origin.object.to_string()),
         why: Some(refusal.to_string()),
         ..PlanReport::default()
     }

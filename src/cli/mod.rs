@@ -70,9 +70,9 @@ enum Command {
     #[command(subcommand)]
     Override(overrides::OverrideCommand),
     /// Show where names are discovered, and what is wrong there
-    Sources(sources::ListArgs),
+    Sources(server::ListArgs),
     /// Show what sources would add, change and remove if nothing were held back, and what is refused
-    Plan(sources::ListArgs),
+    Plan(server::ListArgs),
     /// List a source afresh, at once
     Resync(sources::SourceArgs),
     /// Leave a source alone: what it has published stays

@@ -4,7 +4,7 @@ use clap::{Subcommand, ValueEnum};
 use serde::Deserialize;
 
 use super::outcome::{Failure, Outcome};
-use super::server::ServerArgs;
+use super::server::{ListArgs, ServerArgs};
 use super::status::now_s;
 use super::terminal::{self, duration, plural};
 use crate::model::overrides::{NewOverride, Word};
@@ -61,15 +61,6 @@ impl From<WordArg> for Word {
             WordArg::Drain => Self::Drain,
         }
     }
-}
-
-#[derive(clap::Args, Debug)]
-pub(super) struct ListArgs {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    server: ServerArgs,
 }
 
 #[derive(clap::Args, Debug)]

@@ -33,6 +33,16 @@ pub(super) struct ServerArgs {
     config: Option<PathBuf>,
 }
 
+/// Arguments of a command that shows what the server has.
+#[derive(clap::Args, Debug)]
+pub(super) struct ListArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) server: ServerArgs,
+}
+
 impl ServerArgs {
     /// Whether flags or the environment say which server is meant.
     pub(super) fn is_given(&self) -> bool {

@@ -6,18 +6,9 @@ use clap::Subcommand;
 use serde::Deserialize;
 
 use super::outcome::{Failure, Outcome};
-use super::server::ServerArgs;
+use super::server::{ListArgs, ServerArgs};
 use super::terminal::{self, duration, plural};
 use crate::model::discovery_report::{PlanReport, SourceChange, SourceReport};
-
-#[derive(clap::Args, Debug)]
-pub(super) struct ListArgs {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    server: ServerArgs,
-}
 
 #[derive(clap::Args, Debug)]
 pub(super) struct SourceArgs {
@@ -93,6 +84,12 @@ fn ago(seconds: Option<u64>) -> String {
     seconds.map_or_else(|| "never".to_owned(), |seconds| format!("{} ago", duration(seconds)))
 }
 
+/// How it is kept in step: for one that is polled how often, as it is now.
+fn mode(source: &SourceReport) -> String {
+    let every = source.interval_seconds.map(|seconds| format!("every {}", duration(seconds)));
+    format!("{}, {}", source.mode, every.unwrap_or_else(|| source.sync.clone()))
+}
+
 /// One row a source, then what somebody should look at.
 fn describe(all: &[SourceReport]) -> String {
     let row = |source: &SourceReport| {
@@ -103,7 +100,7 @@ fn describe(all: &[SourceReport]) -> String {
             source.names.to_string(),
             ago(source.age_seconds),
             source.problems.to_string(),
-            format!("{}, {}", source.mode, source.sync),
+            mode(source),
         ]
     };
     let rows: Vec<[String; 7]> = all.iter().map(row).collect();
@@ -201,6 +198,8 @@ SOURCE  KIND        STATE  NAMES  COMPLETE  PROBLEMS  MODE
 prod    kubernetes  ok     12     3s ago    0         sync, continuous
 ";
         assert_eq!(describe(std::slice::from_ref(&fine)), want);
+        let polled = SourceReport { interval_seconds: Some(15), ..fine.clone() };
+        assert!(describe(&[polled]).contains("  sync, every 15s\n"));
         let failing = SourceReport {
             state: "failing".into(),
             failure: Some(FailureReport {

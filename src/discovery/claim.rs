@@ -108,6 +108,18 @@ impl fmt::Display for ObjectKey {
     }
 }
 
+/// What patterns over routers are matched against: `name@provider`; and for a router that Traefik has copied for one of several entry points
+/// (`websecure-app@docker`) also the name that its people gave it (`app@docker`).
+pub(super) fn router_names<'a>(
+    name: &'a str,
+    entry_points: &'a [Box<str>],
+) -> impl Iterator<Item = &'a str> + use<'a> {
+    let copies = entry_points
+        .iter()
+        .filter_map(move |entry_point| name.strip_prefix(&**entry_point)?.strip_prefix('-'));
+    std::iter::once(name).chain(copies.filter(|name| !name.starts_with('@')))
+}
+
 /// One object's wish to publish one name. An object has at most one claim for a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
@@ -121,7 +133,7 @@ pub struct Claim {
     pub ttl: Option<u32>,
     /// What is reached under the name, for the default check.
     pub route: Route,
-    /// Names of the entry points that a Traefik router listens on, in the order given; empty elsewhere.
+    /// Names of the entry points that a router or an IngressRoute of Traefik listens on, in the order given; empty elsewhere.
     pub entry_points: Vec<Box<str>>,
     /// Names of the middlewares of a Traefik router (`auth@docker`); empty elsewhere.
     pub middlewares: Vec<Box<str>>,

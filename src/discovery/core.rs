@@ -11,7 +11,7 @@ use super::merge::{Candidate, MergeRules, Merged, Note, NoteKind, merge};
 use super::pace::Pace;
 use super::source::{Condition, Failure, Order, Report};
 use crate::config::{Conflict, Shared, SourceConfig, SourceKind, SourceMode, SourcesConfig, SyncMode};
-use crate::model::discovered::{Amendment, DiscoveredName};
+use crate::model::discovered::{Amendment, DiscoveredName, Origin};
 use crate::model::event::EventKind;
 use crate::model::name::Name;
 
@@ -44,6 +44,8 @@ pub(super) struct Source {
     pub(super) last_ok_wall: Option<u64>,
     /// When it is next listed: by the forward clock.
     pub(super) next: Option<u64>,
+    /// Milliseconds from the end of the last round to the next one, where a round follows another.
+    pub(super) wait_ms: Option<u64>,
     activity: Activity,
     resync: bool,
     /// The failure that was logged last.
@@ -243,6 +245,11 @@ impl Core {
         self.configs.iter().zip(&self.sources).map(|(config, s)| (&*config.name, s.guard.is_ready()))
     }
 
+    /// Whose word counts for a name that was passed on to be published.
+    pub fn origin(&self, name: &Name) -> Option<&Origin> {
+        self.published.get(name)?.origins.first()
+    }
+
     /// The configurations of the sources.
     pub fn configs(&self) -> &[SourceConfig] {
         &self.configs
@@ -373,6 +380,7 @@ impl Source {
             conditions: BTreeMap::new(),
             last_ok_wall: None,
             next: None,
+            wait_ms: None,
             activity: Activity::Idle,
             resync: false,
             logged: None,
@@ -406,6 +414,8 @@ impl Source {
             }
             _ => self.scheduled(config, now),
         };
+        let is_timed = config.sync == SyncMode::Continuous && !(is_watched(config) && retry.is_none());
+        self.wait_ms = self.next.filter(|_| is_timed).map(|next| next - now.ms);
     }
 
     /// When a schedule wants the next round, by the forward clock.
@@ -439,7 +449,7 @@ impl Source {
 }
 
 /// Whether its driver watches, instead of being ordered each list.
-fn is_watched(config: &SourceConfig) -> bool {
+pub(super) fn is_watched(config: &SourceConfig) -> bool {
     matches!(config.kind, SourceKind::Kubernetes(_)) && config.sync == SyncMode::Continuous
 }
 

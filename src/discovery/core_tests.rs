@@ -34,8 +34,11 @@ fn orders_follow_the_pace() {
     let mut core = core(TWO);
     assert_eq!(core.orders(now(0)), [(0, Order::Sync), (1, Order::Watch)]);
     assert_eq!(core.orders(now(1)), []);
+    let interval = |core: &Core| core.reports(now(0)).iter().map(|s| s.interval_seconds).collect::<Vec<_>>();
+    assert_eq!(interval(&core), [Some(15), None], "a watch has no rounds");
     core.report(0, routers(&["a.test"]), now(100), 0);
     core.report(0, Report::Synced, now(100), 0);
+    assert_eq!(interval(&core), [Some(15), None]);
     assert_eq!(core.orders(now(15_099)), []);
     assert_eq!(core.orders(now(15_100)), [(0, Order::Sync)]);
     // A failed round is tried again within a second or two, five of them open the breaker.
@@ -44,6 +47,7 @@ fn orders_follow_the_pace() {
         core.report(0, Report::Failed(None, Failure::new(FailureKind::Connect, "refused")), now(at), 900);
         core.report(0, Report::Synced, now(at), 900);
         let wait = if failures < 5 { 900 } else { 30_900 };
+        assert_eq!(interval(&core)[0], Some(if failures < 5 { 1 } else { 31 }), "as it is now");
         assert_eq!(
             (core.orders(now(at + wait - 1)), core.orders(now(at + wait))),
             (vec![], vec![(0, Order::Sync)])

@@ -190,15 +190,10 @@ impl Guard {
     fn see(&mut self, key: &ObjectKey, seen: Seen, now: Now) {
         let object = self.objects.entry(key.clone()).or_default();
         object.exists = true;
-        let (claims, mut problems) = match seen {
-            Seen::Stands(problem) => {
-                // It is there, so nothing of it is missing.
-                let found = object.claims.iter_mut().filter_map(|standing| standing.missing.take()).count();
-                self.missing -= found;
-                object.problems = vec![problem];
-                return;
-            }
-            Seen::Claims(claims, problems) => (claims, problems),
+        let (claims, mut problems, is_whole) = match seen {
+            Seen::Claims(claims, problems) => (claims, problems, true),
+            Seen::Partial(claims, problems) => (claims, problems, false),
+            Seen::Stands(problem) => (Vec::new(), vec![problem], false),
         };
         let mut names: HashSet<Name> = HashSet::with_capacity(claims.len());
         let mut new = Vec::new();
@@ -227,7 +222,12 @@ impl Guard {
             }
         }
         object.problems = problems;
-        self.missing += object.miss(|name| !names.contains(name), now.ms);
+        if is_whole {
+            self.missing += object.miss(|name| !names.contains(name), now.ms);
+        } else {
+            // It is there, so nothing of it is missing as far as can be told.
+            self.missing -= object.claims.iter_mut().filter_map(|standing| standing.missing.take()).count();
+        }
         for standing in new {
             self.stand(key, standing);
         }

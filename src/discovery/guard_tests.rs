@@ -85,6 +85,14 @@ fn what_does_not() {
     check(vec![Report::Alive(scope())], all);
     let malformed = || Seen::Stands(Problem::new(ProblemKind::Malformed, "x"));
     check(vec![Report::Changed(ingress("shop/ab"), malformed())], all);
+    // A part that cannot be read: the rest counts, and what it may have claimed stands.
+    let partial = |names: &[&str]| match claims(names) {
+        Seen::Claims(claims, _) => Seen::Partial(claims, vec![Problem::new(ProblemKind::Rule, "x")]),
+        other => other,
+    };
+    check(vec![Report::Changed(ingress("shop/ab"), partial(&["b."]))], all);
+    check(vec![Report::Changed(ingress("shop/ab"), partial(&["b.", "d."]))], "a. b. c. d.");
+    check(vec![Report::Changed(ingress("shop/new"), partial(&["d."]))], "a. b. c. d.");
     // One malformed object never stops a list.
     let objects = vec![(ingress("shop/ab"), malformed()), (ingress("shop/c"), claims(&["d."]))];
     check(vec![Report::Listed { scope: scope(), objects }], "a. b. d.");
@@ -101,6 +109,24 @@ fn what_does_not() {
     let mut guard = cluster();
     guard.apply(Report::Changed(ingress("shop/d"), Seen::Claims(vec![unknown()], vec![])), at(1));
     assert_eq!((standing(&guard), guard.problems().count()), (all.to_owned(), 1));
+}
+
+#[test]
+fn what_is_optional_and_absent_clears_what_it_gave() {
+    let mut guard = cluster();
+    let ingress = || key(ObjectKind::Ingress, "shop/c");
+    let mut full = claim("c.");
+    (full.ttl, full.created) = (Some(60), Some(5));
+    full.wishes.check = Some("none".into());
+    for wanted in [full, claim("c.")] {
+        guard.take_changed();
+        guard.apply(Report::Changed(ingress(), Seen::Claims(vec![wanted.clone()], vec![])), at(1));
+        guard.settle(at(1));
+        assert_eq!(guard.claims_for(&name("c.")).next().unwrap().1.claim, wanted);
+        assert_eq!(guard.take_changed().len(), 1);
+    }
+    // What is told of one object at a time is no sign that the rest is known.
+    assert_eq!(guard.last_ok(), Some(0));
 }
 
 #[test]

@@ -4,14 +4,15 @@
 //! conflict policy decides, once about where the name leads (addresses and host names are one matter), and once about each other RRset.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use super::claim::{Claim, HostTarget, ObjectKey, Targets};
+use super::claim::{Claim, HostTarget, ObjectKey, Targets, router_names};
 use super::default_check;
 use super::guard::Standing;
 use crate::config::{
     CheckFor, Conflict, Pattern, Shared, SourceConfig, SourceMode, SourceRule, SourceTarget, Visibility,
 };
+use crate::model::condition::Condition;
 use crate::model::discovered::{DiscoveredName, DiscoveredRrset, Origin};
 use crate::model::name::Name;
 use crate::model::policy::{Member, Members, Policy, Pool, Rule};
@@ -102,6 +103,8 @@ struct Contender<'a> {
     first_seen_ms: u64,
     endpoints: Vec<Endpoint>,
     host: Option<Name>,
+    /// See [`DiscoveredName::host_condition`].
+    host_condition: Option<Condition>,
 }
 
 impl Contender<'_> {
@@ -198,7 +201,14 @@ impl<'a> Work<'a> {
         claims.sort_by_key(|candidate| (age(candidate), candidate.key));
         let first_seen_ms = claims.iter().map(|c| c.standing.first_seen_ms).min().unwrap_or(u64::MAX);
         self.differences(&claims);
-        let mut contender = Contender { source, claims, first_seen_ms, endpoints: Vec::new(), host: None };
+        let mut contender = Contender {
+            source,
+            claims,
+            first_seen_ms,
+            endpoints: Vec::new(),
+            host: None,
+            host_condition: None,
+        };
         let (mut addresses, mut hosts): (Vec<IpAddr>, Vec<Name>) = (Vec::new(), Vec::new());
         for candidate in &contender.claims {
             for target in self.targets(candidate) {
@@ -219,6 +229,11 @@ impl<'a> Work<'a> {
         }
         if addresses.is_empty() {
             contender.host = hosts.into_iter().next();
+            if contender.host.is_some() {
+                // Its addresses are not known here, and may be of either family.
+                let places = self.conditions(&contender.claims, &[Ipv4Addr::UNSPECIFIED.into()]);
+                contender.host_condition = places.into_iter().next().flatten();
+            }
         } else {
             contender.endpoints = self.endpoints(&contender.claims, addresses);
         }
@@ -271,29 +286,34 @@ impl<'a> Work<'a> {
     }
 
     fn endpoints(&mut self, claims: &[Candidate<'_>], addresses: Vec<IpAddr>) -> Vec<Endpoint> {
+        let weight = self.weight(&claims[0]);
+        let conditions = self.conditions(claims, &addresses);
+        let endpoint =
+            |(address, condition)| Endpoint { data: EndpointData::Address(address), weight, condition };
+        addresses.into_iter().zip(conditions).map(endpoint).collect()
+    }
+
+    /// What must hold for each of the addresses to be up.
+    fn conditions(&mut self, claims: &[Candidate<'_>], addresses: &[IpAddr]) -> Vec<Option<Condition>> {
         let lead = claims[0];
-        let weight = self.weight(&lead);
         let check = self.check(&lead);
         let ports = &self.config(lead.source).ports;
         // The most telling of the routes: a redirect from HTTP says less than what it leads to.
         let route = claims.iter().map(|c| default_check::route(&c.standing.claim, ports)).max();
         let mut wrong = None;
-        let endpoints = addresses.into_iter().map(|address| {
-            let condition = match &check {
-                Some(check) => check.condition(self.name, address).unwrap_or_else(|reason| {
-                    wrong = Some(reason);
-                    None
-                }),
-                None => route.and_then(|route| default_check::condition(self.name, address, route)),
-            };
-            Endpoint { data: EndpointData::Address(address), weight, condition }
-        });
-        let endpoints = endpoints.collect();
+        let condition = |address: &IpAddr| match &check {
+            Some(check) => check.condition(self.name, *address).unwrap_or_else(|reason| {
+                wrong = Some(reason);
+                None
+            }),
+            None => route.and_then(|route| default_check::condition(self.name, *address, route)),
+        };
+        let conditions = addresses.iter().map(condition).collect();
         if let Some(reason) = wrong {
             let text = format!("its check is of no use for {}: {reason}; it is not checked", self.text);
             self.note(&lead, NoteKind::Check, text);
         }
-        endpoints
+        conditions
     }
 
     fn weight(&mut self, lead: &Candidate<'_>) -> u16 {
@@ -346,6 +366,7 @@ impl<'a> Work<'a> {
             endpoints,
             policy,
             hostname: chosen.first().and_then(|contender| contender.host.clone()),
+            host_condition: chosen.first().and_then(|contender| contender.host_condition.clone()),
             rrsets,
             ttl: lead.claims.iter().find_map(|c| c.standing.claim.ttl).or(config.ttl),
             may_be_apex: config.apex,
@@ -354,6 +375,9 @@ impl<'a> Work<'a> {
     }
 
     /// The contenders whose targets are published, and notes about the others. They are in order.
+    ///
+    /// A host name is no pool to merge: nothing stands beside a CNAME, and what the host's zone answers is not ours to pick from. So
+    /// the first contender says whether the name has addresses, of one pool or several, or is another host's.
     fn choose<'c>(&mut self, leading: &[&'c Contender<'c>]) -> Vec<&'c Contender<'c>> {
         let Some(first) = leading.first() else { return Vec::new() };
         let same = |other: &Contender<'_>| other.endpoints == first.endpoints && other.host == first.host;
@@ -388,8 +412,11 @@ impl<'a> Work<'a> {
 
     fn lost(&mut self, winner: &Contender<'_>, loser: &Contender<'_>) {
         let (candidate, winner_key) = (loser.claims[0], winner.claims[0].key);
-        let text =
-            format!("{} is published for {winner_key} of {}", self.text, self.config(winner.source).name);
+        let source = &self.config(winner.source).name;
+        let mut text = format!("{} is published for {winner_key} of {source}", self.text);
+        if self.rules.conflict == Conflict::Merge && winner.host.is_some() != loser.host.is_some() {
+            text += "; a host name and addresses do not merge";
+        }
         self.note(&candidate, NoteKind::Conflict, text);
     }
 
@@ -462,13 +489,11 @@ impl<'a> Work<'a> {
     }
 }
 
-/// Whether one of the patterns matches `name@provider`, or that without the entry point in front: `websecure-app@docker` is `app@docker` too.
+/// Whether one of the patterns matches a router by one of its names.
 fn is_router(patterns: &[Pattern], candidate: &Candidate<'_>) -> bool {
     let key = candidate.key;
     let full = format!("{}@{}", key.name, key.namespace);
-    let points = &candidate.standing.claim.entry_points;
-    let without = points.iter().find_map(|point| full.strip_prefix(&**point)?.strip_prefix('-'));
-    any(patterns, &full) || without.is_some_and(|short| any(patterns, short))
+    router_names(&full, &candidate.standing.claim.entry_points).any(|name| any(patterns, name))
 }
 
 fn list(names: &[Name]) -> String {

@@ -117,6 +117,10 @@ fn what_is_published() {
 
 #[test]
 fn what_is_left_out() {
+    // By the name that Traefik has made for one of several entry points, too.
+    let (source, key, mut claim) = object("0 router docker/websecure-api - default");
+    claim.entry_points = vec!["websecure".into()];
+    assert_eq!(show(&merged(&format!("{{ {TWO} }}"), "www.shop.test", vec![(source, key, claim)])), "");
     check("", "www.blog.test", &["1 ingress shop/a 5 192.0.2.1"], "");
     check("", "private.shop.test", &["0 router docker/a - default"], "");
     check("", "www.shop.test", &["0 router docker/api - default"], "");
@@ -149,6 +153,21 @@ fn conflicts() {
         &all,
         "router/a@docker:conflict ingress/shop/a:conflict ingress/eu-1/x:conflict",
     );
+    // A host name is no pool: who comes first says which of the two the name is.
+    let hosts = ["1 service shop/h 5 lb.example.net", "0 router docker/a - default"];
+    let merge = r#", "conflict": "merge""#;
+    check(merge, www, &hosts, "192.0.2.40 ttl=60 service/shop/h:conflict");
+    let found = merged(&format!("{{ {TWO}{merge} }}"), www, hosts.iter().map(|text| object(text)).collect());
+    let text =
+        "www.shop.test is published for router/a@docker of edge; a host name and addresses do not merge";
+    assert_eq!(&*found.notes[0].text, text);
+    let first = ["1 ingress eu-1/x 9 192.0.2.9", "1 service shop/h 5 lb.example.net"];
+    check(merge, www, &first, "host=lb.example.net. ingress/eu-1/x:conflict");
+    let two = ["1 service shop/h 5 a.example.net", "1 service eu-1/h 6 b.example.net"];
+    check(merge, www, &two, "host=a.example.net. service/eu-1/h:conflict");
+    // Addresses of two sources that are the same.
+    let same = ["1 ingress shop/a 5 192.0.2.40", "0 router docker/a - default"];
+    check(merge, www, &same, "192.0.2.40 192.0.2.40 pool=edge pool=prod ttl=60");
     // Who says the same is no rival.
     check(
         r#", "conflict": "reject""#,
@@ -156,6 +175,32 @@ fn conflicts() {
         &["1 ingress eu-1/x 9 192.0.2.1", "1 ingress shop/a 5 192.0.2.1"],
         "192.0.2.1",
     );
+}
+
+/// Several instances of Traefik: each has targets of its own, and who wins for the same name is what `conflict` says.
+#[test]
+fn instances_have_targets_of_their_own() {
+    let config = |more: &str| {
+        format!(
+            r#"{{ "sources": [ {{ "name": "fra", "traefik": {{ "url": "http://a" }}, "default_targets": "192.0.2.1" }},
+                 {{ "name": "ams", "traefik": {{ "url": "http://b" }}, "default_targets": ["198.51.100.1", "2001:db8::1"],
+                    "rules": [ {{ "match": {{ "name": "lan.*" }}, "targets": "10.0.0.1" }} ] }} ]{more} }}"#
+        )
+    };
+    let both = || vec![object("0 router docker/a - default"), object("1 router docker/a - default")];
+    let at = |more: &str, objects| show(&merged(&config(more), "www.test", objects));
+    assert_eq!(at("", vec![object("0 router docker/a - default")]), "192.0.2.1");
+    assert_eq!(at("", vec![object("1 router docker/a - default")]), "198.51.100.1 2001:db8::1");
+    assert_eq!(
+        show(&merged(&config(""), "lan.test", vec![object("1 router docker/a - default")])),
+        "10.0.0.1"
+    );
+    assert_eq!(at("", both()), "192.0.2.1 router/a@docker:conflict");
+    let merge = at(r#", "conflict": "merge""#, both());
+    assert_eq!(merge, "192.0.2.1 198.51.100.1 2001:db8::1 pool=fra pool=ams");
+    // Two routers of a provider are one name.
+    let twice = vec![object("0 router docker/a - default"), object("0 router docker/b - default")];
+    assert_eq!(at("", twice), "192.0.2.1");
 }
 
 #[test]
@@ -217,6 +262,46 @@ fn what_was_routed_is_what_is_checked() {
     checked(Route::Https(None), a, &[], Some("none"), "none");
     // A check that does not exist is no reason not to check.
     checked(Route::Tcp(1), a, &[], Some("nix"), "tcp 192.0.2.1:1");
+}
+
+#[test]
+fn what_becomes_an_alias_is_checked_at_the_addresses_of_its_host() {
+    let shown = |config: &str, wish: Option<&str>| {
+        let (source, key, mut claim) = object("1 service shop/a 5 lb.example.net");
+        claim.wishes.check = wish.map(Into::into);
+        let found = merged(config, "a.shop.test", vec![(source, key, claim)]).name.unwrap();
+        found.host_condition.map_or("none".to_owned(), |condition| condition.to_string())
+    };
+    let config = format!("{{ {TWO} }}");
+    assert_eq!(shown(&config, None), "all(tcp 0.0.0.0:443, https 0.0.0.0:443 a.shop.test/)");
+    assert_eq!(shown(&config, Some("none")), "none");
+    let checks = format!(r#"{{ "checks": {{ "ssh": {{ "tcp": 22 }} }}, {TWO} }}"#);
+    assert_eq!(shown(&checks, Some("ssh")), "tcp 0.0.0.0:22");
+}
+
+/// By reference to Traefik: its own 404 is a failure, unless it says so everywhere; the first "down" takes `fall` failures.
+#[test]
+fn the_default_check_knows_traefiks_404() {
+    use crate::model::check::CheckKind;
+    let found = merged(&format!("{{ {TWO} }}"), "a.shop.test", vec![object("0 router docker/a - default")]);
+    let condition = found.name.unwrap().endpoints.remove(0).condition.unwrap();
+    let mut seen = Vec::new();
+    condition.for_each_target(&mut |target| {
+        let check = &target.check;
+        let body_not = match &check.kind {
+            CheckKind::Http(http) => {
+                assert_eq!(
+                    (&*http.status, http.tls.as_ref().map(|tls| tls.verify)),
+                    (&[(200, 499)][..], Some(false))
+                );
+                http.body_not.as_deref()
+            }
+            _ => None,
+        };
+        seen.push((body_not, check.rules.needs_witness));
+        assert_eq!((check.rules.patient, check.rise, check.fall, check.interval_ms), (true, 2, 3, 10_000));
+    });
+    assert_eq!(seen, [(None, false), (Some("404 page not found"), true)]);
 }
 
 #[test]

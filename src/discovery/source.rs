@@ -69,6 +69,8 @@ pub enum Report {
 pub enum Seen {
     /// It could be read: what it claims now, nothing if it publishes nothing (any more), and what is wrong with parts of it.
     Claims(Vec<Claim>, Vec<Problem>),
+    /// A part of it could be read: what that claims now, and what is wrong with the rest. What else it claimed stands.
+    Partial(Vec<Claim>, Vec<Problem>),
     /// Nothing can be concluded from it (malformed, or a status that lags behind): what it claimed stands.
     Stands(Problem),
 }

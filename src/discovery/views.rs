@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::core::{Core, Source};
+use super::core::{Core, Source, is_watched};
 use super::figures::Figures;
 use super::guard::Now;
 use super::source::Scope;
@@ -191,6 +191,13 @@ impl Source {
         }
     }
 
+    /// Seconds from one round to the next, as they are now.
+    fn interval_s(&self, config: &SourceConfig) -> Option<u64> {
+        let is_polled = config.sync == SyncMode::Continuous && !is_watched(config);
+        let configured = is_polled.then_some(config.poll_ms);
+        self.wait_ms.or(configured).map(|ms| ms.div_ceil(1000))
+    }
+
     fn report(&self, config: &SourceConfig, now: Now) -> SourceReport {
         let guard = &self.guard;
         let failure = guard.failure().map(|failure| FailureReport {
@@ -236,6 +243,7 @@ impl Source {
             state: state.to_owned(),
             mode: mode.to_owned(),
             sync,
+            interval_seconds: self.interval_s(config),
             synced: guard.is_synced(),
             names: guard.names() as u64,
             last_success: self.last_ok_wall.map(|ms| ms / 1000),

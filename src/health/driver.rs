@@ -339,7 +339,7 @@ pub(super) fn log(flips: &[Flip], lines: usize) {
     }
 }
 
-/// What the last probe met, of a target that is down.
+/// What the last probe met, of a target that is not up.
 fn reason(flip: &Flip) -> &str {
     flip.reason.as_deref().filter(|_| flip.to != Verdict::Up).unwrap_or("")
 }

@@ -184,6 +184,7 @@ mod tests {
                 endpoints: Vec::new(),
                 policy: None,
                 hostname: None,
+                host_condition: None,
                 rrsets: Vec::new(),
                 ttl: Some(ttl),
                 may_be_apex: false,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::condition::Condition;
 use super::name::Name;
 use super::policy::Policy;
 use super::rrset::RdataSet;
@@ -18,6 +19,9 @@ pub struct DiscoveredName {
     pub policy: Option<Box<Policy>>,
     /// A target that is a host name (a load balancer's): a CNAME, or an ALIAS at an apex and beside other data.
     pub hostname: Option<Name>,
+    /// What must hold for an address of the host to be up where it becomes an ALIAS; it stands in the targets in place of the unspecified one. A
+    /// CNAME is not checked: what the host leads to is answered by its own zone.
+    pub host_condition: Option<Condition>,
     /// RRsets without checks, of any other type: only from DNSEndpoint objects.
     pub rrsets: Vec<DiscoveredRrset>,
     /// TTL of everything above but [`DiscoveredName::rrsets`], in seconds; `None` for what the zone would give its own.

@@ -15,6 +15,10 @@ pub struct SourceReport {
     pub mode: String,
     /// `continuous`, `manual` or the schedule.
     pub sync: String,
+    /// Seconds from one round to the next: `poll`, or what back-off and breaker make of it while the source fails. Absent where rounds are not
+    /// timed: a watch, `manual` and schedules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval_seconds: Option<u64>,
     /// Whether everything was listed since the start.
     pub synced: bool,
     /// Names that stand, restored ones and those that another source publishes among them.

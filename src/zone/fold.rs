@@ -291,10 +291,15 @@ impl Folding {
             return self.refuse(RrType::CNAME, RefusedFor::Declared);
         }
         if self.site.is_apex || !self.owner.rrsets.is_empty() || self.owner.checked.is_some() {
+            let mut checks = Vec::new();
+            if let Some(condition) = &wanted.host_condition {
+                condition.for_each_target(&mut |target| checks.push(&*target.check));
+            }
+            let auto = auto_ttl(checks.into_iter());
             self.owner.alias = Some(Box::new(Alias {
                 target: target.clone(),
-                ttl: wanted.ttl.unwrap_or(self.site.default_ttl.min(ALIAS_TTL)).min(MAX_TTL),
-                condition: None,
+                ttl: wanted.ttl.or(auto).unwrap_or(self.site.default_ttl.min(ALIAS_TTL)).min(MAX_TTL),
+                condition: wanted.host_condition.clone(),
                 when_all_down: WhenAllDown::All,
                 pending: Vec::new(),
             }));

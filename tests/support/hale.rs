@@ -107,6 +107,14 @@ impl Hale {
         Ok(Hale { address, admin, running, setup })
     }
 
+    /// Runs a command line of `hale` against its socket, and gives what it prints.
+    pub fn operate(&self, line: &str) -> String {
+        let socket = format!("unix:{}/state/hale.sock", self.folder().display());
+        let done = hale_run(line.split(' ').chain(["--server", &socket]));
+        assert!(done.status.success(), "hale {line}: {done:?}");
+        done.stdout
+    }
+
     /// Stops it by SIGTERM and starts it again on the same state.
     pub fn restart(mut self) -> Hale {
         assert!(self.terminate().is_some_and(|status| status.success()), "SIGTERM: {}", self.output());

@@ -2,7 +2,7 @@
 
 use crate::discovery::claim::{Route, Targets};
 use crate::discovery::rule::{Grammar, Routers, Syntax, rule_hosts};
-use crate::discovery::source::{Problem, ProblemKind, Seen};
+use crate::discovery::source::{ProblemKind, Seen};
 
 use super::draft::Draft;
 use super::ingress::class_allows;
@@ -11,7 +11,7 @@ use super::options::Options;
 
 /// What an IngressRoute publishes; `service` is Traefik's own, if it is configured and there.
 ///
-/// A rule that cannot be read makes nothing of the whole object sure: what it published stands.
+/// A rule that cannot be read says nothing about names: those of the other rules are published, and what the object published before stands.
 pub fn claims(object: &IngressRoute, routers: Routers, options: &Options, service: Option<&Service>) -> Seen {
     let (metadata, spec) = (&object.metadata, &object.spec);
     let mut draft = Draft::default();
@@ -25,6 +25,7 @@ pub fn claims(object: &IngressRoute, routers: Routers, options: &Options, servic
         (Routers::Http, Some(_)) => Route::Https(None),
         (Routers::Http, None) => Route::Http(None),
     };
+    let mut is_whole = true;
     for (at, route) in spec.routes.iter().enumerate() {
         let syntax = match &*route.syntax {
             "v2" => Syntax::V2,
@@ -35,10 +36,9 @@ pub fn claims(object: &IngressRoute, routers: Routers, options: &Options, servic
         let hosts = match rule_hosts(&route.r#match, grammar) {
             Ok(hosts) => hosts,
             Err(problem) => {
-                return Seen::Stands(Problem::new(
-                    ProblemKind::Rule,
-                    format!("spec.routes[{at}].match: {problem}"),
-                ));
+                draft.problem(ProblemKind::Rule, format!("spec.routes[{at}].match: {problem}"));
+                is_whole = false;
+                continue;
             }
         };
         for problem in hosts.reported {
@@ -51,7 +51,10 @@ pub fn claims(object: &IngressRoute, routers: Routers, options: &Options, servic
             }
         }
     }
-    draft.finish(options, metadata)
+    match draft.finish(options, metadata) {
+        Seen::Claims(claims, problems) if !is_whole => Seen::Partial(claims, problems),
+        seen => seen,
+    }
 }
 
 /// Where it leads: to the `target` annotation, else to Traefik's Service, else to the source's own targets.

@@ -4,22 +4,13 @@ use std::collections::HashMap;
 
 use super::api::{Listed, Router};
 use crate::config::{Pattern, SourceConfig, TraefikConfig, Visibility};
-use crate::discovery::claim::{Claim, ObjectKey, ObjectKind, Route, Targets};
+use crate::discovery::claim::{Claim, ObjectKey, ObjectKind, Route, Targets, router_names};
 use crate::discovery::rule::{Grammar, Routers, RuleHosts, rule_hosts};
 use crate::discovery::source::{Problem, ProblemKind, Seen};
 use crate::model::name::Name;
 
 /// Parents above one another; Traefik refuses circles, and so few levels make sense that more are taken for one.
 const MAX_ANCESTORS: usize = 16;
-
-/// What patterns over routers are matched against: `name@provider`; and for a router that Traefik has copied for one of several entry points
-/// (`websecure-app@docker`) also the name that its people gave it (`app@docker`).
-fn router_names<'a>(name: &'a str, entry_points: &'a [Box<str>]) -> impl Iterator<Item = &'a str> + use<'a> {
-    let copies = entry_points
-        .iter()
-        .filter_map(move |entry_point| name.strip_prefix(&**entry_point)?.strip_prefix('-'));
-    std::iter::once(name).chain(copies.filter(|name| !name.starts_with('@')))
-}
 
 /// What each router of a complete list claims.
 pub(super) fn objects(

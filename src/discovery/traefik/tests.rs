@@ -86,7 +86,7 @@ fn router_with(name: &str, rule: &str, fields: Value) -> Value {
 fn show_seen(seen: &Seen) -> String {
     match seen {
         Seen::Stands(problem) => format!("stands: {}", problem.text),
-        Seen::Claims(claims, problems) => {
+        Seen::Claims(claims, problems) | Seen::Partial(claims, problems) => {
             let claims = claims.iter().map(|claim| {
                 let route = match claim.route {
                     Route::Http(None) => "http",
@@ -566,6 +566,12 @@ fn what_routers_claim() {
             router_with("wide@file", "HostRegexp(`^x-.+$`) || Host(`e.example`)", json!({})),
             router_with("none@file", "PathPrefix(`/`)", json!({ "tls": null })),
             router("x@y@docker", "Host(`f.example`)"),
+            // The names of a certificate are no hosts that are routed.
+            router_with(
+                "tls@file",
+                "Host(`g.example`)",
+                json!({ "tls": { "domains": [{ "main": "h.example" }] } })
+            ),
         ]),
         &[
             "off@file: (disabled by Traefik: the service \"x@file\" does not exist)",
@@ -574,6 +580,7 @@ fn what_routers_claim() {
             "wide@file: e.example http web, (rule: column 12: \"^x-.+$\" has a wildcard that is not the whole first part of the name)",
             "none@file: ",
             "x@y@docker: f.example http web",
+            "tls@file: g.example https web",
         ],
     );
 }
@@ -666,3 +673,6 @@ fn children_are_reached_through_their_parents() {
         ],
     );
 }
+
+#[path = "recorded_tests.rs"]
+mod recorded;

@@ -7,6 +7,7 @@ use crate::dnssec::denial;
 use crate::model::discovered::{Amendment, DiscoveredName, DiscoveredRrset};
 use crate::model::resolved::Addresses;
 use crate::model::rrset::RdataSet;
+use crate::model::target::{Check, CheckKind, Target};
 
 fn zone(dnssec: &str) -> String {
     format!(
@@ -81,10 +82,17 @@ fn an_alias_waits_for_its_host_and_follows_it() {
 fn a_discovered_host_becomes_an_alias_beside_other_data() {
     let text = zone("").replace(r#""www""#, r#""m": { "TXT": ["m"] }, "www""#);
     let house = House::start(&[("a.json", &text)], None);
+    let kind = CheckKind::Tcp;
+    let rules = Default::default();
+    let check = Check { kind, interval_ms: 5000, timeout_ms: 1000, rise: 2, fall: 3, rules };
+    let target = Target { address: ([0, 0, 0, 0], 443).into(), check: Arc::new(check) };
     let wanted = |rrsets: Vec<DiscoveredRrset>, host: &str| {
         let hostname = Some(name(host));
         let (endpoints, policy, ttl, may_be_apex, origins) = (Vec::new(), None, None, true, Arc::new([]));
-        Some(Arc::new(DiscoveredName { endpoints, policy, hostname, rrsets, ttl, may_be_apex, origins }))
+        let host_condition = Some(target.clone().into());
+        let found =
+            DiscoveredName { endpoints, policy, hostname, host_condition, rrsets, ttl, may_be_apex, origins };
+        Some(Arc::new(found))
     };
     let caa = DiscoveredRrset { rtype: RrType::HINFO, rdata: RdataSet::new([b"\x01a\x01b"]), ttl: None };
     let changes = vec![
@@ -98,10 +106,45 @@ fn a_discovered_host_becomes_an_alias_beside_other_data() {
     assert_eq!(types(&house.owner("n.example.test").unwrap()), [RrType::A, RrType::HINFO, RrType::AAAA]);
     assert_eq!(types(&house.owner("c.example.test").unwrap()), [RrType::CNAME]);
     assert_eq!(house.reload(&[("a.json", &text)], false), [("example.test.".into(), Change::Unchanged)]);
+    // Its addresses are checked at the host's addresses, for both names at once; a CNAME is not.
+    let owner = house.owner("m.example.test").unwrap();
+    let ttl = owner.rrsets.iter().find(|r| r.rrset.rtype == RrType::A).unwrap().rrset.ttl;
+    assert_eq!(ttl, 10, "of the check");
+    house.resolve(Some(&[7, 8]), Some(&[1]));
+    house.flip("198.51.100.7:443", Verdict::Down);
+    assert_eq!(house.addresses("m.example.test"), [8]);
+    assert_eq!(house.addresses("n.example.test"), [8]);
+    house.flip("198.51.100.8:443", Verdict::Down);
+    house.flip("[2001:db8::1]:443", Verdict::Down);
+    assert_eq!(house.addresses("m.example.test"), [7, 8], "all are down: as if all were up");
     let gone = vec![(name("m.example.test"), None), (name("n.example.test"), None)];
     house.keeper.amend(Amendment { changes: gone }).unwrap();
     assert_eq!(types(&house.owner("m.example.test").unwrap()), [RrType::TXT]);
     assert_eq!(house.owner("n.example.test"), None);
+    house.stop();
+}
+
+/// A load balancer's name at an apex: the addresses of the host, NODATA for other types, and a serial for each change of them alone.
+#[test]
+fn a_discovered_host_at_an_apex_is_an_alias() {
+    let text = r#"{ "zone": "example.test", "nameservers": ["ns1.example.net"], "records": { "w": { "TXT": ["w"] } } }"#;
+    let house = House::start(&[("a.json", text)], None);
+    let wanted = |may_be_apex| {
+        let hostname = Some(name("lb.cdn.example"));
+        let found = DiscoveredName { hostname, may_be_apex, ..super::amendments::bare() };
+        Amendment { changes: vec![(name("example.test"), Some(Arc::new(found)))] }
+    };
+    assert_eq!(house.keeper.amend(wanted(false)).unwrap().len(), 1, "not without \"apex\": true");
+    assert_eq!(house.keeper.amend(wanted(true)), Some(vec![]));
+    house.resolve(Some(&[7]), Some(&[]));
+    assert_eq!(house.addresses("example.test"), [7]);
+    let has = |rtype| types(&house.owner("example.test").unwrap()).contains(&rtype);
+    assert_eq!([RrType::CNAME, RrType::AAAA, RrType::SOA, RrType::NS].map(has), [false, false, true, true]);
+    let serial = house.serial("example.test");
+    house.resolve(Some(&[7]), Some(&[]));
+    assert_eq!(house.serial("example.test"), serial);
+    house.resolve(Some(&[8]), Some(&[]));
+    assert!(house.serial("example.test") > serial);
     house.stop();
 }
 

@@ -48,11 +48,12 @@ fn endpoint(address: &str, port: Option<u16>) -> Endpoint {
     Endpoint { data: address.into(), weight: 1, condition: port.map(check) }
 }
 
-fn bare() -> DiscoveredName {
+pub(super) fn bare() -> DiscoveredName {
     DiscoveredName {
         endpoints: Vec::new(),
         policy: None,
         hostname: None,
+        host_condition: None,
         rrsets: Vec::new(),
         ttl: None,
         may_be_apex: false,

@@ -120,7 +120,7 @@ impl World {
 fn lines(seen: &Seen) -> String {
     match seen {
         Seen::Stands(problem) => format!("stands: {problem}"),
-        Seen::Claims(claims, problems) => {
+        Seen::Claims(claims, problems) | Seen::Partial(claims, problems) => {
             let claims = claims.iter().map(line);
             let problems = problems.iter().map(|one| format!("! {}: {one}", one.kind.label()));
             claims.chain(problems).collect::<Vec<_>>().join("\n")

@@ -290,15 +290,20 @@ fn ingress_routes_give_the_hosts_of_their_rules() {
 
 #[test]
 fn a_rule_that_cannot_be_read_leaves_what_stood() {
-    let object: crate::discovery::kubernetes::objects::IngressRoute =
-        decode(json!({"spec": {"routes": [{"match": "Host(`a.test`)"}, {"match": "Host(`a.test`"}]}}));
+    use crate::discovery::source::Seen;
+    let object: crate::discovery::kubernetes::objects::IngressRoute = decode(
+        json!({"spec": {"routes": [{"match": "Host(`a.test`)"}, {"match": "Host(`b.test`"}, {"match": "Host(`c.test`)"}]}}),
+    );
     let seen = crate::discovery::kubernetes::ingress_route::claims(
         &object,
         crate::discovery::rule::Routers::Http,
         &options(),
         None,
     );
-    assert!(super::lines(&seen).starts_with("stands: spec.routes[1].match: column"), "{seen:?}");
+    let Seen::Partial(claims, problems) = seen else { panic!("{seen:?}") };
+    let names: Vec<String> = claims.iter().map(|claim| claim.name.to_string()).collect();
+    assert_eq!(names, ["a.test.", "c.test."]);
+    assert!(problems[0].text.starts_with("spec.routes[1].match: column"), "{problems:?}");
 }
 
 #[test]
