@@ -389,6 +389,7 @@ mod tests {
             endpoints: (1..=3).map(endpoint).collect(),
             policy: Some(Box::new(policy)),
             hostname: None,
+            host_condition: None,
             rrsets: Vec::new(),
             ttl: None,
             may_be_apex: false,
