@@ -60,6 +60,18 @@ pub(super) fn write(page: &mut MetricsWriter, sources: &[SourceFigures<'_>], now
         page.histogram(&[("source", source.name)], &buckets, above, sum);
     }
     page.family(
+        "hale_source_list_seconds",
+        Histogram,
+        &["source", "resource"],
+        "How long a complete list of a kind of object took, to its last page.",
+    );
+    for source in sources {
+        for (resource, lists) in &source.figures.lists {
+            let (buckets, above, sum) = lists.parts();
+            page.histogram(&[("source", source.name), ("resource", resource.label())], &buckets, above, sum);
+        }
+    }
+    page.family(
         "hale_source_failures_total",
         Counter,
         &["source", "resource", "kind"],

@@ -131,6 +131,7 @@ impl Core {
         let source = &mut self.sources[index];
         match &report {
             Report::Call(call) => return source.figures.call(call),
+            Report::Took(kind, took) => return source.figures.list(*kind, *took),
             Report::Condition(condition) => {
                 source.conditions.insert(condition.kind, condition.clone());
                 return;

@@ -44,6 +44,8 @@ pub struct Figures {
     pub calls: BTreeMap<(&'static str, &'static str, u16), Histogram>,
     /// Failed lists and watches by kind of object (nothing: the source as a whole) and kind of failure.
     pub failures: BTreeMap<(Option<ObjectKind>, FailureKind), u64>,
+    /// Complete lists by kind of object, where kinds are listed one by one.
+    pub lists: BTreeMap<ObjectKind, Histogram>,
     /// Complete rounds that were ordered.
     pub syncs: Histogram,
 }
@@ -65,6 +67,11 @@ impl Figures {
     /// Counts a failure.
     pub fn failure(&mut self, kind: Option<ObjectKind>, failure: FailureKind) {
         *self.failures.entry((kind, failure)).or_default() += 1;
+    }
+
+    /// Counts a complete list.
+    pub fn list(&mut self, kind: ObjectKind, took: Duration) {
+        self.lists.entry(kind).or_default().observe(took);
     }
 
     /// Counts a round.

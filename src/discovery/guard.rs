@@ -145,7 +145,7 @@ impl Guard {
                 (state.absent, state.failure) = (true, None);
             }
             Report::Synced => self.finished(now),
-            Report::Call(_) | Report::Condition(_) => {}
+            Report::Call(_) | Report::Took(..) | Report::Condition(_) => {}
         }
     }
 

@@ -60,6 +60,8 @@ pub enum Report {
     Synced,
     /// One API request, for metrics. The reports that come of it follow.
     Call(Call),
+    /// How long a complete list of a kind took, to its last page, for metrics.
+    Took(ObjectKind, Duration),
     /// A condition of the source has changed, such as `ClusterAvailable`.
     Condition(Condition),
 }

@@ -88,7 +88,9 @@ fn filter(level: &str) -> Result<Targets, String> {
         _ => return Err(format!("{level:?} is not a log level; it is one of {}", LEVELS.join(", "))),
     };
     let others = if own == LevelFilter::TRACE { LevelFilter::DEBUG } else { own.min(LevelFilter::WARN) };
-    Ok(Targets::new().with_target("hale", own).with_default(others))
+    // Each failed request of a cluster is an error to kube's client, without a word about which: the source's own line says that, once.
+    let cluster = if own == LevelFilter::TRACE { others } else { LevelFilter::OFF };
+    Ok(Targets::new().with_target("hale", own).with_target("kube_client", cluster).with_default(others))
 }
 
 /// Says that a socket is bound. `transport` is `udp`, `tcp`, `admin`, `metrics`, `probes`; `address` an address with its port, or

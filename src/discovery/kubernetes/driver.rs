@@ -14,7 +14,7 @@ use crate::discovery::source::{Failure, FailureKind, Order, Orders, Report, Repo
 use super::api::Api;
 use super::backoff::Backoff;
 use super::connection::{self, Access, Conditions, fingerprint};
-use super::installed::installed;
+use super::installed::{Installed, installed};
 use super::options::Options;
 use super::resource::Resource;
 use super::store::{Event, StatusPatch, Store};
@@ -200,10 +200,12 @@ struct Cluster<'s, 'a> {
     awaited: BTreeSet<Subject>,
     sender: mpsc::Sender<(Subject, Told)>,
     events: mpsc::Receiver<(Subject, Told)>,
-    /// Deleted objects of kinds that come with a CRD: with the CRD go all of its objects, which takes no name away.
-    leaving: BTreeSet<(Subject, Path)>,
+    /// Deleted objects of kinds that come with a CRD, and when they were: with the CRD go all of its objects, which takes no name away.
+    leaving: BTreeMap<(Subject, Path), Instant>,
     /// When they are looked at.
     confirm_at: Option<Instant>,
+    /// What is installed is being asked since then: in a task, since an API server that hangs must not keep watches from being heard.
+    lookup: JoinSet<(Instant, Result<Installed, Failure>)>,
     /// Kinds that were reported as not installed.
     missing: BTreeSet<ObjectKind>,
     /// Statuses to write: of each object the latest.
@@ -227,8 +229,9 @@ impl<'s, 'a> Cluster<'s, 'a> {
             awaited: BTreeSet::new(),
             sender,
             events,
-            leaving: BTreeSet::new(),
+            leaving: BTreeMap::new(),
             confirm_at: None,
+            lookup: JoinSet::new(),
             missing: BTreeSet::new(),
             patches: BTreeMap::new(),
             writers: JoinSet::new(),
@@ -236,7 +239,7 @@ impl<'s, 'a> Cluster<'s, 'a> {
         }
     }
 
-    async fn run(&mut self, found: BTreeMap<Resource, &'static str>, print: u64) -> Ended {
+    async fn run(&mut self, found: Installed, print: u64) -> Ended {
         self.adopt(&found).await;
         let mut discovery = interval(self.session.settings.pace.discovery);
         let mut files = interval(self.session.settings.pace.files);
@@ -261,8 +264,14 @@ impl<'s, 'a> Cluster<'s, 'a> {
                     None => return Ended::Unheard,
                 },
                 Some(written) = self.writers.join_next() => self.written(written.unwrap_or(Ok(()))).await,
-                () = at(self.confirm_at) => self.confirm().await,
-                _ = discovery.tick() => self.discover().await,
+                () = at(self.confirm_at), if self.lookup.is_empty() => {
+                    self.confirm_at = None;
+                    self.look_up();
+                }
+                Some(found) = self.lookup.join_next() => if let Ok((since, found)) = found {
+                    self.looked_up(since, found).await;
+                },
+                _ = discovery.tick(), if self.lookup.is_empty() => self.look_up(),
                 _ = files.tick() => {
                     if fingerprint(&self.session.settings.access) != print {
                         return Ended::FilesChanged;
@@ -273,42 +282,35 @@ impl<'s, 'a> Cluster<'s, 'a> {
     }
 
     /// Asks again what is installed.
-    async fn discover(&mut self) {
-        let wanted = self.session.wanted();
-        match installed(&self.api, &wanted).await {
-            Ok(found) => {
-                self.session.conditions.answered().await;
-                self.adopt(&found).await;
-            }
+    fn look_up(&mut self) {
+        let (api, wanted, since) = (self.api.clone(), self.session.wanted(), Instant::now());
+        self.lookup.spawn(async move { (since, installed(&api, &wanted).await) });
+    }
+
+    /// What is installed, as it was asked for at `since`. Deleted objects are reported if they were deleted some time before that and their
+    /// kind is still there; those of a kind that is going only cease to be watched.
+    async fn looked_up(&mut self, since: Instant, found: Result<Installed, Failure>) {
+        let found = match found {
+            Ok(found) => found,
             Err(failure) => {
                 self.session.conditions.failed(&failure).await;
                 self.session.reporter.send(Report::Failed(None, failure)).await;
-            }
-        }
-    }
-
-    /// Reports the deleted objects whose kind is still there; those of a kind that is going only cease to be watched.
-    async fn confirm(&mut self) {
-        self.confirm_at = None;
-        match installed(&self.api, &self.session.wanted()).await {
-            Ok(found) => {
-                for (subject, path) in std::mem::take(&mut self.leaving) {
-                    if found.get(&subject.resource) == Some(&subject.version) {
-                        self.store.take(
-                            subject.resource,
-                            subject.namespace.as_deref(),
-                            None,
-                            Event::Gone(path),
-                        );
-                    }
+                if !self.leaving.is_empty() {
+                    self.confirm_at = Some(Instant::now() + self.session.settings.pace.files);
                 }
-                self.adopt(&found).await;
+                return;
             }
-            Err(failure) => {
-                self.session.conditions.failed(&failure).await;
-                self.confirm_at = Some(Instant::now() + self.session.settings.pace.files);
+        };
+        self.session.conditions.answered().await;
+        let known = self.leaving.extract_if(.., |_, deleted| *deleted + CONFIRM <= since);
+        for ((subject, path), _) in known.collect::<Vec<_>>() {
+            if found.get(&subject.resource) == Some(&subject.version) {
+                let (resource, namespace) = (subject.resource, subject.namespace.as_deref());
+                self.store.take(resource, namespace, None, Event::Gone(path));
             }
         }
+        self.confirm_at = self.leaving.values().min().map(|deleted| *deleted + CONFIRM);
+        self.adopt(&found).await;
     }
 
     /// Holds back what has to be confirmed; gives back what has not.
@@ -318,7 +320,7 @@ impl<'s, 'a> Cluster<'s, 'a> {
         }
         match &event {
             Event::Gone(path) => {
-                self.leaving.insert((subject.clone(), path.clone()));
+                self.leaving.insert((subject.clone(), path.clone()), Instant::now());
                 self.confirm_at.get_or_insert_with(|| Instant::now() + CONFIRM);
                 return None;
             }
@@ -326,14 +328,14 @@ impl<'s, 'a> Cluster<'s, 'a> {
             Event::Changed(object) => {
                 self.leaving.remove(&(subject.clone(), (object.namespace.clone(), object.name.clone())));
             }
-            Event::Listed(_) => self.leaving.retain(|(held, _)| held != subject),
+            Event::Listed(_) => self.leaving.retain(|(held, _), _| held != subject),
             Event::Alive | Event::Failed(_) => {}
         }
         Some(event)
     }
 
     /// Watches what is installed, and lets go of what is not any more.
-    async fn adopt(&mut self, found: &BTreeMap<Resource, &'static str>) {
+    async fn adopt(&mut self, found: &Installed) {
         let wanted = self.session.wanted();
         let namespaces = self.session.settings.namespaces.clone();
         let mut subjects = BTreeSet::new();
@@ -410,6 +412,11 @@ impl<'s, 'a> Cluster<'s, 'a> {
         }
         let conditions = &mut self.session.conditions;
         match told {
+            Told::Took(took) => {
+                if let Resource::Publishes(kind) = subject.resource {
+                    self.session.reporter.send(Report::Took(kind, took)).await;
+                }
+            }
             Told::NotInstalled => {
                 self.drop_watch(&subject);
                 if !matches!(subject.resource, Resource::Publishes(_)) {

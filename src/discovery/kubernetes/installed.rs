@@ -9,6 +9,9 @@ use crate::discovery::source::{Failure, FailureKind};
 use super::api::{Api, unreadable};
 use super::resource::Resource;
 
+/// The version to read of each resource that is installed.
+pub type Installed = BTreeMap<Resource, &'static str>;
+
 /// What discovery calls are counted as.
 const ENDPOINT: &str = "apis";
 
@@ -54,7 +57,7 @@ impl Named {
 ///
 /// # Errors
 /// A call that failed: then nothing is known, least of all that something is not installed.
-pub async fn installed(api: &Api, wanted: &[Resource]) -> Result<BTreeMap<Resource, &'static str>, Failure> {
+pub async fn installed(api: &Api, wanted: &[Resource]) -> Result<Installed, Failure> {
     let mut found = BTreeMap::new();
     let (built_in, added): (Vec<Resource>, Vec<Resource>) =
         wanted.iter().partition(|resource| resource.is_built_in());

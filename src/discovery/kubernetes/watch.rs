@@ -71,6 +71,8 @@ pub struct Subject {
 pub enum Told {
     /// Something about objects.
     Event(Event),
+    /// How long the complete list took that follows.
+    Took(Duration),
     /// The resource is not there (404): its CRD is gone. The watch has ended.
     NotInstalled,
 }
@@ -200,7 +202,7 @@ impl Watch {
 
     /// Lists everything, page by page, and hands it over once it is complete. `None`: nobody listens.
     async fn list(&self) -> Result<Option<Box<str>>, Failure> {
-        let mut expired = 0;
+        let (mut expired, started) = (0, Instant::now());
         loop {
             let (objects, unnamed, version) = match self.pages().await {
                 Err(failure) if failure.kind == FailureKind::Gone && expired < EXPIRED_LISTS => {
@@ -210,7 +212,9 @@ impl Watch {
                 pages => pages?,
             };
             let heard = match unnamed {
-                None => self.event(Event::Listed(objects)).await,
+                None => {
+                    self.tell(Told::Took(started.elapsed())).await && self.event(Event::Listed(objects)).await
+                }
                 // A list with an object that nobody can name is not complete: what it lacks may be just that.
                 Some(failure) => {
                     for object in objects {

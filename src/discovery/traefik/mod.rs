@@ -95,14 +95,17 @@ impl Driver {
 
     async fn lists(&self) -> bool {
         for (kind, routers, endpoint) in LISTS {
-            let scope = Scope::all(kind);
+            let (scope, started) = (Scope::all(kind), std::time::Instant::now());
             let report = match walk::list(&self.client, &self.reporter, endpoint).await {
                 Err(failure) => Report::Failed(Some(scope), failure),
                 Ok(Fetched { routers: list, unnamed }) => {
                     let objects =
                         routers::objects(&list, routers, &self.version, &self.source, self.client.config());
                     match unnamed {
-                        None => Report::Listed { scope, objects },
+                        None => {
+                            let _ = self.reporter.send(Report::Took(kind, started.elapsed())).await;
+                            Report::Listed { scope, objects }
+                        }
                         // Which router it is that cannot be read is not known, so none can be said to be missing.
                         Some(failure) => {
                             for (key, seen) in objects {

@@ -119,7 +119,7 @@ fn show(report: &Report) -> Option<String> {
             format!("{scope} failed {}", failure.kind.label())
         }
         Report::Synced => "synced".to_owned(),
-        Report::Call(_) => return None,
+        Report::Call(_) | Report::Took(..) => return None,
         other => format!("{other:?}"),
     })
 }

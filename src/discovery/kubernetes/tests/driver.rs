@@ -134,7 +134,7 @@ pub(super) fn say(report: &Report) -> Option<String> {
         Report::Condition(condition) => {
             format!("{}={}: {}", condition.kind, condition.holds, condition.reason)
         }
-        Report::Call(_) | Report::Alive(_) => return None,
+        Report::Call(_) | Report::Took(..) | Report::Alive(_) => return None,
     })
 }
 
@@ -256,6 +256,34 @@ async fn a_server_that_says_nothing_is_too_slow() {
         bench.fake.put(INGRESSES, ingress("b", "b.test"));
         bench.until("ingress/shop/b: b.test.").await;
     }
+}
+
+#[tokio::test]
+async fn watches_are_heard_while_discovery_hangs() {
+    let mut bench = Bench::start(Fake::start().await, &[ObjectKind::Service], Order::Watch).await;
+    bench.fake.install("externaldns.k8s.io", "v1alpha1", "dnsendpoints");
+    bench.until("synced").await;
+    bench.fake.fault("/apis", Some(Fault::Silent));
+    // A call that is never answered is under way, and takes its time-out three times.
+    let asked = async {
+        let before = bench.fake.requests("GET /apis").len();
+        while bench.fake.requests("GET /apis").len() == before {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(5), asked).await.unwrap();
+    let named = json!({"hostname": "a.test", "target": "192.0.2.1"});
+    let annotations: serde_json::Map<String, Value> = named
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(k, v)| (format!("external-dns.kubernetes.io/{k}"), v.clone()))
+        .collect();
+    let service = json!({"metadata": {"name": "a", "namespace": "shop", "annotations": annotations}, "spec": {"type": "ClusterIP"}});
+    bench.fake.put(SERVICES, service);
+    let heard = timeout(Duration::from_secs(1), bench.until("changed service/shop/a: a.test.")).await;
+    assert!(heard.is_ok(), "not within a second");
+    bench.until("failed all timeout").await;
 }
 
 #[tokio::test]
