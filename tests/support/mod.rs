@@ -17,6 +17,7 @@ pub mod random;
 pub mod servers;
 pub mod tools;
 pub mod verify;
+pub mod webdriver;
 pub mod wire;
 pub mod zonegen;
 
