@@ -186,7 +186,7 @@ fn the_console_would_tell(session: &Session) {
 
 /// Before the login everything is shown, and nothing can be changed.
 fn read_only(session: &Session) {
-    session.every_page("before the login");
+    session.every_page("read-only");
     session.open("/ui/sources");
     assert_eq!(session.browser.run("return document.querySelector('main button').disabled"), true);
     session.open("/ui/name?name=www.example.test");

@@ -261,7 +261,7 @@ fn changes(history: Option<&HistoryReport>) -> Markup {
                     tbody { @for (i, change) in all.iter().enumerate().rev() { tr {
                         td data-label="When" { (parts::when(change.at_ms / 1000, now_s)) }
                         td data-label="To" { (verdict(change.to)) }
-                        td.num data-label="After" {
+                        td data-label="After" {
                             @if let Some(before) = i.checked_sub(1).and_then(|i| all.get(i)) {
                                 (duration(change.at_ms.saturating_sub(before.at_ms) / 1000))
                             } @else { "–" }
