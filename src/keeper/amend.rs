@@ -143,7 +143,6 @@ impl ZoneState {
             now_s: by.now_s,
         };
         let (mut checked, mut job) = (None, None);
-        let good = self.checked.get(name).map(|owner| owner.last_good.as_slice());
         let stands = owner.is_some();
         if let Some(mut owner) = owner {
             checked = owner
@@ -154,7 +153,7 @@ impl ZoneState {
                 name.clone(),
                 owner,
                 checked.as_mut(),
-                Before::of(before.as_ref(), good),
+                Before::of_owner(before.as_ref(), self.checked.get(name)),
                 circumstances,
                 &workshop.choices,
             );

@@ -111,7 +111,7 @@ impl Keeper {
                 weight: owner.checked.endpoints[i].weight,
                 condition: owner.checked.endpoints[i].condition.as_ref().map(ToString::to_string),
                 targets: owner.targets_of(i),
-                said: owner.find_override(i, &name, by).cloned(),
+                said: owner.find_any_override(i, &name, by).cloned(),
             };
             Selected { selection, trace, endpoints: (0..owner.checked.endpoints.len()).map(origin).collect() }
         });

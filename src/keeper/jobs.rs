@@ -8,7 +8,7 @@ use crate::dnssec::denial;
 use crate::dnssec::sign::Signer;
 use crate::model::name::Name;
 use crate::model::rrtype::RrType;
-use crate::model::target::EndpointData;
+use crate::model::target::{Endpoint, EndpointData};
 use crate::snapshot::image::{Choice, OwnerRecords, ServedRrset};
 use crate::state::choices::Choices;
 use crate::zone::desired::{DesiredOwner, Place};
@@ -41,12 +41,26 @@ pub(super) struct Before<'a> {
     pub(super) records: &'a OwnerRecords,
     /// What it remembers as good; unless it is known, it is taken from the records.
     pub(super) good: Option<&'a [EndpointData]>,
+    /// What it consists of, where that is known: an endpoint that it lacks is new.
+    pub(super) endpoints: Option<&'a [Endpoint]>,
 }
 
 impl<'a> Before<'a> {
     /// `None` for an owner that is not served.
     pub(super) fn of(records: Option<&'a OwnerRecords>, good: Option<&'a [EndpointData]>) -> Option<Self> {
-        Some(Self { records: records?, good })
+        Some(Self { records: records?, good, endpoints: None })
+    }
+
+    /// As [`Before::of`], with all that is known of an owner that health decides about.
+    pub(super) fn of_owner(
+        records: Option<&'a OwnerRecords>,
+        owner: Option<&'a CheckedOwner>,
+    ) -> Option<Self> {
+        Some(Self {
+            records: records?,
+            good: owner.map(|owner| &*owner.last_good),
+            endpoints: owner.map(|owner| &*owner.checked.endpoints),
+        })
     }
 }
 

@@ -14,7 +14,8 @@ use super::{Entry, Keeper, serving};
 use crate::model::board::VerdictBoard;
 use crate::model::event::{EventKind, News};
 use crate::model::name::Name;
-use crate::model::overrides::{Override, Overrides};
+use crate::model::overrides::{Override, Overrides, Word};
+use crate::model::target::{EndpointData, TargetId};
 
 impl Keeper {
     /// Takes other overrides into service. Returns how many owner names they are about that the ones before were not, or the other way round.
@@ -80,7 +81,7 @@ impl Keeper {
             let by = Circumstances { board, overrides: &zone.overrides, zone: zone.apex(), now_s };
             for (name, owner) in zone.overridden.iter().filter_map(|name| zone.checked.get_key_value(name)) {
                 let found = (0..owner.checked.endpoints.len())
-                    .filter_map(|i| Some((i, owner.find_override(i, name, by)?)));
+                    .filter_map(|i| Some((i, owner.find_any_override(i, name, by)?)));
                 all.extend(found.map(|(i, found)| OverriddenEndpoint {
                     zone: zone.apex().clone(),
                     owner: name.clone(),
@@ -145,8 +146,48 @@ impl CheckedOwner {
         if by.overrides.is_empty() {
             return None;
         }
+        let of_hosts: Vec<Option<&Override>> =
+            self.said_of_hosts(i, by).into_iter().map(|(_, said)| said).collect();
         let data = &self.checked.endpoints[i].data;
-        by.overrides.find(by.zone, name, &self.pools_around(i), data, by.now_s)
+        // An address is what is most specific.
+        whole(&of_hosts).or_else(|| by.overrides.find(by.zone, name, &self.pools_around(i), data, by.now_s))
+    }
+
+    /// As [`CheckedOwner::find_override`], or else the override of one of several addresses that a record leads to.
+    pub(super) fn find_any_override<'a>(
+        &self,
+        i: usize,
+        name: &Name,
+        by: Circumstances<'a>,
+    ) -> Option<&'a Override> {
+        let of_hosts = || self.said_of_hosts(i, by).into_iter().find_map(|(_, said)| said);
+        self.find_override(i, name, by).or_else(of_hosts)
+    }
+
+    /// What people say of the addresses at which the record at an index is checked, by target; empty if nothing, and for an address, which
+    /// counts by what it publishes.
+    pub(super) fn said_of_hosts<'a>(
+        &self,
+        i: usize,
+        by: Circumstances<'a>,
+    ) -> Vec<(TargetId, Option<&'a Override>)> {
+        let endpoint = &self.checked.endpoints[i];
+        let (Some(condition), Some(numbered), EndpointData::Record { .. }, false) =
+            (&endpoint.condition, &self.conditions[i], &endpoint.data, by.overrides.is_empty())
+        else {
+            return Vec::new();
+        };
+        let mut said = Vec::new();
+        condition.for_each_target(&mut |target| {
+            let address = target.checked_address();
+            said.push(address.and_then(|a| by.overrides.find_address(by.zone, a, by.now_s)));
+        });
+        if said.iter().all(Option::is_none) {
+            return Vec::new();
+        }
+        let (mut all, mut said) = (Vec::with_capacity(said.len()), said.into_iter());
+        numbered.for_each_target(&mut |id| all.push((*id, said.next().flatten())));
+        all
     }
 
     fn pools_around(&self, i: usize) -> Vec<&str> {
@@ -157,9 +198,31 @@ impl CheckedOwner {
     pub(super) fn is_concerned(&self, zone: &Name, name: &Name, overrides: &[&Override]) -> bool {
         self.checked.endpoints.iter().enumerate().any(|(i, endpoint)| {
             let pools = self.pools_around(i);
-            overrides.iter().any(|one| one.concerns(zone, name, &pools, &endpoint.data))
+            let mut hosts = Vec::new();
+            if let (EndpointData::Record { .. }, Some(condition)) = (&endpoint.data, &endpoint.condition) {
+                condition.for_each_target(&mut |target| hosts.extend(target.checked_address()));
+            }
+            overrides.iter().any(|one| {
+                one.concerns(zone, name, &pools, &endpoint.data)
+                    || hosts.iter().any(|address| one.concerns_address(zone, *address))
+            })
         })
     }
+}
+
+/// What is said of a record by what is said of all addresses that it leads to. Where they differ, each counts in the record's check by
+/// itself, and the record leaves the answer if all that are not down do.
+fn whole<'a>(of_hosts: &[Option<&'a Override>]) -> Option<&'a Override> {
+    let all: Vec<&Override> = of_hosts.iter().copied().collect::<Option<_>>()?;
+    let is = |one: &Override, word: Word| one.said.word == word;
+    for word in [Word::Up, Word::Down] {
+        if all.iter().all(|one| is(one, word)) {
+            return all.first().copied();
+        }
+    }
+    let mut left = all.iter().filter(|one| !is(one, Word::Down));
+    let first = left.next()?;
+    (is(first, Word::Drain) && left.all(|one| is(one, Word::Drain))).then_some(first)
 }
 
 /// The owners that one of the overrides is about.

@@ -13,7 +13,7 @@ use super::jobs::{Before, unchanged_job};
 use super::news::{Turn, is_all_down};
 use super::reselect::{Finished, WORTH_THREADS_SIGNED, Work};
 use super::targets::TargetRegistry;
-use crate::config::{Order, WhenAllDown};
+use crate::config::{Order, Startup, WhenAllDown};
 use crate::dnssec::cache::SignatureCache;
 use crate::dnssec::schedule::Schedule;
 use crate::dnssec::sign::{RrsetDigest, SignError, Signed, Signer};
@@ -75,6 +75,22 @@ impl CheckedOwner {
         self.conditions[i].as_ref().map_or(Verdict::Up, |condition| condition.evaluate(&of_target))
     }
 
+    /// As [`CheckedOwner::verdict`], with what people say of addresses that a record leads to.
+    fn verdict_by(&self, i: usize, by: Circumstances<'_>) -> Verdict {
+        let of_hosts = self.said_of_hosts(i, by);
+        let (Some(condition), false) = (&self.conditions[i], of_hosts.is_empty()) else {
+            return self.verdict(i, by.board);
+        };
+        condition.evaluate(&|id| {
+            let said = of_hosts.iter().find(|(of, _)| of == id).and_then(|(_, said)| *said);
+            match said.map(|said| said.said.word) {
+                Some(Word::Up) => Verdict::Up,
+                Some(Word::Down) => Verdict::Down,
+                Some(Word::Drain) | None => by.board.get(*id),
+            }
+        })
+    }
+
     /// The percentage of its weight that the endpoint at an index is answered with: as much as the slowest of its targets.
     fn share(&self, i: usize, board: &VerdictBoard) -> u8 {
         let mut share = FULL_SHARE;
@@ -118,7 +134,7 @@ impl CheckedOwner {
 
     /// Everything that is said of the endpoint at an index.
     pub(super) fn state(&self, i: usize, name: &Name, by: Circumstances<'_>) -> State {
-        let verdict = match self.verdict(i, by.board) {
+        let verdict = match self.verdict_by(i, by) {
             Verdict::Unknown => self.inherited.as_ref().map_or(Verdict::Unknown, |all| all[i]),
             known => known,
         };
@@ -150,7 +166,11 @@ impl CheckedOwner {
 
     /// Takes over what `before`, the owner as it is served, says of the records that are still configured. Who edits a check
     /// must not make its names wait for verdicts: an endpoint counts as it did until the new check has something to say.
-    pub(super) fn inherit(&mut self, Before { records: before, good }: Before<'_>, board: &VerdictBoard) {
+    pub(super) fn inherit(
+        &mut self,
+        Before { records: before, good, endpoints }: Before<'_>,
+        board: &VerdictBoard,
+    ) {
         let is_served = |data: &EndpointData, notes: &[Note]| {
             let (rtype, rdata) = (data.rtype(), data.rdata());
             let of_type = before.all_rrsets().filter(|r| r.rrset.rtype == rtype && notes.contains(&r.note));
@@ -159,7 +179,13 @@ impl CheckedOwner {
         let mut inherited = Vec::with_capacity(self.conditions.len());
         for (group, range) in self.checked.groups() {
             let all_down = is_all_down(before, group);
+            // What an optimistic owner gets anew counts as up, also beside what is down.
+            let is_new = |data: &EndpointData| {
+                self.checked.startup == Startup::Optimistic
+                    && endpoints.is_some_and(|before| before.iter().all(|known| known.data != *data))
+            };
             inherited.extend(self.checked.endpoints[range].iter().map(|endpoint| match all_down {
+                true if is_new(&endpoint.data) => Verdict::Unknown,
                 true => Verdict::Down,
                 false if is_served(&endpoint.data, &[Note::None]) => Verdict::Up,
                 // NODATA as before, and not a wait; beside a record that is served it makes no difference.

@@ -51,7 +51,7 @@ pub enum Subject {
     Name(NameGlob),
     /// Those of the pool with this name, whoever uses it.
     Pool(String),
-    /// Those that publish this address.
+    /// Those that publish this address, and the MX, SRV and CNAME records that are checked at it: a host is what its addresses are.
     Address(IpAddr),
 }
 
@@ -196,6 +196,12 @@ impl Override {
             Subject::Name(_) => 3,
         };
         (generality, self.said.zone.is_none(), Reverse(self.id))
+    }
+
+    /// Whether it is about an address, in this zone, that is no endpoint's own: one that a record leads to.
+    pub fn concerns_address(&self, zone: &Name, address: IpAddr) -> bool {
+        self.said.subject == Subject::Address(address)
+            && self.said.zone.as_ref().is_none_or(|only| only == zone)
     }
 
     /// Whether it is about an endpoint, given as for [`Overrides::find`].
@@ -389,6 +395,11 @@ impl Overrides {
         now_s: u32,
     ) -> Option<&Override> {
         self.entries.iter().find(|e| e.is_in_force(now_s) && e.concerns(zone, owner, pools, data))
+    }
+
+    /// The override of an address that records of this zone lead to.
+    pub fn find_address(&self, zone: &Name, address: IpAddr, now_s: u32) -> Option<&Override> {
+        self.entries.iter().find(|e| e.is_in_force(now_s) && e.concerns_address(zone, address))
     }
 
     /// What [`Overrides::find`] says.

@@ -104,6 +104,14 @@ impl fmt::Display for Verdict {
     }
 }
 
+impl Target {
+    /// The address that it is about; `None` where nothing is known of one.
+    pub fn checked_address(&self) -> Option<IpAddr> {
+        let is_elsewhere = matches!(self.check.kind, CheckKind::External(_) | CheckKind::Name(_));
+        (!is_elsewhere).then(|| self.address.ip())
+    }
+}
+
 /// A short form for logs and errors, such as `tcp 192.0.2.10:443` or `https 192.0.2.10:443 www.example.test/healthz`.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

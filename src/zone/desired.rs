@@ -80,6 +80,8 @@ pub struct Alias {
     pub condition: Option<Condition>,
     /// What to answer when every address is down.
     pub when_all_down: WhenAllDown,
+    /// Addresses of [`WhenAllDown::Fallback`], also for a host that has none.
+    pub fallback: Vec<EndpointData>,
     /// Types of which nothing is known yet; set when the rest is.
     pub pending: Vec<RrType>,
 }

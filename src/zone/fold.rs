@@ -18,7 +18,7 @@ use crate::model::rdata;
 use crate::model::resolved::Addresses;
 use crate::model::rrset::{RdataSet, Rrset};
 use crate::model::rrtype::RrType;
-use crate::model::target::{CheckKind, Endpoint, EndpointData, Target};
+use crate::model::target::{Endpoint, EndpointData, Target};
 use crate::model::ttl::MAX_TTL;
 
 /// Octets that a discovered RRset may take in a message: enough is left for the header and the signatures of several large keys.
@@ -118,10 +118,25 @@ pub fn resolve(owner: DesiredOwner, found: Option<&Addresses>) -> DesiredOwner {
                 alias.condition.as_ref().map(|condition| condition.map(&mut |target| at(target, address))),
         }));
     }
-    if alias.condition.is_some() && !endpoints.is_empty() {
+    // A type that is not known yet is SERVFAIL, whatever the other one comes to.
+    let fallback: Vec<EndpointData> =
+        alias.fallback.iter().filter(|data| !alias.pending.contains(&data.rtype())).cloned().collect();
+    if endpoints.is_empty() && alias.pending.is_empty() {
+        for rtype in [RrType::A, RrType::AAAA] {
+            let rdata =
+                RdataSet::new(fallback.iter().filter(|d| d.rtype() == rtype).map(EndpointData::rdata));
+            if !rdata.is_empty() {
+                folding.owner.rrsets.push(Rrset { rtype, ttl: alias.ttl, rdata });
+            }
+        }
+    } else if alias.condition.is_some() && !endpoints.is_empty() {
+        ttls.extend(fallback.iter().map(|data| (data.rtype(), alias.ttl)));
+        ttls.sort_unstable();
+        ttls.dedup();
         folding.decide(endpoints, ttls, None);
         if let Some(checked) = &mut folding.owner.checked {
             checked.when_all_down = alias.when_all_down;
+            checked.fallback.extend(fallback);
         }
     }
     let mut owner = folding.owner;
@@ -132,9 +147,8 @@ pub fn resolve(owner: DesiredOwner, found: Option<&Addresses>) -> DesiredOwner {
 
 /// A target at another address, if it is about addresses at all.
 fn at(target: &Target, address: IpAddr) -> Target {
-    let is_elsewhere = matches!(target.check.kind, CheckKind::External(_) | CheckKind::Name(_));
     let mut target = target.clone();
-    if !is_elsewhere {
+    if target.checked_address().is_some() {
         target.address.set_ip(address);
     }
     target
@@ -301,6 +315,7 @@ impl Folding {
                 ttl: wanted.ttl.or(auto).unwrap_or(self.site.default_ttl.min(ALIAS_TTL)).min(MAX_TTL),
                 condition: wanted.host_condition.clone(),
                 when_all_down: WhenAllDown::All,
+                fallback: Vec::new(),
                 pending: Vec::new(),
             }));
             return;

@@ -32,11 +32,6 @@ impl Resolver<'_, '_, '_> {
                 "\"ALIAS\" and \"CNAME\" exclude each other",
                 "a CNAME is followed by the resolver that asks, an ALIAS by Hale",
             ),
-            (
-                !keys.fallback.is_absent(),
-                "a \"fallback\" of an ALIAS is not in this version",
-                "leave it out: the last good addresses stay while the name cannot be resolved",
-            ),
         ] {
             if is_wrong {
                 self.reader.error_in("ALIAS", at, message, hint);

@@ -199,7 +199,7 @@ impl<'a> Resolver<'a, '_, '_> {
         // A record whose check is wrong seems to have none.
         if !self.reader.has_error_since(self.before) {
             self.unused_rule(&keys, &endpoints.list, &rrsets);
-            self.fallback_types(&keys, &endpoints.list, (&rrsets, has_cname_pools));
+            self.fallback_types(&keys, &endpoints.list, (&rrsets, has_cname_pools), alias.is_some());
         }
         let fallback = keys.fallback.take().map(|given| given.value);
         let (fallback, fallback_records) = fallback.map(|f| (f.addresses, f.records)).unwrap_or_default();

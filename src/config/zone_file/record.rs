@@ -246,6 +246,7 @@ impl Resolver<'_, '_, '_> {
         keys: &OwnerKeys,
         endpoints: &[Endpoint],
         (rrsets, has_cname_pools): (&[RrsetConfig], bool),
+        is_alias: bool,
     ) {
         let Some(At { value: fallback, position }) = keys.fallback.get() else { return };
         let at = *position;
@@ -267,16 +268,17 @@ impl Resolver<'_, '_, '_> {
             );
             self.reader.error_in("fallback", at, format!("the fallback has no {rtype}"), hint);
         }
-        let has_checked_address = endpoints.iter().any(|endpoint| endpoint.condition.is_some());
+        let has_checked_address = is_alias || endpoints.iter().any(|endpoint| endpoint.condition.is_some());
         if has_checked_address && fallback.addresses.is_empty() {
             let hint = "give at least one address under \"A\" or \"AAAA\"";
             self.reader.error_in("fallback", at, "the fallback has no address", hint);
         }
         let unused =
             fallback.records.iter().map(|rrset| rrset.rtype).filter(|rtype| !decided.contains(rtype));
-        let addresses = Some("addresses").filter(|_| endpoints.is_empty() && !fallback.addresses.is_empty());
+        let has_addresses = is_alias || !endpoints.is_empty();
+        let addresses = Some("addresses").filter(|_| !has_addresses && !fallback.addresses.is_empty());
         let unused = unused.map(|rtype| rtype.to_string()).chain(addresses.map(str::to_owned));
-        for what in unused.filter(|_| !decided.is_empty() || !endpoints.is_empty()) {
+        for what in unused.filter(|_| !decided.is_empty() || has_addresses) {
             let message = format!("the fallback's {what} would never be answered");
             let hint = "a fallback has the types that are checked here: every answer of an owner has the same ones, since one NSEC record tells which there are";
             self.reader.error_in("fallback", at, message, hint);

@@ -149,6 +149,41 @@ fn a_discovered_host_at_an_apex_is_an_alias() {
 }
 
 #[test]
+fn a_fallback_stands_in_for_a_host_of_which_nothing_is_up() {
+    let text = r#"{ "zone": "example.test", "nameservers": ["ns1.example.net"], "records": {
+        "shop": { "ALIAS": "lb.cdn.example.", "check": { "tcp": 443 }, "when_all_down": "fallback",
+                  "fallback": { "A": ["203.0.113.9"] } },
+        "open": { "ALIAS": "lb.cdn.example.", "when_all_down": "fallback", "fallback": ["203.0.113.9"] }
+    } }"#;
+    let house = House::start(&[("a.json", text)], None);
+    assert_eq!(house.findings, []);
+    let check = |case: &str, shop: &[u8], open: &[u8], pending: bool, withheld: bool| {
+        let found = (house.addresses("shop.example.test"), house.addresses("open.example.test"));
+        assert_eq!(found, (shop.to_vec(), open.to_vec()), "{case}");
+        let shop = house.owner("shop.example.test").unwrap();
+        assert_eq!(shop.pending.contains(&RrType::A), pending, "{case}");
+        assert_eq!(shop.withheld.contains(&RrType::AAAA), withheld, "{case}");
+    };
+    check("not known yet: nobody knows that it is down", &[], &[], true, false);
+    house.resolve(Some(&[7]), Some(&[1]));
+    check("resolved", &[7], &[7], false, false);
+    house.flip("198.51.100.7:443", Verdict::Down);
+    check("the other family is up", &[], &[7], false, false);
+    house.flip("[2001:db8::1]:443", Verdict::Down);
+    check("all down", &[9], &[7], false, true);
+    assert_eq!(house.reload(&[("a.json", text)], false), [("example.test.".into(), Change::Unchanged)]);
+    check("reloaded", &[9], &[7], false, true);
+    house.resolve(Some(&[8]), Some(&[1]));
+    check("moved: what is new counts as up, and the other family is still down", &[8], &[8], false, true);
+    house.resolve(Some(&[]), Some(&[]));
+    check("gone", &[9], &[9], false, false);
+    house.resolve(Some(&[7]), None);
+    house.flip("198.51.100.7:443", Verdict::Down);
+    check("of what is not known nothing is said", &[9], &[7], false, false);
+    house.stop();
+}
+
+#[test]
 fn what_is_resolved_during_a_reload_is_there_after_it() {
     let text = zone("");
     let house = House::start(&[("a.json", &text)], None);

@@ -63,6 +63,60 @@ fn a_drained_address_comes_back_when_nothing_else_is_left() {
     house.stop();
 }
 
+/// Hosts `a` of two addresses and `b` of one, and records that lead to them.
+const RECORDS: &str = r#"{ "zone": "example.test", "nameservers": ["ns.example.net"], "records": {
+    "a": ["192.0.2.1", "192.0.2.2"], "b": ["192.0.2.3"],
+    "mail": { "MX": { "data": ["10 a", "20 b"], "check": { "tcp": 25 } } },
+    "_s._tcp": { "SRV": { "data": ["10 1 25 a", "20 1 25 b"], "check": { "tcp": 25 } }, "when_all_down": "none" },
+    "alias": { "CNAME": "b", "check": { "tcp": 25 }, "when_all_down": "none" },
+    "pools": { "policy": "failover", "check": { "tcp": 25 }, "pools": [{ "name": "one", "CNAME": "a" }, { "name": "two", "CNAME": "b" }] }
+} }"#;
+
+#[test]
+fn what_is_said_of_an_address_is_said_of_the_records_that_lead_to_it() {
+    let house = House::start(&[("a.json", RECORDS)], None);
+    assert_eq!(house.findings, []);
+    // The first octets of the records in canonical order tell them apart: preference, or the first label of a CNAME.
+    let tell = |owner: &str, at: usize| {
+        let records = house.owner(owner).unwrap();
+        records.rrsets.iter().flat_map(|r| r.rrset.rdata.iter().map(|d| d[at]).collect::<Vec<u8>>()).collect()
+    };
+    // Numbers go on: by them one override is told from another.
+    let last_id = std::cell::Cell::new(0);
+    let check = |words: &[(&str, Word)], mail: &[u8], alias: &[u8], pools: &[u8], concerned: usize| {
+        let none = Overrides::restored([], last_id.get());
+        let overrides = words.iter().fold(none, |all, (address, word)| {
+            all.with(said(&format!("address:192.0.2.{address}"), *word), NOW).unwrap().0
+        });
+        last_id.set(overrides.last_id());
+        house.keeper.set_overrides(Arc::new(overrides)).unwrap();
+        let found: [Vec<u8>; 4] = [
+            tell("mail.example.test", 1),
+            tell("_s._tcp.example.test", 1),
+            tell("alias.example.test", 1),
+            tell("pools.example.test", 1),
+        ];
+        assert_eq!(found, [mail, mail, alias, pools].map(<[u8]>::to_vec), "{words:?}");
+        assert_eq!(house.keeper.zones()[0].overridden_owners, concerned, "{words:?}");
+    };
+    let (up, down, drain) = (Word::Up, Word::Down, Word::Drain);
+    check(&[], &[10, 20], b"b", b"a", 0);
+    check(&[("3", down)], &[10], b"", b"a", 4);
+    // A host with another address is up.
+    check(&[("1", down)], &[10, 20], b"b", b"a", 3);
+    check(&[("1", down), ("2", down)], &[20], b"b", b"b", 3);
+    check(&[("1", down), ("2", drain)], &[20], b"b", b"b", 3);
+    check(&[("1", drain)], &[10, 20], b"b", b"a", 3);
+    check(&[("3", drain)], &[10], b"b", b"a", 4);
+    check(&[("9", down)], &[10, 20], b"b", b"a", 0);
+    for address in ["192.0.2.1:25", "192.0.2.2:25", "192.0.2.3:25"] {
+        house.flip(address, Verdict::Down);
+    }
+    check(&[("3", up)], &[20], b"b", b"b", 4);
+    check(&[("2", up)], &[10], b"", b"a", 3);
+    house.stop();
+}
+
 #[test]
 fn an_override_expires_by_itself() {
     let house = House::start(&[("a.json", &zone("", ""))], None);

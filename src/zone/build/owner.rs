@@ -39,6 +39,9 @@ impl Builder<'_> {
             self.broken.insert(name.clone());
         }
         let mut parts = Parts::default();
+        // Of an ALIAS there are no addresses yet that it could stand beside.
+        let alias_fallback =
+            if config.alias.is_some() { std::mem::take(&mut config.fallback) } else { Vec::new() };
         self.addresses(&mut config, &mut parts);
         // Without addresses the policy is about CNAMEs, of which each is an answer of its own.
         let has_cname_pools = config.policy.is_some() && parts.endpoints.is_empty();
@@ -75,7 +78,10 @@ impl Builder<'_> {
         rrsets.sort_by_key(|rrset| rrset.rtype);
         // A list that grew by pushing has room for four, and most owners hold one: 70 MiB with a million of them.
         rrsets.shrink_to_fit();
-        let alias = config.alias.take().and_then(|given| self.alias(&name, given, config.when_all_down));
+        let mut alias = config.alias.take().and_then(|given| self.alias(&name, given, config.when_all_down));
+        if let Some(alias) = &mut alias {
+            alias.fallback = alias_fallback.into_iter().map(EndpointData::Address).collect();
+        }
         let owner = DesiredOwner { place: Place::Authoritative, rrsets, checked, order: config.order, alias };
         self.owners.push(Placed { name, owner, position: config.position });
     }
@@ -225,7 +231,8 @@ impl Builder<'_> {
             self.smallest_auto_ttl = Some(self.smallest_auto_ttl.map_or(auto, |smallest| smallest.min(auto)));
         }
         let ttl = given.ttl.or(auto).unwrap_or(self.header.default_ttl.min(ALIAS_TTL));
-        Some(Box::new(Alias { target, ttl, condition: given.condition, when_all_down, pending: Vec::new() }))
+        let (condition, fallback, pending) = (given.condition, Vec::new(), Vec::new());
+        Some(Box::new(Alias { target, ttl, condition, when_all_down, fallback, pending }))
     }
 
     /// Keeps the names in RDATA that the zone itself should hold, to look them up once all owners are known.
