@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::Write;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use hale::admin::{Admin, ChangeError, Control, ExportError, ExportFormat};
 use hale::config::AdminConfig;
 use hale::model::discovery_report::{PlanReport, SourceChange, SourceReport};
-use hale::model::explain::{AnswerReport, Explanation};
+use hale::model::explain::{AnswerReport, Client, Explanation};
 use hale::model::name::Name;
 use hale::model::report::{
     ChangeKind, HistoryReport, Listener, OverrideChange, OverrideReport, OverrideRequest, Readiness,
@@ -230,9 +229,10 @@ impl Control for Fake {
         None
     }
 
-    fn explain(&self, name: &Name, rtype: RrType, client: IpAddr) -> Explanation {
+    fn explain(&self, name: &Name, rtype: RrType, client: Client) -> Explanation {
         let (name, rtype) = (name.to_string(), rtype.to_string());
-        Explanation { name, rtype, client, names: Vec::new(), answer: AnswerReport::default() }
+        let (ecs, client) = (client.network.map(|network| network.to_string()), client.address);
+        Explanation { name, rtype, client, ecs, names: Vec::new(), answer: AnswerReport::default() }
     }
 
     fn overrides(&self) -> Vec<OverrideReport> {

@@ -110,11 +110,22 @@ fn request(hale: &Hale, line: &str, body: &str) -> (u16, Value) {
     (status, serde_json::from_str(body).unwrap_or(Value::Null))
 }
 
-fn ask(hale: &Hale, client: Ipv4Addr, name: &str, qtype: u16) -> Message {
+/// A resolver's address, and the /24 network that it asks for.
+#[derive(Clone, Copy)]
+struct Asker {
+    address: Ipv4Addr,
+    network: Option<Ipv4Addr>,
+}
+
+fn ask(hale: &Hale, Asker { address: client, network }: Asker, name: &str, qtype: u16) -> Message {
     let socket = UdpSocket::bind((client, 0)).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.connect(hale.address).unwrap();
-    socket.send(&QueryBuilder::new(name, qtype).edns(1232, false).build()).unwrap();
+    let mut query = QueryBuilder::new(name, qtype).edns(1232, false);
+    if let Some(network) = network {
+        query = query.option(8, &[&[0, 1, 24, 0], &network.octets()[..3]].concat());
+    }
+    socket.send(&query.build()).unwrap();
     let mut buffer = [0; 1500];
     let length = socket.recv(&mut buffer).unwrap();
     Message::decode(&buffer[..length]).unwrap()
@@ -138,13 +149,16 @@ fn strings(value: &Value) -> Vec<String> {
 }
 
 /// Compares what is explained with what is answered; returns whether the answer was drawn by weight.
-fn compare(hale: &Hale, client: Ipv4Addr, name: &str, qtype: u16) -> bool {
+fn compare(hale: &Hale, client: Asker, name: &str, qtype: u16) -> bool {
     let rtype_text = &RrType(qtype).to_string();
-    let line = format!("GET /api/v1/explain?name={name}&type={rtype_text}&client={client}");
+    let ecs = client.network.map(|network| format!("&ecs={network}/24")).unwrap_or_default();
+    let line = format!("GET /api/v1/explain?name={name}&type={rtype_text}&client={}{ecs}", client.address);
     let (status, told) = request(hale, &line, "");
     assert_eq!(status, 200, "{told}");
     let message = ask(hale, client, name, qtype);
-    let case = format!("{name} {rtype_text} for {client}: {told:#}\n{message:?}");
+    let case = format!("{line}: {told:#}\n{message:?}");
+    let scope = message.opt.as_ref().unwrap().option(8).map(|option| u64::from(option[3]));
+    assert_eq!(told["answer"]["ecs_scope"].as_u64(), scope, "{case}");
     let want = ["No Error", "Server Failure"][usize::from(message.rcode == rcode::SERVFAIL)];
     assert_eq!(told["answer"]["rcode"], want, "{case}");
     let told_error =
@@ -186,18 +200,20 @@ fn compare(hale: &Hale, client: Ipv4Addr, name: &str, qtype: u16) -> bool {
 fn what_is_explained_is_what_is_answered() {
     let hale = start();
     let mut random = Random::new(support::seed("explain"));
-    let names = ["all", "none", "last", "fall", "drawn", "hash", "sites", "alias", "near", "x.y.wild"];
+    let names = ["alias", "all", "none", "last", "fall", "drawn", "hash", "sites", "near", "x.y.wild"];
     let addresses: Vec<String> = (1..=5)
         .map(|n| format!("192.0.2.{n}"))
         .chain((1..=2).map(|n| format!("2001:db8::{n}")))
         .chain((1..=3).map(|n| format!("lb{n}")))
         .collect();
-    let (mut drawn, mut overrides) = (0, 0);
+    // Addresses of hosts that MX, SRV and CNAME records lead to.
+    let hosts = ["192.0.2.61", "192.0.2.62"].map(str::to_owned);
+    let (mut drawn, mut overrides, mut for_networks) = (0, 0, 0);
     for _ in 0..if support::long() { 2000 } else { 300 } {
         match random.below(4) {
             0 => {
                 let subject = match random.below(3) {
-                    0 => format!("address:{}", random.pick(&addresses[..7])),
+                    0 => format!("address:{}", random.pick(&[&addresses[..7], &hosts[..]].concat())),
                     1 => format!("pool:{}", random.pick(&["fra", "p1", "p2"])),
                     _ => format!(
                         "name:{}.example.test",
@@ -229,15 +245,23 @@ fn what_is_explained_is_what_is_answered() {
             }
         }
         for _ in 0..4 {
-            let client = Ipv4Addr::new(127, 1, random.below(4) as u8, 1 + random.below(250) as u8);
-            let name = format!("{}.example.test", random.pick(&names));
+            let network = random.below(2) == 0;
+            let client = Asker {
+                address: Ipv4Addr::new(127, 1, random.below(4) as u8, 1 + random.below(250) as u8),
+                network: network.then(|| Ipv4Addr::new(127, 1, random.below(4) as u8, 0)),
+            };
+            for_networks += u32::from(network);
+            // For a network an alias is answered alone.
+            let names = if network { &names[1..] } else { &names[..] };
+            let name = format!("{}.example.test", random.pick(names));
             let qtype = *random.pick(&[rtype::A, rtype::A, rtype::AAAA]);
             drawn += u32::from(compare(&hale, client, &name, qtype));
             let (name, qtype) = random.pick(RECORD_TYPES);
             drawn += u32::from(compare(&hale, client, &format!("{name}.example.test"), *qtype));
         }
     }
-    assert!(drawn > 10 && overrides > 10, "{drawn} drawn, {overrides} overrides: this shows little");
+    let figures = format!("{drawn} drawn, {overrides} overrides, {for_networks} for networks");
+    assert!(drawn > 10 && overrides > 10 && for_networks > 10, "{figures}: this shows little");
 }
 
 #[test]
@@ -255,6 +279,24 @@ fn tells_where_it_comes_from_and_what_became_of_it() {
         assert!(done.status.success(), "{done:?}");
         done.stdout
     };
+    let near = hale_run([
+        "explain",
+        "near.example.test",
+        "--client",
+        "198.51.100.7",
+        "--ecs",
+        "127.1.0.0/24",
+        "--server",
+        &socket,
+    ]);
+    for line in [
+        "near.example.test. A for 198.51.100.7, which asks for 127.1.0.0/24\n",
+        "  near.example.test. 10 IN A 192.0.2.",
+    ] {
+        assert!(near.stdout.contains(line), "{line:?} is not in:\n{near:?}");
+    }
+    let bad = hale_run(["explain", "near.example.test", "--ecs", "127.1.0.1/24", "--server", &socket]);
+    assert_eq!(bad.status.code(), Some(2), "{bad:?}");
     let text = explain("alias.example.test");
     for line in [
         "alias.example.test. A for 198.51.100.7\n",

@@ -1,7 +1,6 @@
 //! What the admin pages need of the running server.
 
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -9,7 +8,7 @@ use serde::Deserialize;
 use super::ui::Insight;
 use crate::model::discovery_report::{PlanReport, SourceChange, SourceReport};
 use crate::model::events::Events;
-use crate::model::explain::Explanation;
+use crate::model::explain::{Client, Explanation};
 use crate::model::name::Name;
 use crate::model::report::{
     HistoryReport, OverrideChange, OverrideReport, OverrideRequest, Readiness, ReloadReport, Status,
@@ -49,7 +48,7 @@ pub trait Control: Insight + Send + Sync + 'static {
     fn history(&self, id: u32) -> Option<HistoryReport>;
 
     /// What `client` would be answered for a name and type, and why.
-    fn explain(&self, name: &Name, rtype: RrType, client: IpAddr) -> Explanation;
+    fn explain(&self, name: &Name, rtype: RrType, client: Client) -> Explanation;
 
     /// The overrides in force, oldest first.
     fn overrides(&self) -> Vec<OverrideReport>;

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::pages::{Shared, blocking};
 use super::problem::Refusal;
+use crate::model::explain::Client;
 use crate::model::name::Name;
 use crate::model::rrtype::RrType;
 
@@ -22,6 +23,9 @@ pub(super) struct ExplainQuery {
     rtype: Option<String>,
     #[serde(default)]
     client: Option<IpAddr>,
+    /// The network that the client, a resolver, asks for.
+    #[serde(default)]
+    ecs: Option<String>,
 }
 
 pub(super) async fn explain(
@@ -39,7 +43,9 @@ pub(super) async fn explain(
         Some(text) => text.parse().map_err(|_| bad(format!("{text:?} is not an RR type")))?,
     };
     // Where nobody is named, whoever would ask on this machine.
-    let client = query.client.unwrap_or(Ipv4Addr::LOCALHOST.into());
+    let address = query.client.unwrap_or(Ipv4Addr::LOCALHOST.into());
+    let network = query.ecs.as_deref().map(str::parse).transpose().map_err(bad)?;
+    let client = Client { address, network };
     let explanation = blocking(move || control.explain(&name, rtype, client)).await?;
     Ok(Json(explanation).into_response())
 }

@@ -1,7 +1,7 @@
 //! The listener over real sockets, with a fake server behind it.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use super::*;
 use crate::config::AdminConfig;
 use crate::model::discovery_report::{PlanReport, SourceChange, SourceReport};
 use crate::model::events::Events;
-use crate::model::explain::{AnswerReport, Explanation};
+use crate::model::explain::{AnswerReport, Client, Explanation};
 use crate::model::name::Name;
 use crate::model::report::{
     HistoryReport, OverrideChange, OverrideReport, OverrideRequest, Readiness, ReadinessPart, ReloadReport,
@@ -115,9 +115,10 @@ impl Control for Fake {
         (id == 7).then(|| HistoryReport { target: "tcp 192.0.2.1:80".into(), history: Vec::new() })
     }
 
-    fn explain(&self, name: &Name, rtype: RrType, client: IpAddr) -> Explanation {
+    fn explain(&self, name: &Name, rtype: RrType, client: Client) -> Explanation {
         let (name, rtype) = (name.to_string(), rtype.to_string());
-        Explanation { name, rtype, client, names: Vec::new(), answer: AnswerReport::default() }
+        let (ecs, client) = (client.network.map(|network| network.to_string()), client.address);
+        Explanation { name, rtype, client, ecs, names: Vec::new(), answer: AnswerReport::default() }
     }
 
     fn overrides(&self) -> Vec<OverrideReport> {
@@ -346,6 +347,7 @@ fn errors_are_problems() {
         ("GET /api/v1/explain?name=a..b", 400, "is not a domain name"),
         ("GET /api/v1/explain?name=a.test&type=NOTYPE", 400, "is not an RR type"),
         ("GET /api/v1/explain?name=a.test&client=b.test", 400, "client"),
+        ("GET /api/v1/explain?name=a.test&ecs=192.0.2.1/24", 400, "bits set beyond its prefix"),
         ("GET /api/v1/targets/8/history", 404, "there is no target 8"),
         ("GET /api/v1/targets/x/history", 404, "there is no target x"),
         ("GET /api/v1/zones/a..b/export", 400, "is not a domain name"),

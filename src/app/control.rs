@@ -1,7 +1,7 @@
 //! What the admin listener shows and changes, gathered from the parts.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,7 @@ use crate::keeper::targets::TargetRegistry;
 use crate::model::board::{FULL_SHARE, VerdictBoard};
 use crate::model::discovery_report::{PlanReport, SourceChange, SourceReport};
 use crate::model::events::Events;
-use crate::model::explain::Explanation;
+use crate::model::explain::{Client, Explanation};
 use crate::model::name::Name;
 use crate::model::report::{
     ChangeKind, HistoryReport, Listener, OverriddenReport, OverrideChange, OverrideReport, OverrideRequest,
@@ -45,6 +45,8 @@ pub(super) struct Handles {
     pub(super) board: Arc<VerdictBoard>,
     /// Finds the zone files, to say where something stands in them.
     pub(super) find_sources: FindSources,
+    /// Whether the client subnet option is honoured; see [`crate::answer::Settings::client_subnet`].
+    pub(super) client_subnet: Option<bool>,
     pub(super) listeners: Vec<SocketAddr>,
     pub(super) state: Option<PathBuf>,
     pub(super) started_s: u32,
@@ -182,7 +184,7 @@ impl Control for Handles {
         Some(HistoryReport { target: target.to_string(), history })
     }
 
-    fn explain(&self, name: &Name, rtype: RrType, client: IpAddr) -> Explanation {
+    fn explain(&self, name: &Name, rtype: RrType, client: Client) -> Explanation {
         self.explanation(name, rtype, client)
     }
 

@@ -16,8 +16,8 @@ use crate::keeper::build::EndpointPlace;
 use crate::keeper::explain::{NameOrigin, OwnerOrigin, Selected};
 use crate::model::discovered::Origin;
 use crate::model::explain::{
-    AnswerReport, EndpointReport, Explanation, NameExplanation, ProbedReport, SelectionReport, TypeReport,
-    ZoneOfName,
+    AnswerReport, Client, ClientNetwork, EndpointReport, Explanation, NameExplanation, ProbedReport,
+    SelectionReport, TypeReport, ZoneOfName,
 };
 use crate::model::name::Name;
 use crate::model::pick::Pick;
@@ -26,6 +26,7 @@ use crate::model::report::{OverrideReport, TargetReport};
 use crate::model::rrset::Rrset;
 use crate::model::rrtype::RrType;
 use crate::model::target::{Group, TargetId};
+use crate::resolver::own_name;
 use crate::snapshot::Snapshot;
 use crate::snapshot::handle::Published;
 use crate::zone::select::{EndpointTrace, Reason, Selection, Trace};
@@ -36,13 +37,19 @@ const MOST_NAMES: usize = 9;
 const TRANSITIONS: usize = 5;
 /// Octets of the largest answer.
 const MESSAGE: usize = 65_535;
+/// The EDNS option of RFC 7871.
+const CLIENT_SUBNET: u16 = 8;
 
 impl Handles {
     /// What `client` would be answered for a name and type, and why.
-    pub(super) fn explanation(&self, name: &Name, rtype: RrType, client: IpAddr) -> Explanation {
-        let wire = wire_answer(&self.published.load(), name, rtype, client);
+    pub(super) fn explanation(&self, name: &Name, rtype: RrType, client: Client) -> Explanation {
+        let settings = Settings { client_subnet: self.client_subnet, ..Settings::default() };
+        let wire = wire_answer(&self.published.load(), settings, name, rtype, client);
+        let network = client.network.filter(|_| wire.report.ecs_scope.is_some());
+        // A resolver that does not say for whom it asks is looked up itself (RFC 7871 §7.2.1).
+        let decides = network.and_then(|network| network.client()).unwrap_or(client.address);
         let targets = self.target_reports().into_iter().map(|target| (target.id, target)).collect();
-        let known = Known { handles: self, targets, client };
+        let known = Known { handles: self, targets, client: decides };
         let mut names = Vec::new();
         let mut next = Some(name.clone());
         let mut seen: Vec<Name> = Vec::new();
@@ -53,7 +60,14 @@ impl Handles {
             next = wire.aliases.iter().find(|(from, _)| *from == name).map(|(_, to)| to.clone()).or(alias);
             seen.push(name);
         }
-        Explanation { name: name.to_string(), rtype: rtype.to_string(), client, names, answer: wire.report }
+        Explanation {
+            name: name.to_string(),
+            rtype: rtype.to_string(),
+            client: client.address,
+            ecs: client.network.map(|network| network.to_string()),
+            names,
+            answer: wire.report,
+        }
     }
 }
 
@@ -61,6 +75,7 @@ impl Handles {
 struct Known<'a> {
     handles: &'a Handles,
     targets: HashMap<u32, TargetReport>,
+    /// The address that decides where clients are given different answers.
     client: IpAddr,
 }
 
@@ -260,11 +275,11 @@ struct Wire {
 }
 
 /// Asks the engine, as this client's query by TCP would.
-fn wire_answer(snapshot: &Snapshot, name: &Name, rtype: RrType, client: IpAddr) -> Wire {
-    let mut scratch = Scratch::new(Arc::new(Settings::default()));
-    let bytes = query(name, rtype);
-    let query =
-        Query { bytes: &bytes, peer: SocketAddr::new(client, 0), transport: Transport::Tcp, now_s: now_s() };
+fn wire_answer(snapshot: &Snapshot, settings: Settings, name: &Name, rtype: RrType, client: Client) -> Wire {
+    let mut scratch = Scratch::new(Arc::new(settings));
+    let bytes = query(name, rtype, client.network);
+    let peer = SocketAddr::new(client.address, 0);
+    let query = Query { bytes: &bytes, peer, transport: Transport::Tcp, now_s: now_s() };
     let mut out = vec![0; MESSAGE];
     let message = match answer(snapshot, &mut scratch, &query, &mut out) {
         Outcome::Reply(reply) => Message::from_vec(&out[..reply.len]).ok(),
@@ -280,6 +295,7 @@ fn wire_answer(snapshot: &Snapshot, name: &Name, rtype: RrType, client: IpAddr) 
     };
     let aliases = message.answers.iter().filter_map(alias).collect();
     let report = AnswerReport {
+        ecs_scope: message.edns.as_ref().and_then(subnet_scope),
         rcode: message.metadata.response_code.to_string(),
         extended_error: message.edns.as_ref().and_then(extended_error),
         records: message.answers.iter().map(record_text).collect(),
@@ -292,7 +308,7 @@ pub(super) fn local_answers(published: Arc<Published>) -> crate::resolver::Local
     Arc::new(move |name, rtype| {
         let snapshot = published.load();
         std::iter::successors(Some(name.clone()), Name::parent).find(|apex| snapshot.zone(apex).is_some())?;
-        let bytes = query(name, rtype);
+        let bytes = query(name, rtype, None);
         let mut scratch = Scratch::new(Arc::new(Settings::default()));
         let peer = SocketAddr::from(([127, 0, 0, 1], 0));
         let query = Query { bytes: &bytes, peer, transport: Transport::Tcp, now_s: now_s() };
@@ -308,12 +324,21 @@ pub(super) fn local_answers(published: Arc<Published>) -> crate::resolver::Local
 }
 
 /// A query of class IN with EDNS (RFC 6891 §6.1.2), so that extended errors are told.
-fn query(name: &Name, rtype: RrType) -> Vec<u8> {
+fn query(name: &Name, rtype: RrType, network: Option<ClientNetwork>) -> Vec<u8> {
     let mut bytes = vec![0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1];
     bytes.extend_from_slice(name.wire());
     bytes.extend_from_slice(&rtype.0.to_be_bytes());
     bytes.extend_from_slice(&[0, 1]);
-    bytes.extend_from_slice(&[0, 0, 41, 0x04, 0xd0, 0, 0, 0, 0, 0, 0]);
+    bytes.extend_from_slice(&[0, 0, 41, 0x04, 0xd0, 0, 0, 0, 0]);
+    // At most 20 octets of data.
+    let subnet = network.map(|network| network.option()).unwrap_or_default();
+    let length = if subnet.is_empty() { 0 } else { 4 + subnet.len() as u16 };
+    bytes.extend_from_slice(&length.to_be_bytes());
+    if !subnet.is_empty() {
+        bytes.extend_from_slice(&CLIENT_SUBNET.to_be_bytes());
+        bytes.extend_from_slice(&(subnet.len() as u16).to_be_bytes());
+        bytes.extend_from_slice(&subnet);
+    }
     bytes
 }
 
@@ -322,14 +347,12 @@ fn record_text(record: &Record) -> String {
     format!("{name} {} {} {} {}", record.ttl, record.dns_class, record.record_type(), record.data)
 }
 
-fn own_name(name: &hickory_proto::rr::Name) -> Option<Name> {
-    let mut wire = Vec::new();
-    for label in name.iter() {
-        wire.push(u8::try_from(label.len()).ok()?);
-        wire.extend_from_slice(label);
-    }
-    wire.push(0);
-    Name::from_wire(&wire).ok()
+/// The scope of a response's client subnet option (RFC 7871 §6).
+fn subnet_scope(edns: &Edns) -> Option<u8> {
+    edns.options().as_ref().iter().find_map(|(_, option)| match option {
+        EdnsOption::Subnet(subnet) => Some(subnet.scope_prefix()),
+        _ => None,
+    })
 }
 
 /// RFC 8914: a code, and a text after it.

@@ -208,6 +208,7 @@ impl House {
             registry,
             board,
             find_sources: find_sources(reread),
+            client_subnet: config.client_subnet,
             listeners: bound.addresses(),
             state: state.as_ref().map(|s| s.path().to_owned()),
             started_s,

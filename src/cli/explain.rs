@@ -9,7 +9,7 @@ use super::status::now_s;
 use super::terminal::{self, duration};
 use super::zone::percent_encoded;
 use crate::model::explain::{
-    EndpointReport, Explanation, NameExplanation, ProbedReport, SelectionReport, TypeReport,
+    ClientNetwork, EndpointReport, Explanation, NameExplanation, ProbedReport, SelectionReport, TypeReport,
 };
 use crate::model::name::Name;
 use crate::model::rrtype::RrType;
@@ -24,6 +24,9 @@ pub(super) struct ExplainArgs {
     /// Whose question it would be; this machine's by default
     #[arg(long, value_name = "IP")]
     client: Option<IpAddr>,
+    /// The network that the client, a resolver, asks for (EDNS Client Subnet), such as 192.0.2.0/24
+    #[arg(long, value_name = "PREFIX")]
+    ecs: Option<ClientNetwork>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -38,7 +41,9 @@ pub(super) fn run(args: &ExplainArgs) -> Outcome {
         Failure::usage(format!("{:?} is not an RR type", args.rtype)).hint("such as A, AAAA or MX")
     })?;
     let client = args.client.map(|client| format!("&client={client}")).unwrap_or_default();
-    let path = format!("/api/v1/explain?name={}&type={rtype}{client}", percent_encoded(&name.to_string()));
+    let ecs = args.ecs.map(|network| format!("&ecs={network}")).unwrap_or_default();
+    let path =
+        format!("/api/v1/explain?name={}&type={rtype}{client}{ecs}", percent_encoded(&name.to_string()));
     let explanation: Explanation = args.server.client()?.get(&path)?;
     if args.json {
         terminal::print_json(&explanation)
@@ -49,8 +54,12 @@ pub(super) fn run(args: &ExplainArgs) -> Outcome {
 
 /// Writing to the text cannot fail, here and below.
 fn describe(explanation: &Explanation, now_s: u64) -> String {
-    let Explanation { name, rtype, client, names, answer } = explanation;
-    let mut text = format!("{name} {rtype} for {client}\n");
+    let Explanation { name, rtype, client, ecs, names, answer } = explanation;
+    let mut text = format!("{name} {rtype} for {client}");
+    if let Some(network) = ecs {
+        let _ = write!(text, ", which asks for {network}");
+    }
+    text.push('\n');
     for name in names {
         text.push('\n');
         describe_name(&mut text, name, now_s);
@@ -58,6 +67,14 @@ fn describe(explanation: &Explanation, now_s: u64) -> String {
     let _ = write!(text, "\nanswer  {}", answer.rcode);
     if let Some(error) = &answer.extended_error {
         let _ = write!(text, ", extended error {error}");
+    }
+    match (ecs, answer.ecs_scope) {
+        (Some(_), Some(0)) => text.push_str(", for clients of every network"),
+        (Some(_), Some(bits)) => {
+            let _ = write!(text, ", for clients that share the first {bits} bits of the network");
+        }
+        (Some(_), None) => text.push_str(", for which the network was not looked at"),
+        (None, _) => {}
     }
     text.push('\n');
     for record in &answer.records {
@@ -330,10 +347,12 @@ mod tests {
             name: "www.a.test.".into(),
             rtype: "A".into(),
             client: [192, 0, 2, 9].into(),
+            ecs: Some("198.51.100.0/24".into()),
             names: vec![name, outside],
             answer: AnswerReport {
                 rcode: "NOERROR".into(),
                 extended_error: Some("0 Other all down".into()),
+                ecs_scope: Some(24),
                 records: vec!["www.a.test. 10 IN A 192.0.2.2".into()],
             },
         }
@@ -342,7 +361,7 @@ mod tests {
     #[test]
     fn tells_all_of_it() {
         let want = "\
-www.a.test. A for 192.0.2.9
+www.a.test. A for 192.0.2.9, which asks for 198.51.100.0/24
 
 www.a.test.
   zone     a.test. (serial 9), zones/a.json
@@ -366,7 +385,7 @@ www.a.test.
 b.test.
   no zone of this server
 
-answer  NOERROR, extended error 0 Other all down
+answer  NOERROR, extended error 0 Other all down, for clients that share the first 24 bits of the network
   www.a.test. 10 IN A 192.0.2.2
 ";
         let text = describe(&explanation(), 500);

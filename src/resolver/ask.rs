@@ -143,7 +143,8 @@ fn address(record: &Record, rtype: RrType) -> Option<IpAddr> {
     }
 }
 
-fn own_name(name: &hickory_proto::rr::Name) -> Option<Name> {
+/// A name of a message as ours; `None` would be a defect, since both are made by the same rules.
+pub(crate) fn own_name(name: &hickory_proto::rr::Name) -> Option<Name> {
     let mut wire = Vec::new();
     for label in name.iter() {
         wire.push(u8::try_from(label.len()).ok()?);

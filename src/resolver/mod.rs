@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+pub(crate) use self::ask::own_name;
 use self::ask::{Said, ask, query, read};
 use self::target::{Reply, Resolving};
 use crate::model::name::Name;

@@ -46,7 +46,7 @@ pub(super) async fn page(
     };
     let (explained, trails) = ui
         .ask(move |control| {
-            let explained = control.explain(&name, rtype, client);
+            let explained = control.explain(&name, rtype, client.into());
             let ids: Vec<u32> = target_ids(&explained).collect();
             let trails: Trails = ids.iter().copied().zip(control.attempts(&ids)).collect();
             (explained, trails)
