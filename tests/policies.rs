@@ -30,6 +30,13 @@ fn pool(name: &str, backends: &Backends, octets: &[usize]) -> String {
 }
 
 fn start(backends: &Backends) -> Hale {
+    let cnames = [6, 7].map(|number| {
+        format!(
+            r#"{{ "name": "p{number}", "CNAME": {{ "data": "lb{number}", "probe": "{}" }}, "check": {{ "http": {{ "path": "/{number}", "host": "x" }}, "interval": "100ms", "rise": 1, "fall": 1 }} }}"#,
+            backends.address
+        )
+    });
+    let cnames = cnames.join(", ");
     let zone = format!(
         r#"{{
   "zone": "example.test", "nameservers": ["ns1.example.net"], "dnssec": {{ "keys": "auto" }},
@@ -38,7 +45,10 @@ fn start(backends: &Backends) -> Hale {
     "failover": {{ "policy": "failover", "pools": ["fra", "lon"], "ttl": 1 }},
     "weighted": {{ "policy": "weighted", "pools": [{{ "pool": "fra", "weight": 3 }}, "lon"], "ttl": 1 }},
     "one": {{ "policy": "weighted", "pools": ["four"], "answers": 1, "ttl": 1 }},
-    "hashed": {{ "policy": "hashed", "A": ["192.0.2.101", "192.0.2.102", "192.0.2.103"], "answers": 2 }}
+    "hashed": {{ "policy": "hashed", "A": ["192.0.2.101", "192.0.2.102", "192.0.2.103"], "answers": 2 }},
+    "drawn-alias": {{ "policy": "weighted", "pools": [{cnames}], "ttl": 1 }},
+    "hashed-alias": {{ "policy": "hashed", "pools": [{cnames}], "ttl": 1, "when_all_down": "none" }},
+    "lb6": ["192.0.2.106"], "lb7": ["192.0.2.107"]
   }} }}"#,
         pool("fra", backends, &[1, 2]),
         pool("four", backends, &[3, 4]),
@@ -59,22 +69,21 @@ fn answer(
     let ours = support::wire::Message::decode(&wire).unwrap();
     let now_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as u32;
     verify_section(&ours.answer, keys, now_s).unwrap_or_else(|e| panic!("{name}: {e}"));
-    hickory_accepts(&wire, key_records);
+    hickory_accepts(&wire, RecordType::A, key_records);
     let mut last: Vec<u8> = ours.answers(rtype::A).map(|record| record.rdata[3]).collect();
     last.sort_unstable();
     last
 }
 
 /// The second opinion of a verifier that is not ours.
-fn hickory_accepts(wire: &[u8], keys: &[Record]) {
+fn hickory_accepts(wire: &[u8], rtype: RecordType, keys: &[Record]) {
     let message = Message::from_vec(wire).unwrap();
-    let addresses: Vec<&Record> =
-        message.answers.iter().filter(|r| r.record_type() == RecordType::A).collect();
+    let of_type: Vec<&Record> = message.answers.iter().filter(|r| r.record_type() == rtype).collect();
     let signed = message.answers.iter().any(|record| {
         let RData::DNSSEC(DNSSECRData::RRSIG(rrsig)) = &record.data else { return false };
         keys.iter().any(|key| {
             let RData::DNSSEC(DNSSECRData::DNSKEY(key)) = &key.data else { return false };
-            let of_name = addresses.iter().copied();
+            let of_name = of_type.iter().copied();
             key.verify_rrsig(&record.name, DNSClass::IN, rrsig, of_name).is_ok()
         })
     });
@@ -134,6 +143,70 @@ fn every_answer_of_every_policy_validates() {
         };
         assert!(done.stdout.contains("; fully validated"), "{name}: {done:?}");
     }
+}
+
+/// Which of `lb6` and `lb7` a name leads the clients of 40 networks to, each asked for twice. Every answer is verified; nothing is NODATA.
+fn targets(hale: &Hale, name: &str) -> Vec<[Option<u8>; 2]> {
+    let mut client = Client::new(hale.address);
+    let keys = dnskeys(&mut client, "example.test");
+    let query = QueryBuilder::new("example.test", rtype::DNSKEY).edns(1232, true);
+    let key_records = Message::from_vec(&client.exchange_udp(&query.build()).unwrap()).unwrap().answers;
+    let now_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as u32;
+    let mut ask = |network: u8| {
+        let query = QueryBuilder::new(&format!("{name}.example.test"), rtype::CNAME)
+            .edns(1232, true)
+            .option(8, &[0, 1, 24, 0, 10, network, 0]);
+        let wire = client.exchange_udp(&query.build()).unwrap();
+        let ours = support::wire::Message::decode(&wire).unwrap();
+        let cnames: Vec<_> = ours.answers(rtype::CNAME).collect();
+        if cnames.is_empty() {
+            verify_section(&ours.authority, &keys, now_s).unwrap_or_else(|e| panic!("{name}: {e}"));
+            return None;
+        }
+        assert_eq!(cnames.len(), 1, "{name}: {ours:?}");
+        verify_section(&ours.answer, &keys, now_s).unwrap_or_else(|e| panic!("{name}: {e}"));
+        hickory_accepts(&wire, RecordType::CNAME, &key_records);
+        Some(cnames[0].rdata[3] - b'0')
+    };
+    (0..40).map(|network| [ask(network), ask(network)]).collect()
+}
+
+/// Waits until the answers for a name are these, whoever asks.
+fn wait_for_targets(hale: &Hale, name: &str, want: &[Option<u8>]) -> Vec<[Option<u8>; 2]> {
+    let want: BTreeSet<Option<u8>> = want.iter().copied().collect();
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let got = targets(hale, name);
+        if got.iter().flatten().copied().collect::<BTreeSet<_>>() == want {
+            return got;
+        }
+        assert!(Instant::now() < end, "{name}: {got:?}, not {want:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn every_alias_that_is_drawn_or_hashed_validates() {
+    let backends = Backends::start(8);
+    let hale = start(&backends);
+    wait_for_targets(&hale, "drawn-alias", &[Some(6), Some(7)]);
+    wait_for_targets(&hale, "hashed-alias", &[Some(6), Some(7)]);
+    // Both are answered by now, and were perhaps not for each of those networks.
+    let both = targets(&hale, "hashed-alias");
+    assert!(both.iter().all(|[first, second]| first == second), "a network has one answer: {both:?}");
+    backends.set(6, false);
+    for name in ["drawn-alias", "hashed-alias"] {
+        wait_for_targets(&hale, name, &[Some(7)]);
+    }
+    backends.set(7, false);
+    wait_for_targets(&hale, "hashed-alias", &[None]);
+    wait_for_targets(&hale, "drawn-alias", &[Some(6), Some(7)]);
+    backends.set(6, true);
+    wait_for_targets(&hale, "hashed-alias", &[Some(6)]);
+    backends.set(7, true);
+    wait_for_targets(&hale, "hashed-alias", &[Some(6), Some(7)]);
+    let again = targets(&hale, "hashed-alias");
+    assert_eq!(again, both, "who came back has its own clients again");
 }
 
 #[test]
