@@ -34,7 +34,7 @@ pub(super) async fn page(
     let now_s = now_s();
     let body = html! {
         h1 { "DNSSEC" }
-        (parts::filter("/ui/dnssec", "Filter zones", &search, html! {}))
+        (parts::filter("/ui/dnssec", "Filter zones", &search, &html! {}))
         div #live {
             @if zones.is_empty() { (nothing("No zones are configured.")) }
             @else if found.is_empty() { (nothing("No zone matches.")) }

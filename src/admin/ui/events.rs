@@ -66,8 +66,8 @@ pub(super) async fn list(
     };
     let body = html! {
         h1 { "Events" }
-        (parts::filter("/ui/events", "Filter events", &search, kind_choice(&wanted.kind)))
-        (parts::live(&address(page), html! {
+        (parts::filter("/ui/events", "Filter events", &search, &kind_choice(&wanted.kind)))
+        (parts::live(&address(page), &html! {
             @if events.is_empty() {
                 (nothing(if search.is_empty() && wanted.kind.is_empty() { "Nothing has happened since the start." } else { "No event matches." }))
             } @else { (table(&events)) (pager(page, count, address)) }

@@ -63,7 +63,7 @@ pub(super) async fn page(
         }
         div.head { h1.mono { (shown(&explained.name)) } (override_link(&visitor, &format!("name:{}", explained.name), &here)) }
         (question(&explained, wanted.client.trim()))
-        (parts::live(&here, html! {
+        (parts::live(&here, &html! {
             (answer(&explained))
             @for name in &explained.names { (one_name(name, explained.names.len() > 1, &visitor, &here, &trails)) }
         }))

@@ -32,7 +32,7 @@ pub(super) async fn list(
     let here = format!("/ui/overrides?{}", query(&[("subject", &wanted.subject), ("back", &wanted.back)]));
     let body = html! {
         h1 { "Overrides" }
-        (parts::live(&here, html! {
+        (parts::live(&here, &html! {
             @if all.is_empty() { (nothing("None in force: probes alone decide.")) } @else { (table(&all, &visitor)) }
         }))
         (parts::read_only(&visitor))

@@ -51,7 +51,7 @@ pub(super) async fn page(State(ui): Here, Extension(visitor): Extension<Visitor>
         .await?;
     let body = html! {
         h1 { "Overview" }
-        (parts::live("/ui", html! {
+        (parts::live("/ui", &html! {
             @if seen.status.brake { (brake_note(&visitor)) }
             (tiles(&seen))
             (attention(&seen))
@@ -72,31 +72,31 @@ fn tiles(seen: &Seen) -> Markup {
     let names: u64 = seen.zones.iter().map(|zone| zone.names).sum();
     html! {
         div.tiles {
-            (tile("/ui/zones", "Zones", &number(status.zones), html! {
+            (tile("/ui/zones", "Zones", &number(status.zones), &html! {
                 @if status.broken_zones > 0 { (state(Tone::Bad, &format!("{} broken", status.broken_zones))) }
                 @else if status.zones > 0 { (state(Tone::Good, "all served")) }
                 span.muted { (plural(names, "name")) }
             }))
-            (tile("/ui/targets", "Targets", &number(counts.up + counts.down + counts.unknown), html! {
+            (tile("/ui/targets", "Targets", &number(counts.up + counts.down + counts.unknown), &html! {
                 span.split {
                     (state(Tone::Good, &format!("{} up", number(counts.up))))
                     @if counts.down > 0 { (state(Tone::Bad, &format!("{} down", number(counts.down)))) }
                     @if counts.unknown > 0 { (state(Tone::Quiet, &format!("{} unknown", number(counts.unknown)))) }
                 }
             }))
-            (tile("/ui/sources", "Sources", &seen.sources.len().to_string(), html! {
+            (tile("/ui/sources", "Sources", &seen.sources.len().to_string(), &html! {
                 @if seen.sources.is_empty() { span.muted { "none configured" } }
                 @else if sources_bad == 0 { (state(Tone::Good, "all well")) }
                 @else { (state(Tone::Bad, &format!("{sources_bad} to look at"))) }
             }))
-            (tile("/ui/overrides", "Overrides", &number(status.overrides), html! {
+            (tile("/ui/overrides", "Overrides", &number(status.overrides), &html! {
                 @if status.overrides == 0 { span.muted { "none in force" } } @else { (state(Tone::Warn, "in force")) }
             }))
         }
     }
 }
 
-fn tile(link: &str, label: &str, figure: &str, more: Markup) -> Markup {
+fn tile(link: &str, label: &str, figure: &str, more: &Markup) -> Markup {
     html! {
         a.tile href=(link) { span.label { (label) } span.figure { (figure) } span.more { (more) } }
     }

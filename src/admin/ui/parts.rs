@@ -283,14 +283,14 @@ pub(super) fn pager(page: usize, total: usize, link: impl Fn(usize) -> String) -
 }
 
 /// A part of a page that is fetched again from `address` when something has happened, and now and then.
-pub(super) fn live(address: &str, body: Markup) -> Markup {
+pub(super) fn live(address: &str, body: &Markup) -> Markup {
     html! {
         div #live hx-get=(address) hx-select="#live" hx-swap="outerHTML" hx-trigger="news from:body throttle:2s, every 15s" { (body) }
     }
 }
 
 /// A field that narrows the list below it, with `more` beside it.
-pub(super) fn filter(action: &str, label: &str, value: &str, more: Markup) -> Markup {
+pub(super) fn filter(action: &str, label: &str, value: &str, more: &Markup) -> Markup {
     html! {
         form.filter action=(action) hx-get=(action) hx-select="#live" hx-target="#live" hx-swap="outerHTML"
             hx-replace-url="true" hx-trigger="input delay:250ms, change, submit" role="search" {

@@ -22,7 +22,7 @@ pub(super) async fn list(State(ui): Here, Extension(visitor): Extension<Visitor>
     let body = html! {
         h1 { "Sources" }
         (parts::read_only(&visitor))
-        (parts::live("/ui/sources", html! {
+        (parts::live("/ui/sources", &html! {
             @if sources.is_empty() { (nothing("No sources are configured: all names come from zone files.")) }
             @for source in &sources { (card(source, pending(&plan, &source.name), &visitor)) }
             @if !sources.is_empty() { (plan_table(&plan)) }

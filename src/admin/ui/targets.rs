@@ -61,8 +61,8 @@ pub(super) async fn list(
     };
     let body = html! {
         h1 { "Targets" }
-        (parts::filter("/ui/targets", "Filter targets", &search, verdict_choice(&wanted.verdict)))
-        (parts::live(&address(page), html! {
+        (parts::filter("/ui/targets", "Filter targets", &search, &verdict_choice(&wanted.verdict)))
+        (parts::live(&address(page), &html! {
             @if brake { (brake_note(&visitor)) }
             @if all == 0 { (nothing("Nothing is probed: no zone has a check.")) }
             @else if rows.is_empty() { (nothing("No target matches.")) }
@@ -199,7 +199,7 @@ pub(super) async fn target(
     let body = html! {
         p.crumbs { a href="/ui/targets" { "Targets" } " / " span.mono { (report.target) } }
         div.head { h1.mono { (report.target) } (override_link(&visitor, &report, &here)) }
-        (parts::live(&here, html! {
+        (parts::live(&here, &html! {
             (facts(&report))
             section.card {
                 h2 { "Last probes" }

@@ -43,8 +43,8 @@ pub(super) async fn list(
             h1 { "Zones" }
             (ask(&visitor, "/ui/reload", &[], "Reload", "Read every zone file again? A broken file keeps its zone as it is."))
         }
-        (parts::filter("/ui/zones", "Filter zones", &search, html! {}))
-        (parts::live(&address(page), html! {
+        (parts::filter("/ui/zones", "Filter zones", &search, &html! {}))
+        (parts::live(&address(page), &html! {
             @if zones.is_empty() { (nothing("No zones are configured.")) }
             @else if found.is_empty() { (nothing("No zone matches.")) }
             @else {
@@ -143,8 +143,8 @@ pub(super) async fn zone(
         p.crumbs { a href="/ui/zones" { "Zones" } " / " span.mono { (shown(&zone)) } }
         h1.mono { (shown(&zone)) }
         (facts(&report))
-        (parts::filter("/ui/zone", "Filter names", &search, html! { input type="hidden" name="zone" value=(zone); }))
-        (parts::live(&format!("/ui/zone?{here}"), html! {
+        (parts::filter("/ui/zone", "Filter names", &search, &html! { input type="hidden" name="zone" value=(zone); }))
+        (parts::live(&format!("/ui/zone?{here}"), &html! {
             @match &page {
                 None => (nothing("This zone is not served, so it has no names.")),
                 Some(page) if page.names.is_empty() => (nothing("No name matches.")),
