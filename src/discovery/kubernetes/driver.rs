@@ -399,6 +399,8 @@ impl<'s, 'a> Cluster<'s, 'a> {
             task.abort();
         }
         self.awaited.remove(subject);
+        // Its kind has gone, and what was deleted with it: should the kind come back, a list says what is there.
+        self.leaving.retain(|(held, _), _| held != subject);
     }
 
     /// Takes what a watch said.

@@ -44,6 +44,9 @@ struct State {
     page: Option<usize>,
     /// The next list breaks off before this page.
     expire_pages: usize,
+    /// Recorded responses, by path and whether it is watched: a status and a body. They come before everything else; the last one of a list
+    /// is repeated, and after that of a watch nothing is said any more.
+    tapes: HashMap<(String, bool), std::collections::VecDeque<(u16, String)>>,
 }
 
 /// The server; it ends with this value.
@@ -190,6 +193,12 @@ impl Fake {
         self.bump();
     }
 
+    /// Answers lists (or watches) of this path as recorded, one after the other.
+    pub(super) fn play(&self, path: &str, watched: bool, tape: &[(u16, String)]) {
+        self.state.lock().unwrap().tapes.insert((path.into(), watched), tape.iter().cloned().collect());
+        self.bump();
+    }
+
     /// How many objects a page holds, below what is asked for.
     pub(super) fn pages_of(&self, objects: usize) {
         self.state.lock().unwrap().page = Some(objects);
@@ -253,7 +262,13 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>, mut changed: wat
             state.faults.iter().find(|(path, _)| target.contains(*path)).map(|(_, fault)| fault.clone())
         };
         let watched = target.contains("watch=true");
+        let played = state.lock().unwrap().played(&target, watched);
+        if let (Some((200, lines)), true) = (&played, watched) {
+            play_watch(&mut stream, lines).await;
+            return;
+        }
         let (status, body) = match fault {
+            _ if played.is_some() => played.unwrap(),
             Some(Fault::Silent) => std::future::pending().await,
             Some(Fault::Status(status)) => {
                 (status, json!({"code": status, "message": "as the test says"}).to_string())
@@ -288,6 +303,31 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>, mut changed: wat
             _ => stream.write_all(body.as_bytes()).await.unwrap_or_default(),
         }
     }
+}
+
+impl State {
+    /// What is recorded of a path, if anything is; an empty watch where its tape has ended.
+    fn played(&mut self, target: &str, watched: bool) -> Option<(u16, String)> {
+        let path = target.split('?').next()?;
+        let tape = self.tapes.get_mut(&(path.to_owned(), watched))?;
+        if tape.len() > 1 || watched {
+            return Some(tape.pop_front().unwrap_or_else(|| (200, String::new())));
+        }
+        tape.front().cloned()
+    }
+}
+
+/// Sends recorded lines and ends, or says nothing if there are none.
+async fn play_watch(stream: &mut TcpStream, lines: &str) {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap_or_default();
+    if lines.is_empty() {
+        // Until the other side has had enough.
+        while stream.read(&mut [0; 16]).await.is_ok_and(|octets| octets > 0) {}
+        return;
+    }
+    let chunk = format!("{:x}\r\n{lines}\r\n0\r\n\r\n", lines.len());
+    stream.write_all(chunk.as_bytes()).await.unwrap_or_default();
 }
 
 /// The value of a key in a query.

@@ -22,8 +22,8 @@ const ENDPOINTS: (&str, &str, &str) = ("externaldns.k8s.io", "v1alpha1", "dnsend
 const ROUTES: (&str, &str, &str) = ("traefik.io", "v1alpha1", "ingressroutes");
 
 /// A driver that watches a fake server.
-struct Bench {
-    fake: Fake,
+pub(super) struct Bench {
+    pub(super) fake: Fake,
     orders: mpsc::Sender<Order>,
     reports: mpsc::Receiver<(usize, Report)>,
     task: tokio::task::JoinHandle<()>,
@@ -55,7 +55,7 @@ fn pace() -> Pace {
 }
 
 impl Bench {
-    async fn start(fake: Fake, kinds: &[ObjectKind], order: Order) -> Self {
+    pub(super) async fn start(fake: Fake, kinds: &[ObjectKind], order: Order) -> Self {
         Self::with(fake, kinds, order, options(), &[]).await
     }
 
@@ -85,7 +85,7 @@ impl Bench {
     }
 
     /// The lines of all reports up to one that holds the text.
-    async fn until(&mut self, text: &str) -> Vec<String> {
+    pub(super) async fn until(&mut self, text: &str) -> Vec<String> {
         let mut all = Vec::new();
         let found = async {
             while let Some((_, report)) = self.reports.recv().await {

@@ -2,16 +2,19 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::driver::say;
+use super::super::fake::Fake;
+use super::driver::{Bench, say};
 use super::options;
 use crate::discovery::claim::ObjectKind;
 use crate::discovery::kubernetes::decode::{Decoded, decode};
 use crate::discovery::kubernetes::resource::Resource;
 use crate::discovery::kubernetes::store::{Event, Store};
+use crate::discovery::source::Order;
 
 fn recorded(name: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/kubernetes");
@@ -82,4 +85,61 @@ fn recorded_lists_and_watches_are_read() {
         "listed dnsendpoint [dnsendpoint/default/e: e.test. 192.0.2.1 [Unchecked] ttl 60]"
     );
     assert_eq!(store.patches().len(), 1, "its status is behind");
+}
+
+/// The exchanges as they were recorded (kube-apiserver 1.35.4 without a watch cache; the bookmark with one), one stage after the other.
+#[tokio::test]
+async fn a_recorded_server_is_followed_through_its_troubles() {
+    const INGRESSES: &str = "/apis/networking.k8s.io/v1/ingresses";
+    const ENDPOINTS: &str = "/apis/externaldns.k8s.io/v1alpha1/dnsendpoints";
+    const GROUP: &str = "/apis/externaldns.k8s.io/v1alpha1";
+    let tape = |status: u16, name: &str| (status, recorded(&format!("replay/{name}")));
+    let fake = Fake::start().await;
+    fake.play("/apis", false, &[tape(200, "apis-before.json")]);
+    fake.play(INGRESSES, false, &[tape(200, "ingresses-list.json")]);
+    // A change and a bookmark, an end in order, then a version that was compacted away.
+    fake.play(INGRESSES, true, &[tape(200, "watch-bookmark.jsonl"), tape(200, "watch-410.jsonl")]);
+    fake.play("/api/v1/services", false, &[tape(403, "services-403.json")]);
+    let kinds = [ObjectKind::Ingress, ObjectKind::Service, ObjectKind::DnsEndpoint];
+    let mut bench = Bench::start(fake, &kinds, Order::Watch).await;
+    let mut all = bench.until("synced").await;
+    all.extend(bench.until("listed ingress").await);
+    let listed = "listed ingress [ingress/default/a: a.test. 192.0.2.1 [Http(None)]]";
+    let said = |text: &str| all.iter().filter(|line| line.contains(text)).count();
+    assert_eq!(said(listed), 2, "once more after 410: {all:#?}");
+    assert_eq!(said("changed ingress/default/b: b.test."), 1, "{all:#?}");
+    assert!(said("failed service forbidden") > 0 && said("cannot list resource") > 0, "{all:#?}");
+    assert_eq!(said("not installed dnsendpoint"), 1, "{all:#?}");
+    assert_eq!(said("gone"), 0, "{all:#?}");
+    let watches = bench.fake.requests("ingresses?watch=true");
+    assert!(watches[1].ends_with("resourceVersion=235"), "it goes on from the bookmark: {watches:#?}");
+
+    // The CRD comes; then it goes, and its object, which a finalizer held, is deleted with it.
+    bench.fake.play("/apis", false, &[tape(200, "apis-after.json")]);
+    bench.fake.play(GROUP, false, &[tape(200, "apis-dnsendpoints.json")]);
+    bench.fake.play(ENDPOINTS, false, &[tape(200, "dnsendpoints-list.json")]);
+    bench.fake.play(ENDPOINTS, true, &[]);
+    let all = bench.until("listed dnsendpoint").await;
+    assert!(all.iter().any(|line| line.contains("dnsendpoint/default/e: e.test. 192.0.2.1")), "{all:#?}");
+    bench.fake.play(ENDPOINTS, true, &[tape(200, "watch-crd.jsonl")]);
+    let watches = || bench.fake.requests("dnsendpoints?watch=true").len();
+    let before = watches();
+    let played = async {
+        while watches() == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), played).await.unwrap();
+    bench.fake.play(GROUP, false, &[tape(200, "apis-dnsendpoints-terminating.json")]);
+    let all = bench.until("not installed dnsendpoint").await;
+    assert!(!all.iter().any(|line| line.starts_with("gone dnsendpoint")), "{all:#?}");
+    bench.fake.play("/apis", false, &[tape(200, "apis-before.json")]);
+    bench.fake.play(ENDPOINTS, false, &[tape(404, "dnsendpoints-404.txt")]);
+
+    // And comes again.
+    bench.fake.play(GROUP, false, &[tape(200, "apis-dnsendpoints.json")]);
+    bench.fake.play(ENDPOINTS, false, &[tape(200, "dnsendpoints-list.json")]);
+    bench.fake.play("/apis", false, &[tape(200, "apis-after.json")]);
+    let all = bench.until("listed dnsendpoint").await;
+    assert!(!all.iter().any(|line| line.starts_with("gone")), "{all:#?}");
 }
