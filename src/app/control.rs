@@ -29,6 +29,7 @@ use crate::resolver::ResolverHandle;
 use crate::snapshot::handle::Published;
 use crate::state::overrides::OverrideStore;
 use crate::telemetry::counters::{Counters, Protocol};
+use crate::telemetry::query_log::QueryLog;
 use crate::zone::text;
 
 /// Read-only handles of every part, and the keeper's channel.
@@ -54,6 +55,8 @@ pub(super) struct Handles {
     pub(super) reloaded_s: AtomicU32,
     pub(super) discovery: Arc<Discovery>,
     pub(super) events: Arc<Events>,
+    /// Where queries are recorded, if they are.
+    pub(super) query_log: Option<Arc<QueryLog>>,
     /// Whether /metrics has series for each target.
     pub(super) target_metrics: bool,
 }

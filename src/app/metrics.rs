@@ -14,7 +14,7 @@ use crate::model::overrides::{MAX_OVERRIDES, Overrides, Word};
 use crate::model::target::Verdict;
 use crate::resolver::AliasReport;
 use crate::telemetry::metrics::{MetricKind, MetricsWriter};
-use crate::telemetry::process;
+use crate::telemetry::{process, query_log};
 
 use MetricKind::{Counter, Gauge};
 
@@ -36,6 +36,7 @@ pub(super) fn page(handles: &Handles) -> String {
     health(&mut page, &handles.health.figures(), handles.health.earliest_certificate_expiry_s());
     let targets = if handles.target_metrics { handles.health.report() } else { Vec::new() };
     each_target(&mut page, &targets);
+    query_log::write_metrics(&mut page, handles.query_log.as_deref());
     handles.discovery.metrics(&mut page, &handles.published);
     page.finish()
 }
@@ -379,6 +380,7 @@ mod tests {
         overrides(&mut page, &Overrides::default());
         health(&mut page, &Figures::default(), None);
         each_target(&mut page, &[]);
+        query_log::write_metrics(&mut page, None);
         crate::app::discovery_metrics::write(&mut page, &[], 0);
         page.families().to_vec()
     }

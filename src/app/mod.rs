@@ -8,6 +8,7 @@ mod explain;
 mod insight;
 mod metrics;
 mod overrides;
+mod query_log;
 mod signals;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -217,6 +218,7 @@ impl House {
             discovery: Arc::new(Discovery::load(config, reread, state.as_ref(), Arc::clone(&events))),
             events,
             target_metrics: config.target_metrics,
+            query_log: query_log::start(config.query_log.as_ref())?,
         });
         runtime.spawn(events::look_after(Arc::clone(&handles)));
         let (admin_stop, admin_stopped) = watch::channel(false);
@@ -248,6 +250,7 @@ impl House {
             move |_worker: usize| SnapshotEngine::new(&published, Arc::clone(&settings))
         };
         let transports = bound
+            .recorded(self.handles.query_log.clone())
             .start(engines, Arc::clone(&self.handles.counters))
             .map_err(|e| running("transport", e.to_string()))?;
         for address in &self.handles.listeners {
@@ -260,6 +263,10 @@ impl House {
 
     /// Ends what is still there: health with a last save, then the admin listener, so that /healthz tells the truth to the last.
     fn close(self) {
+        // After the last answer.
+        if let Some(query_log) = &self.handles.query_log {
+            query_log.stop();
+        }
         self.runtime.block_on(self.health.shutdown());
         if let Some(keep_saved) = self.keep_saved {
             // What goes wrong with the last save it logs itself.
@@ -536,6 +543,9 @@ impl Upkeep {
 
     fn reload(&self, keeper: &KeeperHandle, handles: &Arc<Handles>) {
         info!("SIGHUP: reading the zones again");
+        if let Some(query_log) = &handles.query_log {
+            query_log.reopen();
+        }
         self.notifier.reloading();
         let (keeper, handles, notifier) = (keeper.clone(), Arc::clone(handles), Arc::clone(&self.notifier));
         tokio::task::spawn_blocking(move || {

@@ -166,6 +166,7 @@ fn load(args: &ServeArgs, env: &dyn Fn(&str) -> Option<String>, cwd: &Path, syst
             .map_or_else(Vec::new, |servers| servers.value.0.iter().map(|socket| socket.value.0).collect()),
         nsid: keys.nsid.take().map(|nsid| nsid.value.0.into_bytes()),
         cookie_secret: keys.cookie_secret.take().map(|secret| secret.value.0),
+        query_log: keys.query_log.take().and_then(|given| given.value.into_config()),
         target_metrics: keys.metrics.take().is_some_and(|given| given.value.wants_targets()),
         log_level: log_level.to_owned(),
         log_format,

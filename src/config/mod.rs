@@ -35,5 +35,6 @@ pub use load::Loaded;
 pub use pattern::Pattern;
 pub use selector::Selector;
 pub use source_types::*;
+pub use telemetry::{DnstapConfig, JsonLogConfig, QueryLogConfig};
 pub use types::*;
 pub use zone_file::{Environment, RecordCheck, ZoneReader, stands_twice};

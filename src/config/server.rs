@@ -12,7 +12,7 @@ use super::limits::LimitsKeys;
 use super::schema::Definitions;
 use super::source_types::Conflict;
 use super::sources::SourceKeys;
-use super::telemetry::MetricsKeys;
+use super::telemetry::{MetricsKeys, QueryLogKeys};
 use super::types::LogFormat;
 use super::zone_file::{PoolKeys, Written};
 
@@ -34,6 +34,8 @@ object! {
         "admin" admin: AdminKeys,
         /// What /metrics tells beyond what it always does.
         "metrics" metrics: MetricsKeys,
+        /// Where each query and its response are recorded; nowhere unless given.
+        "query_log" query_log: QueryLogKeys,
         /// Limits of health checking.
         "health" health: HealthKeys,
         /// Limits of the listeners, and of what clients are sent.

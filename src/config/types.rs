@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::geo::Geo;
 use super::limits::{LimitsConfig, PolicyLimits};
 use super::source_types::{Conflict, SourceConfig};
+use super::telemetry::QueryLogConfig;
 use super::zone_file::{Checks, Pools, RecordCheck};
 use crate::model::condition::Condition;
 use crate::model::diagnostic::Position;
@@ -52,6 +53,8 @@ pub struct Config {
     pub nsid: Option<Vec<u8>>,
     /// Secret of the interoperable server cookies (RFC 9018); drawn at start where none is given.
     pub cookie_secret: Option<[u8; 16]>,
+    /// Where queries are recorded, if anywhere.
+    pub query_log: Option<QueryLogConfig>,
     /// Whether /metrics has series for each target.
     pub target_metrics: bool,
     /// `error`, `warn`, `info`, `debug` or `trace`.

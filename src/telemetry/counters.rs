@@ -156,6 +156,16 @@ const RCODES: &[&str] = &[
     "BADTRUNC", "BADCOOKIE", "other",
 ];
 
+/// The name of a QTYPE that has a counter of its own.
+pub(super) fn qtype_name(qtype: u16) -> Option<&'static str> {
+    QTYPES.iter().find(|(number, _)| *number == qtype).map(|(_, name)| *name)
+}
+
+/// The name of an extended RCODE that has a counter of its own.
+pub(super) fn rcode_name(rcode: u16) -> Option<&'static str> {
+    RCODES[..RCODES.len() - 1].get(usize::from(rcode)).copied()
+}
+
 /// What zones tell apart: a zone that answers is either right, negative or broken.
 const ZONE_RCODES: &[&str] = &["NOERROR", "NXDOMAIN", "SERVFAIL", "other"];
 

@@ -4,4 +4,5 @@ pub mod counters;
 pub mod logs;
 pub mod metrics;
 pub mod process;
+pub mod query_log;
 pub mod systemd;

@@ -9,6 +9,7 @@ use super::share::FairShare;
 use super::{Engine, account, now_s};
 use crate::answer::{Kind, Outcome, Query, Reply, Transport, cut_down};
 use crate::telemetry::counters::{DropReason, Limited, Writer};
+use crate::telemetry::query_log::{Fate, Logged, Tap};
 
 /// What one thread answers with. Nothing of it is shared with another.
 pub(super) struct Responder<E> {
@@ -16,6 +17,8 @@ pub(super) struct Responder<E> {
     pub(super) counters: Writer,
     limiter: Option<Limiter>,
     share: Option<FairShare>,
+    /// Where queries are recorded, if they are.
+    tap: Option<Box<Tap>>,
     now_s: u32,
     /// When the present batch was received.
     began: Instant,
@@ -23,10 +26,11 @@ pub(super) struct Responder<E> {
 
 impl<E: Engine> Responder<E> {
     /// What [`datagram`](Self::datagram) sends is limited; what [`message`](Self::message) does is not.
-    pub(super) fn new(engine: E, counters: Writer, limits: &Limits) -> Self {
+    pub(super) fn new(engine: E, counters: Writer, limits: &Limits, tap: Option<Tap>) -> Self {
+        let tap = tap.map(Box::new);
         let limiter = limits.rrl.as_ref().map(Limiter::new);
         let share = limits.fair_share.then(FairShare::new);
-        Self { engine, counters, limiter, share, now_s: now_s(), began: Instant::now() }
+        Self { engine, counters, limiter, share, tap, now_s: now_s(), began: Instant::now() }
     }
 
     /// Reads the clocks, once for all messages that came together; `is_full` if more are likely to wait.
@@ -39,6 +43,9 @@ impl<E: Engine> Responder<E> {
         self.began = Instant::now();
         if let Some(limiter) = &mut self.limiter {
             limiter.set_clock(self.began);
+        }
+        if let Some(tap) = &mut self.tap {
+            tap.begin();
         }
     }
 
@@ -54,6 +61,9 @@ impl<E: Engine> Responder<E> {
         let took = self.began.elapsed();
         // 584 years fit.
         self.counters.batch_took(account::protocol(transport), took.as_nanos() as u64);
+        if let Some(tap) = &mut self.tap {
+            tap.end(took);
+        }
         if let Some(forgotten) = self.limiter.as_mut().map(Limiter::take_forgotten).filter(|n| *n > 0) {
             self.counters.rates_forgotten(forgotten);
         }
@@ -67,6 +77,7 @@ impl<E: Engine> Responder<E> {
             && !share.admits(reply.class.zone, tells_of_nothing(&reply))
         {
             self.counters.shed(reply.class.zone);
+            self.record(Transport::Udp, Fate::FairShare, bytes, peer, (&reply, &[]));
             self.drop(Transport::Udp, bytes, DropReason::FairShare);
             return None;
         }
@@ -80,12 +91,14 @@ impl<E: Engine> Responder<E> {
                 }
                 Verdict::Drop => {
                     self.counters.rate_limited(kind, Limited::Dropped);
+                    self.record(Transport::Udp, Fate::RateLimited, bytes, peer, (&reply, &[]));
                     self.drop(Transport::Udp, bytes, DropReason::RateLimited);
                     return None;
                 }
             }
         }
         self.count(Transport::Udp, bytes, &reply);
+        self.record(Transport::Udp, Fate::Answered, bytes, peer, (&reply, out));
         Some(reply.len)
     }
 
@@ -94,6 +107,7 @@ impl<E: Engine> Responder<E> {
     pub(super) fn message(&mut self, bytes: &[u8], peer: SocketAddr, out: &mut [u8]) -> Option<usize> {
         let reply = self.answer(Transport::Tcp, bytes, peer, out)?;
         self.count(Transport::Tcp, bytes, &reply);
+        self.record(Transport::Tcp, Fate::Answered, bytes, peer, (&reply, out));
         Some(reply.len)
     }
 
@@ -116,6 +130,39 @@ impl<E: Engine> Responder<E> {
 
     fn drop(&mut self, transport: Transport, bytes: &[u8], reason: DropReason) {
         self.counters.dropped(account::protocol(transport), bytes.len(), reason);
+    }
+
+    /// Says who is asked from here on, where that is recorded; `server` is only called then.
+    #[inline]
+    pub(super) fn asked(&mut self, server: impl FnOnce() -> Option<SocketAddr>) {
+        if let Some(tap) = &mut self.tap {
+            tap.asked(server());
+        }
+    }
+
+    /// Nothing arrives: the time to let go of what a busy moment has left.
+    pub(super) fn idle(&mut self) {
+        self.engine.idle();
+        if let Some(tap) = &mut self.tap {
+            tap.flush();
+        }
+    }
+
+    /// Records a query with its response, of which `out` holds the octets if it is sent.
+    #[inline]
+    fn record(
+        &mut self,
+        transport: Transport,
+        fate: Fate,
+        query: &[u8],
+        client: SocketAddr,
+        (reply, out): (&Reply, &[u8]),
+    ) {
+        if let Some(tap) = &mut self.tap {
+            let response = if fate == Fate::Answered { &out[..reply.len] } else { &[] };
+            let (protocol, rcode) = (account::protocol(transport), reply.class.rcode);
+            tap.record(&Logged { protocol, fate, rcode, client, server: tap.server(), query, response });
+        }
     }
 
     #[inline]

@@ -19,6 +19,7 @@ use super::shutdown::Stop;
 use super::{Engine, portable};
 use crate::config::ListenAddress;
 use crate::telemetry::counters::Counters;
+use crate::telemetry::query_log::QueryLog;
 
 /// A worker that panicked is started again after this long.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
@@ -68,12 +69,13 @@ pub struct Bound {
     limits: Limits,
     portable: bool,
     pin: bool,
+    query_log: Option<Arc<QueryLog>>,
 }
 
 impl Bound {
     fn new(sockets: Vec<Sockets>, workers: usize, limits: Limits, portable: bool) -> Self {
         let portable = portable || cfg!(not(target_os = "linux"));
-        Self { sockets, workers, limits, portable, pin: false }
+        Self { sockets, workers, limits, portable, pin: false, query_log: None }
     }
 
     /// Whether each worker's threads stay on one core: the first on the first that the process may use, and so on, round again
@@ -81,6 +83,12 @@ impl Bound {
     #[must_use]
     pub fn pinned(self, pin: bool) -> Self {
         Self { pin, ..self }
+    }
+
+    /// Where queries are recorded, if anywhere.
+    #[must_use]
+    pub fn recorded(self, query_log: Option<Arc<QueryLog>>) -> Self {
+        Self { query_log, ..self }
     }
 
     /// What is listened on, for UDP and TCP alike, in the order configured: port 0 is replaced by the port taken, and
@@ -103,7 +111,8 @@ impl Bound {
         let mut running = Running { stop: stop.clone(), threads: Vec::new(), wakers: Vec::new() };
         let limits = self.limits.clone();
         let cores = if self.pin { Cores::allowed()? } else { Cores::default() };
-        let context = Context { cores, engine: Arc::new(engine), counters, limits, stop };
+        let query_log = self.query_log.clone();
+        let context = Context { cores, engine: Arc::new(engine), counters, query_log, limits, stop };
         // An error drops `running`, which ends the threads started so far.
         if self.portable {
             running.start_portable(self, &context)?;
@@ -118,6 +127,7 @@ impl Bound {
 struct Context<F> {
     engine: Arc<F>,
     counters: Arc<Counters>,
+    query_log: Option<Arc<QueryLog>>,
     limits: Limits,
     cores: Cores,
     stop: Stop,
@@ -224,7 +234,7 @@ impl Running {
     {
         let (engine, counters, stop) =
             (Arc::clone(&context.engine), Arc::clone(&context.counters), context.stop.clone());
-        let limits = context.limits.clone();
+        let (limits, query_log) = (context.limits.clone(), context.query_log.clone());
         let core = context.cores.of(worker);
         // The body runs also where the stop comes before the thread does: what has arrived by then is answered.
         let run = move || {
@@ -232,7 +242,8 @@ impl Running {
             loop {
                 // What a panic leaves behind is dropped: the engine and the writer are made anew, sockets hold no state.
                 let once = AssertUnwindSafe(|| {
-                    body(Responder::new(engine(worker), counters.writer(), &limits), stop.clone());
+                    let tap = query_log.as_deref().map(QueryLog::tap);
+                    body(Responder::new(engine(worker), counters.writer(), &limits, tap), stop.clone());
                 });
                 let panicked = catch_unwind(once).is_err();
                 if !panicked || stop.requested() {

@@ -195,7 +195,7 @@ impl<E: Engine> Worker<E> {
             if now - told >= IDLE_WAKE {
                 // Also with connections open: they may be idle all, and being told costs next to nothing.
                 told = now;
-                self.buffers.borrow_mut().answering.responder.engine.idle();
+                self.buffers.borrow_mut().answering.responder.idle();
             }
         }
     }

@@ -170,6 +170,8 @@ impl<E: Engine> Answering<E> {
     /// were dealt with. What could not be sent is kept with the connection.
     fn answer_all(&mut self, bytes: &[u8], stream: &TcpStream, talk: &mut Conversation) -> usize {
         self.responder.begin(false);
+        // A call of the system for each read, and only where it is recorded.
+        self.responder.asked(|| stream.local_addr().ok());
         let used = self.answer_each(bytes, stream, talk);
         self.responder.end(Transport::Tcp);
         used

@@ -25,6 +25,7 @@ const DRAIN: Duration = Duration::from_millis(50);
 pub(super) fn serve<E: Engine>(socket: &UdpSocket, responder: &mut Responder<E>, stop: &Stop) {
     let wildcard = socket.local_addr().is_ok_and(|a| a.ip().is_unspecified());
     let mut batch = Batch::new(wildcard);
+    responder.asked(|| socket.local_addr().ok());
     let (mut losses, mut errors) = (Losses::default(), 0);
     while !stop.requested() {
         match batch.receive(socket, BATCH, true) {
@@ -37,7 +38,7 @@ pub(super) fn serve<E: Engine>(socket: &UdpSocket, responder: &mut Responder<E>,
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                 losses.count(socket, responder);
-                responder.engine.idle();
+                responder.idle();
             }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => {
