@@ -29,7 +29,7 @@ fn metric(hale: &Hale, series: &str) -> f64 {
 }
 
 fn ask(hale: &Hale, name: &str, via: Via) {
-    let query = QueryBuilder::new(name, rtype::A).build();
+    let query = QueryBuilder::new(name, rtype::A);
     assert!(Client::new(hale.address).ask(&query, via).is_ok(), "{name}");
 }
 
@@ -112,8 +112,8 @@ fn a_reader_that_is_stuck_costs_no_answer_anything() {
     let (reader, _) = capture(&fstrm_capture, &folder, &socket, 1);
     until("connected", || metric(&hale, r#"hale_query_log_output_up{output="dnstap"}"#) > 0.0);
     reader.signal("STOP");
-    let query = QueryBuilder::new("www.example.test", rtype::A).build();
-    let client = Client::new(hale.address);
+    let query = QueryBuilder::new("www.example.test", rtype::A);
+    let mut client = Client::new(hale.address);
     let mut slowest = Duration::ZERO;
     let dropped = || metric(&hale, r#"hale_query_log_dropped_total{output="dnstap",reason="buffer_full"}"#);
     until("it is left, and the buffer is full", || {

@@ -142,6 +142,31 @@ fn reads_every_key_of_the_file() {
     assert_eq!((&*config.log_level, config.log_format), ("debug", LogFormat::Json));
 }
 
+#[test]
+fn telemetry_is_what_is_asked_for() {
+    let silent = good("{}", &[], &[]);
+    assert_eq!((silent.query_log, silent.target_metrics), (None, false));
+    assert_eq!(good(r#"{ "query_log": { "buffer": 65536 } }"#, &[], &[]).query_log, None);
+    let config = good(
+        r#"{ "metrics": { "targets": true },
+            "query_log": { "dnstap": { "socket": "/run/d.sock", "queries": false, "identity": "ns1" }, "json": { "file": "/q.jsonl", "sample": 10 } } }"#,
+        &[],
+        &[],
+    );
+    assert!(config.target_metrics);
+    let dnstap = DnstapConfig {
+        socket: "/run/d.sock".into(),
+        queries: false,
+        responses: true,
+        responses_with_queries: false,
+        identity: Some("ns1".to_owned()),
+        sample: 1,
+    };
+    let json = JsonLogConfig { file: "/q.jsonl".into(), sample: 10 };
+    let expected = QueryLogConfig { dnstap: Some(dnstap), json: Some(json), buffer_octets: 1 << 20 };
+    assert_eq!(config.query_log, Some(expected));
+}
+
 /// The `rrl` value of `hale.json` and what it means.
 fn check_rates(json: &str, expected: Option<&RateLimits>) {
     let config = good(&format!(r#"{{ "limits": {{ "rrl": {json} }} }}"#), &[], &[]);
