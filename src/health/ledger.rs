@@ -372,7 +372,7 @@ impl Ledger {
         }
         entry.trail.note(evidence, duration_us);
         let before = entry.standing();
-        entry.unrouted.note(&outcome, entry.target.check.fall);
+        entry.unrouted.note(&outcome, &entry.target.check);
         entry.last = Some(LastResult { at_ms: now_ms, duration_us, outcome });
         let was_known = entry.hysteresis.verdict() != Verdict::Unknown;
         let has_flipped = entry.hysteresis.record(evidence, entry.thresholds()).is_some();

@@ -423,6 +423,11 @@ fn a_flapping_target_is_held_down_and_comes_back_once_it_is_calm() {
 /// one for ever. Verdicts after `seconds` as `u`, `d` and `?`.
 #[track_caller]
 fn unrouted(results: &[&str], seconds: u64, expected: &str) {
+    unrouted_with(true, results, seconds, expected);
+}
+
+#[track_caller]
+fn unrouted_with(needs_witness: bool, results: &[&str], seconds: u64, expected: &str) {
     use crate::model::target::HttpCheck;
     let target = |n: usize| {
         let host = format!("www.example.test:{}", 8000 + n);
@@ -438,7 +443,7 @@ fn unrouted(results: &[&str], seconds: u64, expected: &str) {
             follow: 0,
             reuse: false,
         }));
-        let rules = VerdictRules { patient: true, needs_witness: true, ..VerdictRules::default() };
+        let rules = VerdictRules { patient: true, needs_witness, ..VerdictRules::default() };
         let target = target(n as u32, 1000, 2, 3);
         Arc::new(Target {
             check: Arc::new(Check { kind, rules, ..(*target.check).clone() }),
@@ -499,4 +504,7 @@ fn a_route_that_is_missing_everywhere_is_no_verdict() {
     unrouted(&["44444-4-4-4-4--4--4"], 25, "?");
     unrouted(&["-----4"], 5, "d");
     unrouted(&["-----4"], 12, "?");
+    // A check that says itself what it does not want to read takes it for what it is.
+    unrouted_with(false, &["4"], 10, "d");
+    unrouted_with(false, &["+++4", "+++4"], 10, "dd");
 }

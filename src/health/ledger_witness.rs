@@ -36,12 +36,12 @@ pub(super) struct Unrouted {
 
 impl Unrouted {
     /// Takes a result in.
-    pub(super) fn note(&mut self, outcome: &Outcome, fall: u32) {
+    pub(super) fn note(&mut self, outcome: &Outcome, check: &Check) {
         match outcome {
-            Outcome::Unrouted(_) => (self.is_reason, self.others) = (true, 0),
+            Outcome::Unrouted(_) => (self.is_reason, self.others) = (check.rules.needs_witness, 0),
             Outcome::Failure(_) => {
                 self.others = self.others.saturating_add(1);
-                self.is_reason &= self.others < fall;
+                self.is_reason &= self.others < check.fall;
             }
             Outcome::Success | Outcome::Warning(_) => (self.is_reason, self.others) = (false, 0),
             Outcome::HostUnreachable | Outcome::LocalError(_) => {}
