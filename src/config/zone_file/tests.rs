@@ -201,14 +201,15 @@ fn reads_every_key_of_an_https_check() {
     let found = owner(
         r#""w": {"A": "192.0.2.1", "check": {"https": {"port": 8443, "host": "h.test:9", "path": "/p?q=1", "method": "HEAD",
             "headers": {"Authorization": {"env": "TOKEN"}, "X-A": "b"}, "status": [204, "300-399"], "body_contains": "ok", "body_not": "bad",
-            "follow": true, "verify": true, "ca_file": "ca.pem"}, "interval": "1m", "timeout": "1s", "rise": 5, "fall": 6}}"#,
+            "follow": true, "verify": true, "ca_file": "example.json"}, "interval": "1m", "timeout": "1s", "rise": 5, "fall": 6}}"#,
         "",
     );
     let check = check_of(&found);
     assert_eq!((check.interval_ms, check.timeout_ms, check.rise, check.fall), (60_000, 1000, 5, 6));
     let CheckKind::Http(http) = &check.kind else { panic!() };
     let tls = http.tls.as_ref().unwrap();
-    assert_eq!((&*tls.sni, tls.ca_file.as_deref()), ("h.test", Some(Path::new("zones/ca.pem"))));
+    // A file that there is; what stands in it is for probes to find out.
+    assert_eq!((&*tls.sni, tls.ca_file.as_deref()), ("h.test", Some(Path::new("zones/example.json"))));
     assert_eq!((&*http.host, &*http.path, &*http.method), ("h.test:9", "/p?q=1", "HEAD"));
     let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(http.headers, [header("Authorization", "Bearer x"), header("X-A", "b")]);

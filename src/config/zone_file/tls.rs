@@ -4,6 +4,7 @@ use super::check::HasPort;
 use super::http::{host_without_port, is_host, report_in, text_in};
 use crate::config::json::{At, Boolean, Duration, FilePath, Port, Reader, Slot, Text};
 use crate::model::check::{GrpcCheck, TlsCheck};
+use crate::model::diagnostic::Diagnostic;
 
 /// Ten years, more than any certificate should last.
 const MAX_EXPIRY_MS: u64 = 315_360_000_000;
@@ -85,6 +86,14 @@ impl TlsSlots {
         if let (Some(given), false) = (self.ca_file.get(), verify) {
             let message = "\"ca_file\" is of no use with \"verify\": false".to_owned();
             report_in(reader, &[kind, "ca_file"], given.position, message, "leave one of them out");
+        }
+        if let Some(given) = self.ca_file.get().filter(|given| verify && !given.value.0.is_file()) {
+            let message = format!("there is no file {}", given.value.0.display());
+            let hint = "until there is, the check has no verdict; a path is relative to this file";
+            let warning = Diagnostic::warning(reader.source().file, message);
+            let path = reader.path_below(&[kind, "ca_file"]);
+            let position = given.position;
+            reader.report(warning.at(position, path).hint(hint));
         }
         if let (Some(warn), Some(fail)) = (self.warn.get(), self.fail.get())
             && warn.value.0 <= fail.value.0
