@@ -1,11 +1,14 @@
 //! Who may read and change what (interface.md, "HTTP"), as a pure function of the door, the method and the headers.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use ring::hmac;
 use ring::rand::SystemRandom;
 
+use super::limit::Limiter;
 use super::problem::Refusal;
 
 /// The socket that a request came in by.
@@ -70,6 +73,94 @@ impl Token {
     }
 }
 
+/// What all listeners of a server hold requests to.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) token: Option<Arc<Token>>,
+    /// Names that this server goes by, beside its addresses and `localhost`.
+    pub(super) hosts: Vec<String>,
+    limiter: Mutex<Limiter>,
+    started: Instant,
+}
+
+impl Rules {
+    /// `hosts` in lower case.
+    pub(super) fn new(token: Option<Token>, hosts: Vec<String>, requests_per_second: u32) -> Self {
+        let limiter = Mutex::new(Limiter::new(requests_per_second));
+        Self { token: token.map(Arc::new), hosts, limiter, started: Instant::now() }
+    }
+
+    fn limiter(&self) -> (MutexGuard<'_, Limiter>, u64) {
+        let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        (self.limiter.lock().unwrap_or_else(PoisonError::into_inner), now_ms)
+    }
+
+    /// Counts a request from an address.
+    ///
+    /// # Errors
+    /// 429: it is one too many.
+    pub(super) fn count(&self, from: IpAddr) -> Result<(), Refusal> {
+        let (mut limiter, now_ms) = self.limiter();
+        limiter.request(from, now_ms).map_err(|wait_s| {
+            Refusal::new(StatusCode::TOO_MANY_REQUESTS, "these are too many requests from one address")
+                .hint("admin.requests_per_second")
+                .retry_after(wait_s)
+        })
+    }
+
+    /// Whether what an address presents is the token. Guessing gets slower with each wrong one.
+    ///
+    /// # Errors
+    /// 429: it has presented too many wrong ones to be heard now.
+    pub(super) fn try_token(&self, from: IpAddr, presented: &[u8]) -> Result<bool, Refusal> {
+        let (mut limiter, now_ms) = self.limiter();
+        limiter.may_try(from, now_ms).map_err(|wait_s| {
+            Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens came from this address")
+                .retry_after(wait_s)
+        })?;
+        let is_right = self.token.as_ref().is_some_and(|token| token.is(presented));
+        if is_right {
+            limiter.right(from, now_ms)
+        } else {
+            limiter.wrong(from, now_ms)
+        }
+        Ok(is_right)
+    }
+}
+
+/// Refuses a change that a page of another site has its visitor's browser ask for: browsers say where a request comes from (Origin,
+/// RFC 6454; Sec-Fetch-Site), and send JSON to another origin only after asking, which is never answered here. A client that is no
+/// browser sends neither header.
+///
+/// # Errors
+/// 403 or 415.
+pub(super) fn same_origin(headers: &HeaderMap) -> Result<(), Refusal> {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let (origin, site) = (text("origin"), text("sec-fetch-site"));
+    let host = text("host").unwrap_or_default();
+    let is_own = |origin: &str| {
+        let authority = origin.split_once("://").map(|(_, authority)| authority);
+        authority.is_some_and(|authority| !host.is_empty() && authority.eq_ignore_ascii_case(host))
+    };
+    let is_foreign = origin.is_some_and(|origin| !is_own(origin))
+        || site.is_some_and(|site| !matches!(site, "same-origin" | "none"));
+    if is_foreign {
+        return Err(Refusal::new(StatusCode::FORBIDDEN, "a page of another site may change nothing here"));
+    }
+    let has_body =
+        text("content-length").is_some_and(|length| length != "0") || text("transfer-encoding").is_some();
+    let kind = text("content-type").unwrap_or_default();
+    let is_json =
+        kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
+    if (origin.is_some() || site.is_some()) && has_body && !is_json {
+        return Err(Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "a browser has to send application/json",
+        ));
+    }
+    Ok(())
+}
+
 /// Whether a request may pass.
 ///
 /// # Errors
@@ -77,26 +168,29 @@ impl Token {
 pub(super) fn decide(
     door: Door,
     wish: Wish,
-    token: Option<&Token>,
+    rules: &Rules,
+    from: Option<IpAddr>,
     headers: &HeaderMap,
 ) -> Result<(), Refusal> {
     if door == Door::Unix {
         return Ok(());
     }
-    let known = match (presented(headers), token) {
-        (Some(presented), Some(token)) if token.is(presented) => true,
-        (Some(_), Some(_)) => return Err(Refusal::new(StatusCode::UNAUTHORIZED, "the token is wrong")),
-        _ => false,
-    };
-    if known {
-        return Ok(());
+    if wish == Wish::Change {
+        same_origin(headers)?;
+    }
+    if let (Some(presented), true) = (presented(headers), rules.token.is_some()) {
+        let from = from.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        return match rules.try_token(from, presented)? {
+            true => Ok(()),
+            false => Err(Refusal::new(StatusCode::UNAUTHORIZED, "the token is wrong")),
+        };
     }
     if door == Door::Loopback {
-        local_host(headers)?;
+        local_host(headers, &rules.hosts)?;
     }
     match (wish, door) {
         (Wish::Page, _) | (Wish::Read, Door::Loopback) => Ok(()),
-        _ if token.is_none() => {
+        _ if rules.token.is_none() => {
             Err(Refusal::new(StatusCode::FORBIDDEN, "this needs a token, and the server was given none")
                 .hint("set admin.token, or use the unix socket in the state directory"))
         }
@@ -116,20 +210,20 @@ fn presented(headers: &HeaderMap) -> Option<&[u8]> {
 
 /// Refuses names that are not this machine's: a page whose name an attacker points at 127.0.0.1 (DNS rebinding) carries its own name
 /// in the Host header, while an address there can only have been asked for as such. Browsers always send the header.
-pub(super) fn local_host(headers: &HeaderMap) -> Result<(), Refusal> {
+pub(super) fn local_host(headers: &HeaderMap, hosts: &[String]) -> Result<(), Refusal> {
     let local = match headers.get(header::HOST) {
         None => true,
-        Some(host) => host.to_str().is_ok_and(is_local),
+        Some(host) => host.to_str().is_ok_and(|host| is_local(host, hosts)),
     };
     if local {
         return Ok(());
     }
     Err(Refusal::new(StatusCode::FORBIDDEN, "the Host header names another machine")
-        .hint("ask for 127.0.0.1 or localhost, or send the token"))
+        .hint("ask for 127.0.0.1 or localhost, name it in admin.hosts, or send the token"))
 }
 
-/// Whether a Host header is an address, `localhost`, or a name below it (RFC 6761 §6.3), each with or without a port.
-fn is_local(host: &str) -> bool {
+/// Whether a Host header is an address, `localhost`, a name below it (RFC 6761 §6.3), or one of `hosts`, each with or without a port.
+fn is_local(host: &str, hosts: &[String]) -> bool {
     if host.parse::<SocketAddr>().is_ok() || host.parse::<IpAddr>().is_ok() {
         return true;
     }
@@ -142,7 +236,7 @@ fn is_local(host: &str) -> bool {
         return true;
     }
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-    name == "localhost" || name.ends_with(".localhost")
+    name == "localhost" || name.ends_with(".localhost") || hosts.contains(&name)
 }
 
 #[cfg(test)]
@@ -157,6 +251,57 @@ mod tests {
             }
         }
         headers
+    }
+
+    fn rules(has_token: bool) -> Rules {
+        Rules::new(has_token.then(|| Token::new("s3cret").unwrap()), vec!["dns.lan".to_owned()], 100)
+    }
+
+    #[test]
+    fn pages_of_other_sites_change_nothing() {
+        // Headers, and the status of the refusal (0: it may pass).
+        let cases: &[(&[(&str, &str)], u16)] = &[
+            (&[], 0),
+            (&[("content-length", "2")], 0),
+            (&[("origin", "http://127.0.0.1:8053"), ("content-type", "application/json; charset=utf-8")], 0),
+            (&[("origin", "http://127.0.0.1:8053"), ("content-length", "0")], 0),
+            (&[("origin", "http://127.0.0.1:8054")], 403),
+            (&[("origin", "null")], 403),
+            (&[("origin", "http://evil.example")], 403),
+            (&[("origin", "http://evil.example:127.0.0.1:8053")], 403),
+            (&[("sec-fetch-site", "same-origin")], 0),
+            (&[("sec-fetch-site", "none")], 0),
+            (&[("sec-fetch-site", "same-site")], 403),
+            (&[("sec-fetch-site", "cross-site")], 403),
+            (
+                &[("sec-fetch-site", "same-origin"), ("content-length", "2"), ("content-type", "text/plain")],
+                415,
+            ),
+            (&[("sec-fetch-site", "same-origin"), ("transfer-encoding", "chunked")], 415),
+        ];
+        for (extra, want) in cases {
+            let mut headers = headers("127.0.0.1:8053", "Bearer s3cret");
+            for (name, value) in *extra {
+                headers.insert(axum::http::HeaderName::from_static(name), value.parse().unwrap());
+            }
+            let got = decide(Door::Loopback, Wish::Change, &rules(true), None, &headers);
+            assert_eq!(got.map_or_else(|r| r.status.as_u16(), |()| 0), *want, "{extra:?}");
+            assert!(decide(Door::Loopback, Wish::Read, &rules(true), None, &headers).is_ok(), "{extra:?}");
+        }
+    }
+
+    #[test]
+    fn guessing_is_slowed_down() {
+        let rules = rules(true);
+        let guess = |token: &str, from: [u8; 4]| {
+            let headers = headers("127.0.0.1", &format!("Bearer {token}"));
+            decide(Door::Open, Wish::Read, &rules, Some(from.into()), &headers)
+                .map_or_else(|r| r.status.as_u16(), |()| 0)
+        };
+        let statuses: Vec<u16> = (0..8).map(|i| guess(&i.to_string(), [192, 0, 2, 1])).collect();
+        assert_eq!(statuses, [401, 401, 401, 401, 401, 429, 429, 429]);
+        assert_eq!(guess("s3cret", [192, 0, 2, 1]), 429, "the right one is not heard either");
+        assert_eq!(guess("s3cret", [192, 0, 2, 2]), 0);
     }
 
     #[test]
@@ -190,10 +335,9 @@ mod tests {
             (Door::Open, Wish::Change, RIGHT, true, 0),
             (Door::Open, Wish::Read, "", false, 403),
         ];
-        let token = Token::new("s3cret").unwrap();
         for &(door, wish, authorization, configured, want) in cases {
-            let got =
-                decide(door, wish, configured.then_some(&token), &headers("127.0.0.1:8053", authorization));
+            let rules = rules(configured);
+            let got = decide(door, wish, &rules, None, &headers("127.0.0.1:8053", authorization));
             let status = got.map_or_else(|refusal| refusal.status.as_u16(), |()| 0);
             assert_eq!(status, want, "{door:?} {wish:?} {authorization:?} configured: {configured}");
         }
@@ -201,9 +345,9 @@ mod tests {
 
     #[test]
     fn a_foreign_host_name_is_refused_on_loopback_alone() {
-        let token = Token::new("s3cret").unwrap();
+        let rules = rules(true);
         let refused = |door, host: &str, authorization: &str| {
-            decide(door, Wish::Read, Some(&token), &headers(host, authorization))
+            decide(door, Wish::Read, &rules, None, &headers(host, authorization))
                 .err()
                 .map(|r| r.status.as_u16())
         };
@@ -229,6 +373,7 @@ mod tests {
             "localhost",
             "LOCALHOST.:80",
             "hale.localhost:1",
+            "DNS.lan:8053",
         ] {
             assert_eq!(refused(Door::Loopback, host, ""), None, "{host}");
         }

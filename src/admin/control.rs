@@ -10,6 +10,7 @@ use crate::model::discovery_report::{PlanReport, SourceChange, SourceReport};
 use crate::model::events::Events;
 use crate::model::explain::{Client, Explanation};
 use crate::model::name::Name;
+use crate::model::records::{HiddenChange, HiddenReport, HideRequest, RecordsPage, TestDns};
 use crate::model::report::{
     HistoryReport, OverrideChange, OverrideReport, OverrideRequest, Readiness, ReloadReport, Status,
     TargetReport, ZoneReport,
@@ -31,11 +32,47 @@ pub trait Control: Insight + Send + Sync + 'static {
     /// Every target that is probed.
     fn targets(&self) -> Vec<TargetReport>;
 
-    /// Writes the served view of the zone with this apex.
+    /// Writes a view of the zone with this apex.
     ///
     /// # Errors
     /// See [`ExportError`]; nothing was written where the zone is unknown or broken.
-    fn export(&self, zone: &Name, format: ExportFormat, out: &mut dyn io::Write) -> Result<(), ExportError>;
+    fn export(
+        &self,
+        zone: &Name,
+        view: View,
+        format: ExportFormat,
+        out: &mut dyn io::Write,
+    ) -> Result<(), ExportError>;
+
+    /// Writes the state directory as an archive, consistent with itself.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read or written.
+    fn backup(&self, out: &mut dyn io::Write) -> Result<(), ExportError>;
+
+    /// Some of a zone's records.
+    ///
+    /// # Errors
+    /// See [`ExportError`].
+    fn records(&self, zone: &Name, query: &RecordsQuery) -> Result<RecordsPage, ExportError>;
+
+    /// What DNS answers now for a host name, where it comes from, and how it fares.
+    fn test_dns(&self, hostname: &Name) -> TestDns;
+
+    /// The discovered names that somebody has hidden.
+    fn hidden(&self) -> Vec<HiddenReport>;
+
+    /// Keeps a discovered name from being published, in the name of `owner`. It is durable when this returns.
+    ///
+    /// # Errors
+    /// See [`ChangeError`]; nothing has changed.
+    fn hide(&self, wanted: &HideRequest, owner: String) -> Result<HiddenChange, ChangeError>;
+
+    /// Publishes a hidden name again, in the name of `owner`; `None` if it is not hidden.
+    ///
+    /// # Errors
+    /// See [`ChangeError`]; nothing has changed.
+    fn unhide(&self, name: &Name, owner: &str) -> Result<Option<HiddenChange>, ChangeError>;
 
     /// Reads the zones again and returns when what could be read is published. `remove_missing` lets go of zones whose file
     /// has vanished.
@@ -104,8 +141,36 @@ pub enum ChangeError {
     Failed(String),
 }
 
+/// What of a zone is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum View {
+    /// What is answered.
+    #[default]
+    Served,
+    /// All that is configured, whatever health says of it.
+    Configured,
+}
+
+/// Which records of a zone are wanted.
+#[derive(Clone, Debug)]
+pub struct RecordsQuery {
+    /// What is answered, or what is configured.
+    pub view: View,
+    /// Only this owner name.
+    pub name: Option<Name>,
+    /// Only owner names with this in them, in lower case.
+    pub search: Option<String>,
+    /// Only this type.
+    pub rtype: Option<RrType>,
+    /// Only owner names behind this one.
+    pub after: Option<Name>,
+    /// RRsets of a page; the last owner may make it some more.
+    pub limit: usize,
+}
+
 /// How a zone is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ExportFormat {
     /// A master file (RFC 1035 §5).

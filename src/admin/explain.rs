@@ -3,24 +3,39 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::pages::{Shared, blocking};
+use super::pages::{Params, Shared, blocking};
 use super::problem::Refusal;
-use crate::model::explain::Client;
+use super::route::Route;
+use crate::model::explain::{Client, Explanation};
 use crate::model::name::Name;
 use crate::model::rrtype::RrType;
 
-#[derive(Deserialize)]
+/// The routes; who may use them is decided before.
+pub(super) fn routes() -> Vec<Route> {
+    let explain = Route::get(
+        "/api/v1/explain",
+        "What a client would be answered for a name and type, and why",
+        explain,
+    );
+    vec![explain.query::<ExplainQuery>().answers::<Explanation>()]
+}
+
+/// What is to be explained.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ExplainQuery {
+struct ExplainQuery {
+    /// The name that is asked for.
     name: String,
+    /// The type that is asked for; A unless given.
     #[serde(default, rename = "type")]
     rtype: Option<String>,
+    /// Who asks; this machine unless given.
     #[serde(default)]
     client: Option<IpAddr>,
     /// The network that the client, a resolver, asks for.
@@ -28,14 +43,13 @@ pub(super) struct ExplainQuery {
     ecs: Option<String>,
 }
 
-pub(super) async fn explain(
+async fn explain(
     State(control): State<Shared>,
-    query: Result<Query<ExplainQuery>, QueryRejection>,
+    Params(query): Params<ExplainQuery>,
 ) -> Result<Response, Refusal> {
     let bad = |why: String| {
         Refusal::new(StatusCode::BAD_REQUEST, why).hint("?name=www.example.test&type=A&client=192.0.2.1")
     };
-    let Query(query) = query.map_err(|error| bad(error.body_text()))?;
     let name = Name::parse_absolute(&query.name)
         .map_err(|error| bad(format!("{:?} is not a domain name: {error}", query.name)))?;
     let rtype: RrType = match &query.rtype {

@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::control::{Control, ExportError, ExportFormat};
+use super::control::{Control, ExportError, ExportFormat, View};
 use super::problem::Refusal;
 use crate::model::name::Name;
 
@@ -31,27 +31,40 @@ type Chunk = Result<Bytes, ExportError>;
 pub(super) async fn stream(
     control: Arc<dyn Control>,
     zone: Name,
+    view: View,
     format: ExportFormat,
 ) -> Result<Body, Refusal> {
+    let name = zone.to_string();
+    let body = written(move |out| control.export(&zone, view, format, out)).await;
+    body.map_err(|error| refusal(&name, error))
+}
+
+/// Starts what writes a body, and waits for its first bytes.
+///
+/// # Errors
+/// It failed before it had written anything.
+pub(super) async fn written(
+    write: impl FnOnce(&mut dyn Write) -> Result<(), ExportError> + Send + 'static,
+) -> Result<Body, ExportError> {
     let (sender, mut receiver) = mpsc::channel(WAITING);
     let runtime = Handle::current();
-    let name = zone.to_string();
     tokio::task::spawn_blocking(move || {
         let mut writer =
             ChunkWriter { buffer: Vec::with_capacity(CHUNK), sender, runtime, patience: PATIENCE };
-        let result = control.export(&zone, format, &mut writer).and_then(|()| Ok(writer.flush()?));
+        let result = write(&mut writer).and_then(|()| Ok(writer.flush()?));
         if let Err(error) = result {
             // Where the receiver is gone, nobody is left to be told.
             let _ = writer.send(Err(error));
         }
     });
     match receiver.recv().await {
-        Some(Err(error)) => Err(refusal(&name, error)),
+        Some(Err(error)) => Err(error),
         first => Ok(Body::new(Chunks { first: first.transpose().ok().flatten(), receiver })),
     }
 }
 
-fn refusal(zone: &str, error: ExportError) -> Refusal {
+/// Why there is nothing to be seen of a zone.
+pub(super) fn refusal(zone: &str, error: ExportError) -> Refusal {
     match error {
         ExportError::UnknownZone => {
             Refusal::new(StatusCode::NOT_FOUND, format!("{zone} is not a zone of this server"))

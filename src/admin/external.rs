@@ -4,11 +4,12 @@ use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::pages::{Shared, blocking, limited};
 use super::problem::Refusal;
+use super::route::Route;
 use crate::model::target::Verdict;
 
 /// Characters that a reason may have.
@@ -16,18 +17,24 @@ const LONGEST_REASON: usize = 300;
 const EXAMPLE: &str = r#"{"verdict": "down", "reason": "disk full"}; the verdict is up, down or unknown"#;
 
 /// The route; who may use it is decided before.
-pub(super) fn routes() -> axum::Router<Shared> {
-    axum::Router::new().route("/api/v1/external/{id}", post(push))
+pub(super) fn routes() -> Vec<Route> {
+    let push =
+        Route::post("/api/v1/external/{id}", "Pushes a verdict for the external checks with an id", push);
+    vec![push.takes::<Push>().answers::<Pushed>()]
 }
 
-#[derive(Deserialize)]
+/// A verdict that is pushed.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Push {
+    /// `unknown` takes back what was pushed before.
     verdict: Verdict,
+    /// Why, in a line of at most 300 characters.
     reason: Option<String>,
 }
 
-#[derive(Serialize)]
+/// What became of it.
+#[derive(Serialize, JsonSchema)]
 struct Pushed {
     /// Checks that the verdict is for.
     targets: usize,

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
 
-use super::access::{Door, Token};
+use super::access::{Door, Rules, Token};
 use super::control::Control;
+use super::tls::Tls;
 use super::{pages, serve};
 use crate::config::AdminConfig;
 use crate::model::diagnostic::Diagnostic;
@@ -43,7 +44,8 @@ pub struct Admin {
     tcp: Vec<(Carries, SocketAddr, TcpListener)>,
     #[cfg(unix)]
     unix: Option<(SocketFile, std::os::unix::net::UnixListener)>,
-    token: Option<Arc<Token>>,
+    rules: Arc<Rules>,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Admin {
@@ -54,9 +56,10 @@ impl Admin {
     /// A listener off loopback without a token, or a socket that cannot be bound.
     pub fn bind(config: &AdminConfig, state: Option<&Path>) -> Result<Self, Diagnostic> {
         let token = match &config.token {
-            Some(token) => Some(Arc::new(Token::new(token).ok_or_else(|| no_randomness("admin.token"))?)),
+            Some(token) => Some(Token::new(token).ok_or_else(|| no_randomness("admin.token"))?),
             None => None,
         };
+        let tls = config.tls.as_ref().map(Tls::load).transpose()?.map(Arc::new);
         let wanted = [
             (Carries::Everything, "admin.listen", config.listen),
             (Carries::Metrics, "admin.metrics_listen", config.metrics_listen),
@@ -92,7 +95,8 @@ impl Admin {
             tcp,
             #[cfg(unix)]
             unix,
-            token,
+            rules: Arc::new(Rules::new(token, config.hosts.clone(), config.requests_per_second)),
+            tls,
         })
     }
 
@@ -111,22 +115,24 @@ impl Admin {
         for (carries, address, listener) in self.tcp {
             let router = match carries {
                 Carries::Everything => {
-                    pages::everything(control.clone(), Door::of(address), self.token.clone())
+                    pages::everything(control.clone(), Door::of(address), Arc::clone(&self.rules))
                 }
                 Carries::Metrics => pages::metrics_only(control.clone()),
                 Carries::Probes => pages::probes(control.clone()),
             };
             let listener = tokio::net::TcpListener::from_std(listener)?;
             logs::listening(carries.name(), address);
-            tasks.spawn(serve::accept(listener, router, stop.clone()));
+            // Probes and scrapers of the narrow listeners are on the machine's own network, and have nothing to hide.
+            let tls = self.tls.clone().filter(|_| carries == Carries::Everything);
+            tasks.spawn(serve::accept(listener, router, tls, stop.clone()));
         }
         #[cfg(unix)]
         let _removed_at_the_end = match self.unix {
             Some((file, listener)) => {
-                let router = pages::everything(control.clone(), Door::Unix, None);
+                let router = pages::everything(control.clone(), Door::Unix, self.rules);
                 let listener = tokio::net::UnixListener::from_std(listener)?;
                 logs::listening("admin", file.0.display());
-                tasks.spawn(serve::accept(listener, router, stop.clone()));
+                tasks.spawn(serve::accept(listener, router, None, stop.clone()));
                 Some(file)
             }
             None => None,

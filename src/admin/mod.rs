@@ -6,19 +6,25 @@
 
 mod access;
 mod control;
+mod events;
 mod explain;
 mod export;
 mod external;
+mod limit;
 mod listen;
+mod openapi;
 mod overrides;
 mod pages;
 mod peer;
 mod problem;
+mod records;
+mod route;
 mod serve;
 mod sources;
+mod tls;
 mod ui;
 
-pub use control::{ChangeError, Control, ExportError, ExportFormat};
+pub use control::{ChangeError, Control, ExportError, ExportFormat, RecordsQuery, View};
 pub use listen::Admin;
 pub use ui::Insight;
 

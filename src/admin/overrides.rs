@@ -4,19 +4,29 @@ use axum::Json;
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get};
 
 use super::control::ChangeError;
 use super::pages::{Shared, blocking, limited, listing};
 use super::peer::Peer;
 use super::problem::Refusal;
-use crate::model::report::OverrideRequest;
+use super::route::Route;
+use crate::model::report::{OverrideChange, OverrideReport, OverrideRequest};
 
 /// The routes; who may use them is decided before.
-pub(super) fn routes() -> axum::Router<Shared> {
-    axum::Router::new()
-        .route("/api/v1/overrides", get(list).post(set))
-        .route("/api/v1/overrides/{id}", delete(clear))
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/api/v1/overrides", "The overrides in force, oldest first", list)
+            .lists::<OverrideReport>("overrides"),
+        Route::post(
+            "/api/v1/overrides",
+            "Sets an override; it is durable and answered when this returns",
+            set,
+        )
+        .takes::<OverrideRequest>()
+        .created::<OverrideChange>(),
+        Route::delete("/api/v1/overrides/{id}", "Clears an override: probes count again", clear)
+            .answers::<OverrideChange>(),
+    ]
 }
 
 const EXAMPLE: &str = r#"{"subject": "address:192.0.2.1", "word": "drain", "for": "1h", "reason": "new disk"}, and "zone" if need be"#;

@@ -4,21 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{FromRequestParts, Path, Query, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use axum::{Json, Router};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::access::{self, Door, Token, Wish};
-use super::control::{Control, ExportFormat};
+use super::access::{self, Door, Rules, Wish};
+use super::control::{Control, ExportFormat, View};
 use super::peer::Peer;
 use super::problem::Refusal;
-use super::{explain, export, external, overrides, sources, ui};
+use super::route::{self, Route};
+use super::{events, explain, export, external, openapi, overrides, records, sources, ui};
 use crate::model::name::Name;
+use crate::model::report::{HistoryReport, ReloadReport, Status, TargetReport, ZoneReport};
 use crate::telemetry::metrics::CONTENT_TYPE;
 
 /// A request's body is at most so long; nothing here needs more.
@@ -28,37 +31,75 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) type Shared = Arc<dyn Control>;
 
+/// Every route of the API.
+pub(super) fn api() -> Vec<Route> {
+    let mut routes = vec![
+        Route::get("/api/v1/status", "The server in a few figures", status).answers::<Status>(),
+        Route::get("/api/v1/zones", "Every configured zone, broken ones and aliases among them", zones)
+            .lists::<ZoneReport>("zones"),
+        Route::get("/api/v1/zones/{zone}/export", "A whole zone, as a master file or as JSON lines", export)
+            .query::<ExportQuery>()
+            .streams("text/dns")
+            .streams("application/x-ndjson"),
+        Route::get("/api/v1/targets", "Everything that is probed or followed, with its verdict", targets)
+            .lists::<TargetReport>("targets"),
+        Route::get("/api/v1/targets/{id}/history", "The last changes of a target's verdict", history)
+            .answers::<HistoryReport>(),
+        Route::post(
+            "/api/v1/reload",
+            "Reads the zones again, and returns when what could be read is published",
+            reload,
+        )
+        .may_take::<ReloadBody>()
+        .answers::<ReloadReport>(),
+    ];
+    let parts = [
+        explain::routes(),
+        overrides::routes(),
+        sources::routes(),
+        external::routes(),
+        events::routes(),
+        records::routes(),
+        openapi::routes(),
+    ];
+    routes.extend(parts.into_iter().flatten());
+    routes
+}
+
 /// Everything, behind the rules of the door.
-pub(super) fn everything(control: Shared, door: Door, token: Option<Arc<Token>>) -> Router {
-    let api = Router::new()
-        .route("/api/v1/status", get(status))
-        .route("/api/v1/zones", get(zones))
-        .route("/api/v1/zones/{zone}/export", get(export))
-        .route("/api/v1/targets", get(targets))
-        .route("/api/v1/targets/{id}/history", get(history))
-        .route("/api/v1/explain", get(explain::explain))
-        .route("/api/v1/reload", post(reload))
-        .merge(overrides::routes())
-        .merge(sources::routes())
-        .merge(external::routes());
-    let page_token = token.clone();
+pub(super) fn everything(control: Shared, door: Door, rules: Arc<Rules>) -> Router {
+    let guard_rules = Arc::clone(&rules);
     let guard = middleware::from_fn(move |request: Request, next: Next| {
-        let wish = Wish::of(request.method(), request.uri().path());
-        let verdict = access::decide(door, wish, token.as_deref(), request.headers());
-        if wish == Wish::Change {
-            // The audit line: one for each change that is asked for, whether it is allowed or not.
-            let by = request.extensions().get::<Peer>().map(Peer::to_string).unwrap_or_default();
-            tracing::info!(method = %request.method(), path = %request.uri().path(), ?door, by, allowed = verdict.is_ok(), "change asked for");
-        }
-        async move {
-            match verdict {
-                Ok(()) => next.run(request).await,
-                Err(refusal) => refusal.into_response(),
-            }
-        }
+        let rules = Arc::clone(&guard_rules);
+        async move { guarded(door, &rules, request, next).await }
     });
-    let pages = ui::routes(control.clone(), door, page_token);
-    finish(api.merge(probe_routes()).merge(metrics_route()), control).layer(guard).merge(pages)
+    let pages = ui::routes(control.clone(), door, &rules);
+    finish(route::router(api()).merge(probe_routes()).merge(metrics_route()), control)
+        .layer(guard)
+        .merge(pages)
+}
+
+/// Lets a request pass or refuses it, and writes one line to the log for each change that is asked for: who, what, and what came of it.
+async fn guarded(door: Door, rules: &Rules, request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let wish = Wish::of(&method, &path);
+    let peer = request.extensions().get::<Peer>().copied();
+    let from = peer.and_then(|peer| peer.address());
+    let counted = match from {
+        Some(from) if wish != Wish::Page => rules.count(from),
+        _ => Ok(()),
+    };
+    let allowed = counted.and_then(|()| access::decide(door, wish, rules, from, request.headers()));
+    let response = match allowed {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    };
+    if wish == Wish::Change {
+        let by = peer.map(|peer| peer.to_string()).unwrap_or_default();
+        let status = response.status();
+        tracing::info!(%method, path, ?door, by, status = status.as_u16(), done = status.is_success(), "change asked for");
+    }
+    response
 }
 
 /// `/healthz` and `/readyz` alone.
@@ -148,32 +189,37 @@ async fn history(State(control): State<Shared>, Path(id): Path<String>) -> Resul
     Ok(Json(history.ok_or(unknown)?).into_response())
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ExportQuery {
-    #[serde(default)]
-    format: ExportFormat,
-    #[serde(default)]
-    view: View,
+/// The parameters of a query, with our own kind of error.
+pub(super) struct Params<T>(pub(super) T);
+
+impl<T: serde::de::DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let query = Query::<T>::try_from_uri(&parts.uri);
+        query
+            .map(|Query(query)| Self(query))
+            .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.body_text()))
+    }
 }
 
-#[derive(Deserialize, Default, PartialEq)]
-#[serde(rename_all = "lowercase")]
-enum View {
-    #[default]
-    Served,
-    Configured,
+/// How a zone is exported.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ExportQuery {
+    /// Its form; text unless given.
+    #[serde(default)]
+    format: ExportFormat,
+    /// With only what is answered, or with all that is configured; served unless given.
+    #[serde(default)]
+    view: View,
 }
 
 async fn export(
     State(control): State<Shared>,
     Path(zone): Path<String>,
-    query: Result<Query<ExportQuery>, QueryRejection>,
+    Params(query): Params<ExportQuery>,
 ) -> Result<Response, Refusal> {
-    let Query(query) = query.map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.body_text()))?;
-    if query.view == View::Configured {
-        return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "the configured view is not in this version"));
-    }
     let name = Name::parse_absolute(&zone).map_err(|error| {
         Refusal::new(StatusCode::BAD_REQUEST, format!("{zone:?} is not a domain name: {error}"))
     })?;
@@ -183,13 +229,15 @@ async fn export(
         // One RRset a line, so that neither end holds a zone as a tree.
         ExportFormat::Json => "application/x-ndjson",
     };
-    let body = export::stream(control, name, query.format).await?;
+    let body = export::stream(control, name, query.view, query.format).await?;
     Ok(([(header::CONTENT_TYPE, content_type)], body).into_response())
 }
 
-#[derive(Deserialize, Default)]
+/// How the zones are read again.
+#[derive(Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields)]
 struct ReloadBody {
+    /// Whether zones are let go whose file has vanished.
     #[serde(default)]
     remove_missing: bool,
 }

@@ -13,6 +13,14 @@ pub(super) enum Peer {
 }
 
 impl Peer {
+    /// The address at the other end; none of a process on this machine.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Unix(_) => None,
+            Self::Tcp(address) => Some(*address),
+        }
+    }
+
     /// Who a change is put down to, once it is allowed: over TCP that takes the token.
     pub(super) fn owner(&self) -> String {
         match self {

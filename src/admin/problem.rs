@@ -11,12 +11,20 @@ pub(super) struct Refusal {
     pub(super) status: StatusCode,
     pub(super) detail: String,
     pub(super) hint: Option<String>,
+    /// Seconds after which it may be tried again.
+    retry_after_s: Option<u64>,
 }
 
 impl Refusal {
     /// `detail` says what is wrong in this very request.
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), hint: None }
+        Self { status, detail: detail.into(), hint: None, retry_after_s: None }
+    }
+
+    /// Adds after how many seconds it may be tried again.
+    pub(super) fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_s = Some(seconds);
+        self
     }
 
     /// Adds what to do about it.
@@ -38,6 +46,9 @@ impl IntoResponse for Refusal {
         let mut response = (self.status, axum::Json(problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"hale\""));
         }

@@ -20,6 +20,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::peer::Peer;
+use super::tls::Tls;
 use crate::telemetry::logs::Throttle;
 
 /// Connections of one listener. Each listener has its own, so that whoever fills the metrics port does not lock out the operator.
@@ -28,6 +29,8 @@ const CONNECTIONS: usize = 256;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A peer takes some of its answer within so long.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A TLS handshake is over within so long.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest request line and headers in bytes; hyper's least is 8 KiB.
 const HEADER_LIMIT: usize = 16 * 1024;
 /// What requests under way get when the server stops.
@@ -64,7 +67,12 @@ impl Listener for UnixListener {
 }
 
 /// Serves `router` on every connection until `stop` turns true, then waits for those under way, for a moment.
-pub(super) async fn accept<L: Listener>(listener: L, router: Router, mut stop: watch::Receiver<bool>) {
+pub(super) async fn accept<L: Listener>(
+    listener: L,
+    router: Router,
+    tls: Option<Arc<Tls>>,
+    mut stop: watch::Receiver<bool>,
+) {
     static THROTTLE: Throttle = Throttle::new(10);
     let started = Instant::now();
     let places = Arc::new(Semaphore::new(CONNECTIONS));
@@ -80,10 +88,18 @@ pub(super) async fn accept<L: Listener>(listener: L, router: Router, mut stop: w
             () = &mut stopping => break,
             (place, connection) = next => match connection {
                 Ok((io, peer)) => {
-                    let service = converse(io, peer, router.clone(), stopped.clone());
+                    let (router, stopped) = (router.clone(), stopped.clone());
+                    let tls = tls.as_ref().map(|tls| tls.acceptor());
                     tokio::spawn(async move {
-                        service.await;
-                        drop(place);
+                        let _place = place;
+                        match tls {
+                            None => converse(io, peer, router, stopped).await,
+                            Some(tls) => match timeout(HANDSHAKE_TIMEOUT, tls.accept(io)).await {
+                                Ok(Ok(io)) => converse(io, peer, router, stopped).await,
+                                Ok(Err(error)) => tracing::debug!(%error, %peer, "no TLS on an admin connection"),
+                                Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
+                            },
+                        }
                     });
                 }
                 Err(error) => {
@@ -100,6 +116,17 @@ pub(super) async fn accept<L: Listener>(listener: L, router: Router, mut stop: w
     let _ = timeout(FAREWELL, places.acquire_many(CONNECTIONS as u32)).await;
 }
 
+/// Tells an answer that has no end of its own that the server stops.
+#[derive(Clone, Debug)]
+pub(super) struct Stop(watch::Receiver<bool>);
+
+impl Stop {
+    /// Returns when the server stops.
+    pub(super) async fn told(&mut self) {
+        told(&mut self.0).await;
+    }
+}
+
 /// Ends when `stop` is true, or nobody is left to say so.
 async fn told(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|&stop| stop).await;
@@ -113,8 +140,10 @@ async fn converse(
     mut stop: watch::Receiver<bool>,
 ) {
     let router = TowerToHyperService::new(router);
+    let stopping = Stop(stop.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(stopping.clone());
         router.call(request)
     });
     let connection = http1::Builder::new()

@@ -4,19 +4,28 @@ use axum::Json;
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 
 use super::control::ChangeError;
 use super::pages::{Shared, blocking, listing};
 use super::peer::Peer;
 use super::problem::Refusal;
+use super::route::Route;
+use crate::model::discovery_report::{PlanReport, SourceChange, SourceReport};
 
 /// The routes; who may use them is decided before.
-pub(super) fn routes() -> axum::Router<Shared> {
-    axum::Router::new()
-        .route("/api/v1/sources", get(sources))
-        .route("/api/v1/sources/{source}/{action}", post(change))
-        .route("/api/v1/plan", get(plan))
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/api/v1/sources", "Where names are discovered, and how that goes", sources)
+            .lists::<SourceReport>("sources"),
+        Route::post(
+            "/api/v1/sources/{source}/{action}",
+            "Lists a source afresh, leaves it alone, goes on with it, or releases its brake",
+            change,
+        )
+        .answers::<SourceChange>(),
+        Route::get("/api/v1/plan", "What sources would have otherwise than it is, and why it is not", plan)
+            .lists::<PlanReport>("plan"),
+    ]
 }
 
 async fn sources(State(control): State<Shared>) -> Result<Response, Refusal> {

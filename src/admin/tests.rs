@@ -14,9 +14,11 @@ use tokio::sync::watch;
 use super::*;
 use crate::config::AdminConfig;
 use crate::model::discovery_report::{PlanReport, SourceChange, SourceReport};
+use crate::model::event::{EventKind, News};
 use crate::model::events::Events;
 use crate::model::explain::{AnswerReport, Client, Explanation};
 use crate::model::name::Name;
+use crate::model::records::{HiddenChange, HiddenReport, HideRequest, RecordsPage, TestDns};
 use crate::model::report::{
     HistoryReport, OverrideChange, OverrideReport, OverrideRequest, Readiness, ReadinessPart, ReloadReport,
     SOCKET_NAME, Status, TargetReport, ZoneReport, ZoneState,
@@ -91,7 +93,13 @@ impl Control for Fake {
         vec![if self.evil.load(Ordering::Relaxed) { ui::evil_target(target) } else { target }]
     }
 
-    fn export(&self, zone: &Name, format: ExportFormat, out: &mut dyn Write) -> Result<(), ExportError> {
+    fn export(
+        &self,
+        zone: &Name,
+        _view: View,
+        format: ExportFormat,
+        out: &mut dyn Write,
+    ) -> Result<(), ExportError> {
         match zone.to_string().as_str() {
             "example.test." if format == ExportFormat::Json => Ok(out.write_all(b"{}")?),
             "example.test." => Ok(out.write_all(b"example.test. 300 IN NS ns1.example.test.\n")?),
@@ -104,6 +112,43 @@ impl Control for Fake {
             }
             _ => Err(ExportError::UnknownZone),
         }
+    }
+
+    fn backup(&self, _out: &mut dyn Write) -> Result<(), ExportError> {
+        Err(ExportError::Broken("the server has no state directory".to_owned()))
+    }
+
+    fn records(&self, zone: &Name, _query: &RecordsQuery) -> Result<RecordsPage, ExportError> {
+        match zone.to_string().as_str() {
+            "example.test." => Ok(RecordsPage { zone: zone.to_string(), ..RecordsPage::default() }),
+            _ => Err(ExportError::UnknownZone),
+        }
+    }
+
+    fn test_dns(&self, hostname: &Name) -> TestDns {
+        let (hostname, names) = (hostname.to_string(), Vec::new());
+        TestDns {
+            hostname,
+            answers: Vec::new(),
+            names,
+            discovered: Vec::new(),
+            plan: Vec::new(),
+            hidden: None,
+        }
+    }
+
+    fn hidden(&self) -> Vec<HiddenReport> {
+        Vec::new()
+    }
+
+    fn hide(&self, wanted: &HideRequest, owner: String) -> Result<HiddenChange, ChangeError> {
+        let (name, reason) = (wanted.name.clone(), wanted.reason.clone());
+        let hidden = HiddenReport { name, set_at: 1, until: None, reason, owner };
+        Ok(HiddenChange { hidden, discovered: true, kept: true })
+    }
+
+    fn unhide(&self, _name: &Name, _owner: &str) -> Result<Option<HiddenChange>, ChangeError> {
+        Ok(None)
     }
 
     fn reload(&self, remove_missing: bool) -> Result<ReloadReport, String> {
@@ -211,6 +256,16 @@ impl Running {
     /// The same, but `before` is called when the sockets are bound and not served yet. With `paused` the clock jumps to the next
     /// timer whenever nothing else is to be done.
     fn start_late(host: &str, token: Option<&str>, paused: bool, before: impl FnOnce(&Self)) -> Self {
+        let config = AdminConfig { token: token.map(str::to_owned), ..AdminConfig::default() };
+        Self::launch(host, config, paused, before)
+    }
+
+    /// Listens on loopback with these rules.
+    fn start_with(config: AdminConfig) -> Self {
+        Self::launch("127.0.0.1", config, false, |_| {})
+    }
+
+    fn launch(host: &str, config: AdminConfig, paused: bool, before: impl FnOnce(&Self)) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let state = std::env::temp_dir().join(format!("hale-admin-{}-{number}", std::process::id()));
@@ -220,7 +275,7 @@ impl Running {
             listen: Some(format!("{host}:0").parse().unwrap()),
             metrics_listen: loopback,
             probes_listen: loopback,
-            token: token.map(str::to_owned),
+            ..config
         };
         let admin = Admin::bind(&config, Some(&state)).unwrap();
         let bound = |carried| admin.addresses().find(|&(name, _)| name == carried).unwrap().1.port();
@@ -352,7 +407,14 @@ fn errors_are_problems() {
         ("GET /api/v1/targets/x/history", 404, "there is no target x"),
         ("GET /api/v1/zones/a..b/export", 400, "is not a domain name"),
         ("GET /api/v1/zones/example.test/export?format=xml", 400, "xml"),
-        ("GET /api/v1/zones/example.test/export?view=configured", 501, "not in this version"),
+        ("GET /api/v1/zones/example.test/export?view=all", 400, "all"),
+        ("GET /api/v1/zones/other.test/records", 404, "other.test. is not a zone"),
+        ("GET /api/v1/zones/example.test/records?type=NOTYPE", 400, "is not an RR type"),
+        ("GET /api/v1/zones/example.test/records?limit=0", 400, "1 to 5000"),
+        ("GET /api/v1/test-dns", 400, "hostname"),
+        ("POST /api/v1/state/backup", 409, "no state directory"),
+        ("GET /api/v1/state/backup", 405, "does not take that method"),
+        ("DELETE /api/v1/hidden/www.example.test", 404, "is not hidden"),
     ] {
         let answer = exchange(server.tcp(), line, token, "");
         assert_eq!(answer.status, status, "{line}");
@@ -604,4 +666,110 @@ fn verdicts_are_pushed_for_external_checks() {
     ] {
         assert_eq!(post("web:1", token, bad).status, 400, "{bad}");
     }
+}
+
+/// Reads from a stream of events until it says `until`; what came up to then, after `text`.
+fn read_until(stream: &mut impl Read, mut text: String, until: &str) -> String {
+    let mut buffer = [0; 4096];
+    while !text.contains(until) {
+        // A heartbeat keeps the read from timing out.
+        assert!(!text.contains(": nothing new"), "{until} does not come: {text}");
+        let n = stream.read(&mut buffer).expect("more of it comes");
+        assert!(n > 0, "it ended: {text}");
+        text += std::str::from_utf8(&buffer[..n]).unwrap();
+    }
+    text
+}
+
+#[test]
+fn events_are_told_as_they_happen_and_replayed() {
+    let server = Running::start("127.0.0.1", None);
+    let news = |text: &str| News::new(EventKind::NameDown, text).about("a.test.", "www.a.test.");
+    let ask = |query: &str, headers: &str| {
+        let mut stream = server.tcp();
+        write!(stream, "GET /api/v1/events{query} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n").unwrap();
+        let head = read_until(&mut stream, String::new(), "retry: 2000");
+        (stream, head)
+    };
+    let (mut stream, head) = ask("", "");
+    assert!(head.starts_with("HTTP/1.1 200") && head.contains("content-type: text/event-stream"), "{head}");
+    server.fake.events.publish(news("first"));
+    server.fake.events.publish(News::new(EventKind::ReloadDone, "second"));
+    let told = read_until(&mut stream, head, "\"text\":\"second\"");
+    assert!(told.contains("event: name-down\ndata: {\"id\":"), "{told}");
+    let listed = exchange(server.tcp(), "GET /api/v1/events/recent", "", "").json();
+    let ids: Vec<u64> =
+        listed["events"].as_array().unwrap().iter().map(|e| e["id"].as_u64().unwrap()).collect();
+    assert_eq!(ids.len(), 2);
+    let (mut again, head) = ask("", &format!("Last-Event-ID: {}\r\n", ids[0]));
+    let told = read_until(&mut again, head, "second");
+    assert!(!told.contains("first") && told.contains(&format!("id: {}\n", ids[1])), "{told}");
+    let (mut filtered, head) = ask(&format!("?kind=name-down&zone=A.test&after={}", ids[0] - 1), "");
+    server.fake.events.publish(news("third"));
+    let told = read_until(&mut filtered, head, "third");
+    assert!(told.contains("first") && !told.contains("second"), "{told}");
+    let (mut restarted, head) = ask("?after=1", "");
+    let told = read_until(&mut restarted, head, "first");
+    assert!(told.contains("event: lost\ndata: {\"lost\":0,\"server_restarted\":true}"), "{told}");
+    for (line, headers) in [
+        ("GET /api/v1/events?kind=flip", ""),
+        ("GET /api/v1/events", "Last-Event-ID: x\r\n"),
+        ("GET /api/v1/events/recent?most=x", ""),
+    ] {
+        assert_eq!(exchange(server.tcp(), line, headers, "").status, 400, "{line}");
+    }
+}
+
+#[test]
+fn a_client_has_a_share_of_requests() {
+    let server = Running::start_with(AdminConfig { requests_per_second: 1, ..AdminConfig::default() });
+    let statuses: Vec<u16> =
+        (0..8).map(|_| exchange(server.tcp(), "GET /api/v1/status", "", "").status).collect();
+    assert_eq!(statuses, [200, 200, 200, 200, 200, 200, 429, 429]);
+    let refused = exchange(server.tcp(), "GET /api/v1/status", "", "");
+    assert!(refused.head.contains("retry-after: "), "{}", refused.head);
+    assert_eq!(exchange(server.tcp(), "GET /readyz", "", "").status, 503, "probes are not counted");
+    assert_eq!(exchange(server.unix(), "GET /api/v1/status", "", "").status, 200, "nor is the unix socket");
+}
+
+#[test]
+fn names_that_are_ours_are_named() {
+    let config = AdminConfig { hosts: vec!["dns.lan".to_owned()], ..AdminConfig::default() };
+    let server = Running::start_with(config);
+    let status =
+        |host: &str| exchange(server.tcp(), "GET /api/v1/zones", &format!("Host: {host}\r\n"), "").status;
+    assert_eq!([status("dns.lan:8053"), status("DNS.lan."), status("evil.lan")], [200, 200, 403]);
+}
+
+#[test]
+fn tls_if_it_is_configured() {
+    use std::sync::Arc;
+    use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+    use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+    use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, crypto::ring};
+
+    let folder = tempfile::tempdir().unwrap();
+    let files =
+        crate::config::TlsFiles { cert: folder.path().join("a.pem"), key: folder.path().join("a.key") };
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    std::fs::write(&files.cert, made.cert.pem()).unwrap();
+    std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(&files.cert).unwrap()).unwrap();
+    let server = Running::start_with(AdminConfig { tls: Some(files), ..AdminConfig::default() });
+    let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connection =
+        ClientConnection::new(Arc::new(client), ServerName::try_from("localhost").unwrap()).unwrap();
+    let answer = exchange(StreamOwned::new(connection, server.tcp()), "GET /api/v1/status", "", "");
+    assert_eq!((answer.status, &answer.json()["version"]), (200, &"0.0.0".into()));
+    let mut plain = server.tcp();
+    plain.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut got = Vec::new();
+    let _ = plain.read_to_end(&mut got);
+    assert!(!got.starts_with(b"HTTP"), "nothing is answered in the clear");
+    assert_eq!(exchange(tcp(server.probes), "GET /healthz", "", "").status, 200, "probes stay plain");
 }

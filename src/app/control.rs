@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::discovery::Discovery;
 use super::{explain, metrics, now_s};
-use crate::admin::{ChangeError, Control, ExportError, ExportFormat};
+use crate::admin::{ChangeError, Control, ExportError, ExportFormat, RecordsQuery, View};
 use crate::health::HealthHandle;
 use crate::keeper::FindSources;
 use crate::keeper::channel::{Change, KeeperHandle, ReloadSummary, ZoneStatus};
@@ -18,6 +18,7 @@ use crate::model::discovery_report::{PlanReport, SourceChange, SourceReport};
 use crate::model::events::Events;
 use crate::model::explain::{Client, Explanation};
 use crate::model::name::Name;
+use crate::model::records::{HiddenChange, HiddenReport, HideRequest, RecordsPage, TestDns};
 use crate::model::report::{
     ChangeKind, HistoryReport, Listener, OverriddenReport, OverrideChange, OverrideReport, OverrideRequest,
     Readiness, ReadinessPart, ReloadReport, Status, TargetCounts, TargetReport, ZoneChange, ZoneReport,
@@ -30,7 +31,6 @@ use crate::snapshot::handle::Published;
 use crate::state::overrides::OverrideStore;
 use crate::telemetry::counters::{Counters, Protocol};
 use crate::telemetry::query_log::QueryLog;
-use crate::zone::text;
 
 /// Read-only handles of every part, and the keeper's channel.
 pub(super) struct Handles {
@@ -155,22 +155,38 @@ impl Control for Handles {
         self.target_reports()
     }
 
-    fn export(&self, zone: &Name, format: ExportFormat, out: &mut dyn io::Write) -> Result<(), ExportError> {
-        let snapshot = self.published.load();
-        let Some(image) = snapshot.zone(zone).and_then(|z| z.image) else {
-            let status =
-                self.zone_statuses().into_iter().find(|z| z.apex == *zone).ok_or(ExportError::UnknownZone)?;
-            return Err(ExportError::Broken(status.trouble.unwrap_or_default()));
-        };
-        let records = image.owners().flat_map(|owner| {
-            let name = owner.name;
-            owner.rrsets.into_iter().map(move |r| (name.clone(), r.rrset, r.signatures))
-        });
-        match format {
-            ExportFormat::Text => text::write_rfc1035(out, zone, records)?,
-            ExportFormat::Json => text::write_json_lines(out, records)?,
-        }
-        Ok(())
+    fn export(
+        &self,
+        zone: &Name,
+        view: View,
+        format: ExportFormat,
+        out: &mut dyn io::Write,
+    ) -> Result<(), ExportError> {
+        self.export_view(zone, view, format, out)
+    }
+
+    fn backup(&self, out: &mut dyn io::Write) -> Result<(), ExportError> {
+        self.backup_to(out)
+    }
+
+    fn records(&self, zone: &Name, query: &RecordsQuery) -> Result<RecordsPage, ExportError> {
+        self.records_page(zone, query)
+    }
+
+    fn test_dns(&self, hostname: &Name) -> TestDns {
+        self.test(hostname)
+    }
+
+    fn hidden(&self) -> Vec<HiddenReport> {
+        self.discovery.hidden()
+    }
+
+    fn hide(&self, wanted: &HideRequest, owner: String) -> Result<HiddenChange, ChangeError> {
+        self.discovery.hide(wanted, owner)
+    }
+
+    fn unhide(&self, name: &Name, owner: &str) -> Result<Option<HiddenChange>, ChangeError> {
+        self.discovery.unhide(name, owner)
     }
 
     fn reload(&self, remove_missing: bool) -> Result<ReloadReport, String> {

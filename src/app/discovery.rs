@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tracing::{debug, error, info, warn};
 
 use super::Reread;
+use super::hidden::Hiding;
 use crate::admin::ChangeError;
 use crate::config::{Config, SourceConfig, SourceKind, SourcesConfig};
 use crate::discovery::core::{Core, Line};
@@ -29,7 +30,7 @@ use crate::model::events::Events;
 use crate::model::name::Name;
 use crate::model::report::ReadinessPart;
 use crate::snapshot::handle::Published;
-use crate::state::StateDir;
+use crate::state::{StateDir, StateError};
 use crate::telemetry::metrics::MetricsWriter;
 
 /// How often time is looked at: removals become due by it, and polls.
@@ -48,13 +49,14 @@ pub(super) struct Discovery {
     was_ready: AtomicBool,
     started: Instant,
     ready_timeout: Duration,
-    state: Option<Arc<StateDir>>,
+    pub(super) state: Option<Arc<StateDir>>,
     reread: Reread,
     /// Somebody has changed something that the task is to look at.
     wake: Notify,
     /// The sources are others than those that drivers run for.
     replaced: AtomicBool,
-    events: Arc<Events>,
+    pub(super) events: Arc<Events>,
+    pub(super) hiding: Hiding,
 }
 
 impl Discovery {
@@ -80,16 +82,23 @@ impl Discovery {
             wake: Notify::new(),
             replaced: AtomicBool::new(false),
             events,
+            hiding: Hiding::load(state),
         };
+        discovery.core().set_hidden(discovery.hiding.current(), discovery.now());
         discovery.note_readiness();
         discovery
     }
 
-    fn core(&self) -> MutexGuard<'_, Core> {
+    /// Has the task look at what has changed.
+    pub(super) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    pub(super) fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn now(&self) -> Now {
+    pub(super) fn now(&self) -> Now {
         now(self.started)
     }
 
@@ -206,6 +215,15 @@ impl Discovery {
             warn!(%error, "discovered names are not saved: a restart would know only older ones");
         }
         true
+    }
+
+    /// Saves what stands. Blocks.
+    pub(super) fn save_now(&self) -> Result<(), StateError> {
+        let kept = self.take_kept(true);
+        match (&self.state, kept) {
+            (Some(state), Some(kept)) => kept.save(state),
+            _ => Ok(()),
+        }
     }
 
     fn note_readiness(&self) {

@@ -93,7 +93,12 @@ impl Known<'_> {
             types: owner
                 .map(|owner| owner.types.iter().map(ToString::to_string).collect())
                 .unwrap_or_default(),
-            from: owner.map(|owner| self.from(owner)).unwrap_or_default(),
+            from: owner
+                .map(|owner| self.from(owner))
+                .unwrap_or_default()
+                .into_iter()
+                .chain(self.hidden(name))
+                .collect(),
             selection,
             zone: origin.map(|origin| ZoneOfName {
                 apex: origin.zone.to_string(),
@@ -104,6 +109,13 @@ impl Known<'_> {
             }),
         };
         (explained, alias)
+    }
+
+    /// That a person keeps it from being published, where any source wants it.
+    fn hidden(&self, name: &Name) -> Option<String> {
+        let text = name.to_string();
+        let hidden = self.handles.discovery.hidden().into_iter().find(|hidden| hidden.name == text)?;
+        Some(format!("hidden by {}: {}", hidden.owner, hidden.reason))
     }
 
     /// Where an owner's records come from besides the zone file.
@@ -268,14 +280,20 @@ fn ttl_because(set: &Rrset, trace: &Trace) -> String {
 }
 
 /// What stands on the wire.
-struct Wire {
-    report: AnswerReport,
+pub(super) struct Wire {
+    pub(super) report: AnswerReport,
     /// Aliases in the answer, with what they lead to.
     aliases: Vec<(Name, Name)>,
 }
 
 /// Asks the engine, as this client's query by TCP would.
-fn wire_answer(snapshot: &Snapshot, settings: Settings, name: &Name, rtype: RrType, client: Client) -> Wire {
+pub(super) fn wire_answer(
+    snapshot: &Snapshot,
+    settings: Settings,
+    name: &Name,
+    rtype: RrType,
+    client: Client,
+) -> Wire {
     let mut scratch = Scratch::new(Arc::new(settings));
     let bytes = query(name, rtype, client.network);
     let peer = SocketAddr::new(client.address, 0);

@@ -1,15 +1,19 @@
 //! The composition root: builds the parts, wires their channels, and takes them down in order. The only place that knows all of them.
 
+mod backup;
 mod control;
 mod discovery;
 mod discovery_metrics;
 mod events;
 mod explain;
+mod hidden;
 mod insight;
 mod metrics;
 mod overrides;
 mod query_log;
+mod records;
 mod signals;
+mod test_dns;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -46,6 +50,7 @@ use crate::telemetry::logs;
 use crate::telemetry::systemd::Notifier;
 use crate::transport::{self, Bound, Handed, Limits, PortPrivilege, Running, SnapshotEngine};
 
+pub use backup::{backup_stopped, restore};
 use control::Handles;
 use discovery::Discovery;
 use signals::{Signal, Signals};

@@ -4,6 +4,7 @@ mod check;
 mod client;
 mod configuration;
 mod demo;
+mod events;
 mod explain;
 mod healthcheck;
 mod keys;
@@ -18,6 +19,7 @@ mod serve;
 mod server;
 mod shell;
 mod sources;
+mod state;
 mod status;
 mod terminal;
 mod top;
@@ -82,10 +84,15 @@ enum Command {
     /// Let removals go that a source's delete brake holds
     #[command(subcommand)]
     Brake(sources::BrakeCommand),
+    /// Show what has happened, and follow what happens
+    Events(events::EventsArgs),
     /// Make the running server read its zones again
     Reload(reload::ReloadArgs),
     /// Exit with 0 if the server lives, for a container's health check
     Healthcheck(healthcheck::HealthcheckArgs),
+    /// Back up the state directory, and restore it
+    #[command(subcommand)]
+    State(state::StateCommand),
     /// Make, import and list signing keys, and print DS records
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -95,10 +102,6 @@ enum Command {
     Man(shell::ManArgs),
 
     // Names that are promised but not built yet say so, rather than being unknown.
-    #[command(hide = true)]
-    Events(Later),
-    #[command(hide = true)]
-    State(Later),
     #[command(hide = true)]
     Mirror(Later),
 }
@@ -142,8 +145,8 @@ fn run(command: Command) -> Outcome {
         Command::Pause(args) => sources::change(&args, "pause"),
         Command::Resume(args) => sources::change(&args, "resume"),
         Command::Brake(command) => sources::brake(&command),
-        Command::Events(_) => later::refuse("events"),
-        Command::State(_) => later::refuse("state"),
+        Command::Events(args) => events::run(&args),
+        Command::State(command) => state::run(&command),
         Command::Mirror(_) => later::refuse("mirror"),
     }
 }

@@ -7,7 +7,10 @@ use super::outcome::{Failure, Outcome};
 use super::server::{ListArgs, ServerArgs};
 use super::status::now_s;
 use super::terminal::{self, duration, plural};
+use super::zone::percent_encoded;
+use crate::model::hidden::Hidden;
 use crate::model::overrides::{NewOverride, Word};
+use crate::model::records::{HiddenChange, HiddenReport, HideRequest};
 use crate::model::report::{OverrideChange, OverrideReport, OverrideRequest};
 
 #[derive(Subcommand, Debug)]
@@ -18,6 +21,12 @@ pub(super) enum OverrideCommand {
     List(ListArgs),
     /// Take an override back: probes count again
     Clear(ClearArgs),
+    /// Keep a discovered name from being published, for a while
+    Hide(HideArgs),
+    /// Publish a hidden name again
+    Unhide(UnhideArgs),
+    /// List the hidden names
+    Hidden(ListArgs),
 }
 
 #[derive(clap::Args, Debug)]
@@ -74,11 +83,42 @@ pub(super) struct ClearArgs {
     server: ServerArgs,
 }
 
+#[derive(clap::Args, Debug)]
+pub(super) struct HideArgs {
+    /// The name; a wildcard as `*.apps.example.test`
+    name: String,
+    /// For how long, such as 30m or 2d, or `forever`
+    #[arg(long = "for", value_name = "TIME")]
+    lasts: String,
+    /// Why, for whoever finds it
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(clap::Args, Debug)]
+pub(super) struct UnhideArgs {
+    /// The name, as `hale override hidden` shows it
+    name: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
 pub(super) fn run(command: &OverrideCommand) -> Outcome {
     match command {
         OverrideCommand::Set(args) => set(args),
         OverrideCommand::List(args) => list(args),
         OverrideCommand::Clear(args) => clear(args),
+        OverrideCommand::Hide(args) => hide(args),
+        OverrideCommand::Unhide(args) => unhide(args),
+        OverrideCommand::Hidden(args) => hidden(args),
     }
 }
 
@@ -167,6 +207,62 @@ fn describe(change: &OverrideChange, what: &str, now_s: u64) -> String {
     }
     if what == "set" && !kept {
         text += "it will not outlive a restart: the server has no --state\n";
+    }
+    text
+}
+
+#[derive(Deserialize)]
+struct AllHidden {
+    hidden: Vec<HiddenReport>,
+}
+
+fn hide(args: &HideArgs) -> Outcome {
+    let request =
+        HideRequest { name: args.name.clone(), lasts: args.lasts.clone(), reason: args.reason.clone() };
+    Hidden::read(&request, String::new(), 0).map_err(Failure::usage)?;
+    let body = serde_json::to_string(&request).map_err(|error| Failure::running(error.to_string()))?;
+    let change: HiddenChange = args.server.client()?.post("/api/v1/hidden", &body)?;
+    if args.json { terminal::print_json(&change) } else { terminal::print(&describe_hidden(&change, true)) }
+}
+
+fn unhide(args: &UnhideArgs) -> Outcome {
+    let path = format!("/api/v1/hidden/{}", percent_encoded(&args.name));
+    let change: HiddenChange = args.server.client()?.delete(&path)?;
+    if args.json { terminal::print_json(&change) } else { terminal::print(&describe_hidden(&change, false)) }
+}
+
+fn hidden(args: &ListArgs) -> Outcome {
+    let all = args.server.client()?.get::<AllHidden>("/api/v1/hidden")?.hidden;
+    if args.json {
+        return terminal::print_json(&all);
+    }
+    if all.is_empty() {
+        return terminal::print("no hidden names\n");
+    }
+    let now_s = now_s();
+    let row = |hidden: &HiddenReport| {
+        let left = hidden.until.map(|until| duration(until.saturating_sub(now_s)));
+        [
+            hidden.name.clone(),
+            left.unwrap_or_else(|| "forever".to_owned()),
+            hidden.owner.clone(),
+            hidden.reason.clone(),
+        ]
+    };
+    let rows: Vec<[String; 4]> = all.iter().map(row).collect();
+    terminal::print(&terminal::table(["NAME", "FOR", "BY", "REASON"], &rows))
+}
+
+fn describe_hidden(change: &HiddenChange, is_hidden: bool) -> String {
+    let HiddenChange { hidden, discovered, kept } = change;
+    let mut text = match (is_hidden, discovered) {
+        (true, true) => format!("{} is hidden\n", hidden.name),
+        (true, false) => format!("{} is hidden as soon as a source discovers it\n", hidden.name),
+        (false, true) => format!("{} is published again\n", hidden.name),
+        (false, false) => format!("{} is no longer hidden; no source wants it now\n", hidden.name),
+    };
+    if is_hidden && !kept {
+        text += "this does not outlive a restart: the server has no state directory\n";
     }
     text
 }

@@ -51,6 +51,13 @@ pub(super) fn duration(seconds: u64) -> String {
     text
 }
 
+/// `2023-11-14 22:13:20Z`: a time in Unix seconds, by the calendar; of times after 2106 the last one before.
+pub(super) fn utc(unix_s: u64) -> String {
+    let digits = crate::model::rdata::time::print(u32::try_from(unix_s).unwrap_or(u32::MAX));
+    let part = |from: usize, to: usize| digits.get(from..to).unwrap_or_default();
+    format!("{}-{}-{} {}:{}:{}Z", part(0, 4), part(4, 6), part(6, 8), part(8, 10), part(10, 12), part(12, 14))
+}
+
 /// Rows under headings, columns two spaces apart and as wide as they must be.
 pub(super) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> String {
     let mut widths = headings.map(|heading| heading.chars().count());

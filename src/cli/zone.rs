@@ -14,6 +14,7 @@ use super::server::ServerArgs;
 use super::status::now_s;
 use super::terminal::{self, duration};
 use crate::model::name::Name;
+use crate::model::records::{RecordReport, RecordsPage, RrsetReport};
 use crate::model::report::{OverriddenReport, ZoneReport};
 
 #[derive(Subcommand, Debug)]
@@ -22,16 +23,25 @@ pub(super) enum ZoneCommand {
     Show(ShowArgs),
     /// Write a zone as it is served now: a master file (RFC 1035) or JSON lines
     Export(ExportArgs),
+    /// Show what is configured and not answered
+    Diff(DiffArgs),
     #[command(hide = true)]
     Import(Later),
-    #[command(hide = true)]
-    Diff(Later),
 }
 
 #[derive(clap::Args, Debug)]
 pub(super) struct ShowArgs {
     /// Apex of one zone
     zone: Option<String>,
+    /// Show its records, with source and health: what is answered, or all that is configured
+    #[arg(long, value_enum, requires = "zone")]
+    view: Option<View>,
+    /// Of these records only those of this name
+    #[arg(long, value_name = "NAME", requires = "view")]
+    name: Option<String>,
+    /// Of these records only those of this type
+    #[arg(long = "type", value_name = "TYPE", requires = "view")]
+    rtype: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -56,6 +66,17 @@ pub(super) struct ExportArgs {
     server: ServerArgs,
 }
 
+#[derive(clap::Args, Debug)]
+pub(super) struct DiffArgs {
+    /// Apex of the zone
+    zone: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
 #[derive(ValueEnum, Clone, Copy, Debug)]
 enum Format {
     Text,
@@ -73,7 +94,7 @@ pub(super) fn run(command: &ZoneCommand) -> Outcome {
         ZoneCommand::Show(args) => show(args),
         ZoneCommand::Export(args) => export(args),
         ZoneCommand::Import(_) => later::refuse("zone import"),
-        ZoneCommand::Diff(_) => later::refuse("zone diff"),
+        ZoneCommand::Diff(args) => diff(args),
     }
 }
 
@@ -84,6 +105,9 @@ struct Zones {
 
 fn show(args: &ShowArgs) -> Outcome {
     let wanted = args.zone.as_deref().map(apex).transpose()?;
+    if let (Some(zone), Some(view)) = (&wanted, args.view) {
+        return show_records(args, zone, view);
+    }
     let mut zones = args.server.client()?.get::<Zones>("/api/v1/zones")?.zones;
     if let Some(wanted) = wanted {
         let wanted = wanted.to_string();
@@ -99,6 +123,75 @@ fn show(args: &ShowArgs) -> Outcome {
         };
     }
     if args.json { terminal::print_json(&zones) } else { terminal::print(&list(&zones, now_s())) }
+}
+
+impl View {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Served => "served",
+            Self::Configured => "configured",
+        }
+    }
+}
+
+/// Calls `take` with each page of a zone's records.
+fn each_page(
+    client: &Client,
+    zone: &Name,
+    query: &str,
+    mut take: impl FnMut(Vec<RrsetReport>) -> Outcome,
+) -> Outcome {
+    let base = format!("/api/v1/zones/{}/records?limit=2000&{query}", percent_encoded(&zone.to_string()));
+    let mut after = String::new();
+    loop {
+        let page: RecordsPage = client.get(&format!("{base}{after}"))?;
+        take(page.records)?;
+        let Some(next) = page.next else { return Ok(()) };
+        after = format!("&after={}", percent_encoded(&next));
+    }
+}
+
+fn show_records(args: &ShowArgs, zone: &Name, view: View) -> Outcome {
+    let mut query = format!("view={}", view.word());
+    for (key, value) in [("name", &args.name), ("type", &args.rtype)] {
+        query +=
+            &value.as_ref().map_or_else(String::new, |value| format!("&{key}={}", percent_encoded(value)));
+    }
+    each_page(&args.server.client()?, zone, &query, |records| {
+        if args.json {
+            return records.iter().try_for_each(terminal::print_json);
+        }
+        terminal::print(&records.iter().map(describe_rrset).collect::<String>())
+    })
+}
+
+/// A line for each record: as a master file has it, and what is to be known of it behind a semicolon.
+fn describe_rrset(rrset: &RrsetReport) -> String {
+    let RrsetReport { name, rtype, ttl, source, data } = rrset;
+    let line = |record: &RecordReport| {
+        let verdict = record.verdict.map(|verdict| format!("{verdict}, "));
+        let word = record.word.map(|word| format!("override {word}, "));
+        let absent = if record.served { "" } else { "not answered, " };
+        let (verdict, word) = (verdict.unwrap_or_default(), word.unwrap_or_default());
+        format!("{name}\t{ttl}\tIN\t{rtype}\t{} ; {absent}{verdict}{word}{source}\n", record.data)
+    };
+    data.iter().map(line).collect()
+}
+
+/// What is configured and not answered. Health takes records away and never adds any, but for fallbacks.
+fn diff(args: &DiffArgs) -> Outcome {
+    let (zone, client) = (apex(&args.zone)?, args.server.client()?);
+    let is_absent = |rrset: &RrsetReport| rrset.data.iter().any(|record| !record.served);
+    each_page(&client, &zone, "view=configured", |mut records| {
+        records.retain(is_absent);
+        for rrset in &mut records {
+            rrset.data.retain(|record| !record.served);
+        }
+        if args.json {
+            return records.iter().try_for_each(terminal::print_json);
+        }
+        terminal::print(&records.iter().map(describe_rrset).collect::<String>())
+    })
 }
 
 fn apex(text: &str) -> Result<Name, Failure> {
@@ -164,15 +257,13 @@ fn describe(zone: &ZoneReport, now_s: u64) -> String {
 }
 
 fn export(args: &ExportArgs) -> Outcome {
-    if matches!(args.view, View::Configured) {
-        return Err(Failure::usage("`hale zone export --view configured` is not in this version"));
-    }
     let zone = apex(&args.zone)?;
     let format = match args.format {
         Format::Text => "text",
         Format::Json => "json",
     };
-    let path = format!("/api/v1/zones/{}/export?format={format}", percent_encoded(&zone.to_string()));
+    let (zone, view) = (percent_encoded(&zone.to_string()), args.view.word());
+    let path = format!("/api/v1/zones/{zone}/export?format={format}&view={view}");
     let client = args.server.client()?;
     let Some(file) = &args.output else {
         let mut out = io::stdout().lock();

@@ -10,8 +10,10 @@ use super::files::expand;
 use super::geo::Geo;
 use super::healthy_dns;
 use super::json::{Element, FilePath, Reader, Slot, Source, Value, Word};
-use super::server::{HealthKeys, LogLevel, SOCKET_HINT, ServerKeys};
-use super::types::{AdminConfig, Config, HealthConfig, ListenAddress, LogFormat, Shared, SourcesConfig};
+use super::server::{HealthKeys, LogLevel, SOCKET_HINT, ServerKeys, TlsKeys};
+use super::types::{
+    AdminConfig, Config, HealthConfig, ListenAddress, LogFormat, Shared, SourcesConfig, TlsFiles,
+};
 use super::zone_file::{Checks, Pools, not_utf8};
 use crate::model::diagnostic::{Diagnostic, Position};
 
@@ -438,7 +440,25 @@ fn admin(settings: &mut Settings<'_>, file: &mut File) -> AdminConfig {
         metrics_listen: keys.metrics_listen.take().map(|socket| socket.value.0),
         probes_listen: keys.probes_listen.take().map(|socket| socket.value.0),
         token,
+        hosts: keys
+            .hosts
+            .take()
+            .into_iter()
+            .flat_map(|hosts| hosts.value.0)
+            .map(|host| own_name(&host.value.0))
+            .collect(),
+        tls: keys.tls.take().and_then(|tls| tls_files(tls.value)),
+        requests_per_second: keys.requests_per_second.take().map_or(100, |rate| rate.value.0 as u32),
     }
+}
+
+/// As it is compared with what browsers send.
+fn own_name(name: &str) -> String {
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+}
+
+fn tls_files(mut keys: TlsKeys) -> Option<TlsFiles> {
+    Some(TlsFiles { cert: keys.cert.take()?.value.0, key: keys.key.take()?.value.0 })
 }
 
 fn admin_setting(settings: &mut Settings<'_>, setting: &Setting) -> Option<SocketAddr> {

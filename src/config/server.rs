@@ -107,6 +107,24 @@ object! {
         "probes_listen" probes_listen: Socket,
         /// Bearer token; needed where "listen" is not on loopback.
         "token" token: Secret,
+        /// Names that "listen" is reached by, beside its addresses and localhost: any other name in a request without the token is
+        /// taken for a page that had its own name lead here (DNS rebinding).
+        "hosts" hosts: OneOrMany<Text>,
+        /// What "listen" speaks TLS with; plain HTTP unless given.
+        "tls" tls: TlsKeys,
+        /// Requests that one client may make to "listen" each second, and five times as many at once; 100 unless given.
+        "requests_per_second" requests_per_second: Int<1, 100_000>,
+    }
+    later: []
+}
+
+object! {
+    /// A certificate and its key, in PEM form. They are read again when they change.
+    pub(crate) struct TlsKeys {
+        /// The certificate, then those that it rests on.
+        "cert" (required) cert: FilePath,
+        /// Its private key.
+        "key" (required) key: FilePath,
     }
     later: []
 }

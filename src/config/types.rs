@@ -108,7 +108,7 @@ pub enum LogFormat {
 }
 
 /// The `admin` block.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct AdminConfig {
     /// API, metrics and probes; `None` with `--admin off`.
     pub listen: Option<SocketAddr>,
@@ -118,6 +118,35 @@ pub struct AdminConfig {
     pub probes_listen: Option<SocketAddr>,
     /// Bearer token; needed where `listen` is not on loopback.
     pub token: Option<String>,
+    /// Names that the server goes by in URLs, in lower case and without a trailing dot.
+    pub hosts: Vec<String>,
+    /// What `listen` speaks TLS with; `None` for plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// Requests that one client may make to `listen` each second.
+    pub requests_per_second: u32,
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self {
+            listen: None,
+            metrics_listen: None,
+            probes_listen: None,
+            token: None,
+            hosts: Vec::new(),
+            tls: None,
+            requests_per_second: 100,
+        }
+    }
+}
+
+/// Where a certificate is kept, in PEM form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, then those that it rests on.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// The `health` block.

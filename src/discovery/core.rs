@@ -13,6 +13,7 @@ use super::source::{Condition, Failure, Order, Report};
 use crate::config::{Conflict, Shared, SourceConfig, SourceKind, SourceMode, SourcesConfig, SyncMode};
 use crate::model::discovered::{Amendment, DiscoveredName, Origin};
 use crate::model::event::EventKind;
+use crate::model::hidden::Hidden;
 use crate::model::name::Name;
 
 /// Every source, and what is published of them.
@@ -28,6 +29,8 @@ pub struct Core {
     /// Changes that the keeper has not been told of.
     pending: BTreeMap<Name, Option<Arc<DiscoveredName>>>,
     lines: Vec<Line>,
+    /// Names that people keep from being published.
+    pub(super) hidden: Hidden,
     /// Claims have changed since they were last saved.
     unsaved: bool,
 }
@@ -99,6 +102,7 @@ impl Core {
             notes: BTreeMap::new(),
             pending: BTreeMap::new(),
             lines: Vec::new(),
+            hidden: Hidden::default(),
             unsaved: false,
         };
         (0..core.sources.len()).for_each(|source| core.settle(source, now));
@@ -120,6 +124,7 @@ impl Core {
         next.pending = std::mem::take(&mut self.pending);
         // That what was restored is published again is no news.
         next.lines = std::mem::take(&mut self.lines);
+        next.hidden = std::mem::take(&mut self.hidden);
         let names = wanted.into_keys().chain(next.published.keys().cloned()).collect();
         next.refresh(names);
         *self = next;
@@ -174,6 +179,22 @@ impl Core {
 
     /// Lets time pass: removals become due, the brake releases what has not changed.
     pub fn tick(&mut self, now: Now) {
+        let (left, gone) = self.hidden.expire(now.wall_s());
+        if !gone.is_empty() {
+            self.hidden = left;
+            for (name, hide) in &gone {
+                let text = format!("no longer hidden: its time is over ({})", hide.reason);
+                self.lines.push(Line {
+                    warn: false,
+                    source: "".into(),
+                    name: Some(name.clone()),
+                    object: None,
+                    text,
+                    kind: Some(EventKind::NameUnhidden),
+                });
+            }
+            self.refresh(gone.into_iter().map(|(name, _)| name).collect());
+        }
         (0..self.sources.len()).for_each(|source| self.settle(source, now));
     }
 
@@ -236,6 +257,19 @@ impl Core {
         names
     }
 
+    /// Takes other hidden names over: what is hidden from now on goes, and what no longer is comes back.
+    pub fn set_hidden(&mut self, hidden: Hidden, now: Now) {
+        let hidden = hidden.expire(now.wall_s()).0;
+        let names = self.hidden.names().chain(hidden.names()).cloned().collect();
+        self.hidden = hidden;
+        self.refresh(names);
+    }
+
+    /// Whether any source wants a name published, hidden or not.
+    pub fn is_wanted(&self, name: &Name) -> bool {
+        self.sources.iter().any(|source| source.guard.claims_for(name).next().is_some())
+    }
+
     /// Whether each source has been listed or restored.
     pub fn is_ready(&self) -> bool {
         self.sources.iter().all(|source| source.guard.is_ready())
@@ -265,7 +299,12 @@ impl Core {
             candidates.extend(claims.map(|(key, standing)| Candidate { source, key, standing }));
         }
         let (sources, conflict, shared) = (&self.configs[..], self.conflict, &*self.shared);
-        merge(name, &candidates, &MergeRules { sources, conflict, shared, observed })
+        let mut merged = merge(name, &candidates, &MergeRules { sources, conflict, shared, observed });
+        // The set has none whose time is over for longer than a tick.
+        if self.hidden.find(name, 0).is_some() {
+            merged.name = None;
+        }
+        merged
     }
 
     fn settle(&mut self, index: usize, now: Now) {

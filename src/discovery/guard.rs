@@ -33,6 +33,13 @@ pub struct Now {
     pub wall_ms: u64,
 }
 
+impl Now {
+    /// Seconds since 1970.
+    pub fn wall_s(self) -> u32 {
+        u32::try_from(self.wall_ms / 1000).unwrap_or(u32::MAX)
+    }
+}
+
 /// A claim that stands: its name is to be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {

@@ -53,7 +53,11 @@ pub struct SourceFigures<'a> {
 impl Core {
     /// Every source, in the order of `hale.json`.
     pub fn reports(&self, now: Now) -> Vec<SourceReport> {
-        self.configs.iter().zip(&self.sources).map(|(config, source)| source.report(config, now)).collect()
+        let report = |(config, source): (&SourceConfig, &Source)| {
+            let hidden = self.hidden.names().filter(|name| source.guard.claims_for(name).next().is_some());
+            SourceReport { hidden: hidden.map(Name::to_string).collect(), ..source.report(config, now) }
+        };
+        self.configs.iter().zip(&self.sources).map(report).collect()
     }
 
     /// What the sources would add, change and remove if nothing were held back or only observed, and what of them is refused.
@@ -81,7 +85,26 @@ impl Core {
                 ..PlanReport::default()
             }));
         }
+        plan.entries.extend(self.hidden_entries());
         plan
+    }
+
+    /// What sources want and people hide.
+    fn hidden_entries(&self) -> impl Iterator<Item = PlanReport> {
+        self.hidden.names().filter_map(|name| {
+            let why = self.hidden.find(name, 0)?.to_string();
+            let mut claims = self.configs.iter().zip(&self.sources);
+            let (source, object) = claims
+                .find_map(|(config, source)| Some((&config.name, source.guard.claims_for(name).next()?.0)))?;
+            Some(PlanReport {
+                name: name.to_string(),
+                change: "hide".to_owned(),
+                source: source.to_string(),
+                object: object.to_string(),
+                why: Some(why),
+                ..PlanReport::default()
+            })
+        })
     }
 
     fn planned(
@@ -256,6 +279,7 @@ impl Source {
             conditions: self.conditions.values().map(ConditionReport::from).collect(),
             problems: guard.problems().count() as u64,
             first_problems: problems.collect(),
+            hidden: Vec::new(),
         }
     }
 

@@ -29,7 +29,11 @@ pub async fn keep_saved(health: HealthHandle, state: Arc<StateDir>, period: Dura
     }
 }
 
-fn save(health: &HealthHandle, state: &StateDir) -> Result<(), StateError> {
+/// Saves verdicts now, and histories if they have changed.
+///
+/// # Errors
+/// Those of the disk.
+pub fn save(health: &HealthHandle, state: &StateDir) -> Result<(), StateError> {
     verdicts::save(state, &health.saved_verdicts())?;
     match health.changed_history() {
         Some(all) => history::save(state, &worth_saving(&all, TRANSITIONS_SAVED)),

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::build::Reading;
+use super::configured::OwnerFacts;
 use super::explain::NameOrigin;
 use super::figures::KeeperFigures;
 use super::leftovers::Leftovers;
@@ -40,6 +41,8 @@ pub(super) enum Command {
     Overridden(Sender<Vec<OverriddenEndpoint>>),
     /// Someone wants to know what answers for a name.
     Explain(Name, Sender<Option<Box<NameOrigin>>>),
+    /// Someone looks at owners of a zone.
+    OwnerFacts(Name, Vec<Name>, Sender<Vec<OwnerFacts>>),
     /// Names have been discovered, have changed or are gone; the answer is what of them is not served.
     Amend(Amendment, Sender<Vec<Refusal>>),
     /// Hosts of ALIAS records have other addresses.
@@ -292,6 +295,13 @@ impl KeeperHandle {
         let (reply, answer) = channel();
         self.send(Command::Explain(name.clone(), reply));
         answer.recv().ok().flatten()
+    }
+
+    /// What is known of owners of a zone beside what is served of them; `None` if the keeper has stopped. See [`KeeperHandle::zones`].
+    pub fn owner_facts(&self, apex: &Name, names: Vec<Name>) -> Option<Vec<OwnerFacts>> {
+        let (reply, answer) = channel();
+        self.send(Command::OwnerFacts(apex.clone(), names, reply));
+        answer.recv().ok()
     }
 
     /// Puts names that sources have discovered into service, or takes them out, and returns what of them is not served, once the rest is;

@@ -11,6 +11,7 @@ mod chain;
 pub mod channel;
 mod comparison;
 mod compile;
+pub mod configured;
 mod crew;
 mod discovered;
 pub mod explain;
@@ -158,6 +159,9 @@ impl Keeper {
                     }
                     Command::Explain(name, reply) => {
                         let _ = reply.send(self.explain(&name).map(Box::new));
+                    }
+                    Command::OwnerFacts(apex, names, reply) => {
+                        let _ = reply.send(self.owner_facts(&apex, &names));
                     }
                     Command::Overridden(reply) => {
                         let _ = reply.send(self.overridden());

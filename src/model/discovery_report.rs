@@ -1,9 +1,10 @@
 //! What the API says about discovery, and what commands show of it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One source, of `/api/v1/sources`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SourceReport {
     /// Its name in `hale.json`.
     pub name: String,
@@ -51,10 +52,13 @@ pub struct SourceReport {
     /// The first of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub first_problems: Vec<ProblemReport>,
+    /// Names of it that people hide.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hidden: Vec<String>,
 }
 
 /// Why a source fails.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FailureReport {
     /// In a word: `connect`, `timeout`, `forbidden`, …
     pub kind: String,
@@ -70,7 +74,7 @@ pub struct FailureReport {
 }
 
 /// Removals that the brake holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BrakeReport {
     /// How many names.
     pub held: u64,
@@ -85,7 +89,7 @@ pub struct BrakeReport {
 }
 
 /// One list or watch.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ResourceReport {
     /// The kind of its objects.
     pub kind: String,
@@ -105,7 +109,7 @@ pub struct ResourceReport {
 }
 
 /// A condition of a source.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConditionReport {
     /// `ClusterAvailable` and the like.
     pub kind: String,
@@ -116,7 +120,7 @@ pub struct ConditionReport {
 }
 
 /// What is wrong with an object.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProblemReport {
     /// `ingress/shop/web`.
     pub object: String,
@@ -127,11 +131,11 @@ pub struct ProblemReport {
 }
 
 /// One line of `/api/v1/plan`: a name that sources would have otherwise than it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlanReport {
     /// The name.
     pub name: String,
-    /// `add`, `change`, `remove`, or `refuse`: what is asked for is not done.
+    /// `add`, `change`, `remove`, or `refuse`: what is asked for is not done; or `hide`: a person keeps it from being published.
     pub change: String,
     /// The source that asks for it.
     pub source: String,
@@ -149,7 +153,7 @@ pub struct PlanReport {
 }
 
 /// What came of a change to a source.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SourceChange {
     /// The source.
     pub source: String,

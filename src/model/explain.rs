@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::report::{OverrideReport, TargetReport, TransitionReport};
@@ -79,7 +80,7 @@ impl FromStr for ClientNetwork {
 }
 
 /// `/api/v1/explain`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Explanation {
     /// The name asked for, with its trailing dot.
     pub name: String,
@@ -98,7 +99,7 @@ pub struct Explanation {
 }
 
 /// The answer to a query.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AnswerReport {
     /// Response code, such as `NOERROR`.
     pub rcode: String,
@@ -113,7 +114,7 @@ pub struct AnswerReport {
 }
 
 /// One name on the way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NameExplanation {
     /// The name, with its trailing dot.
     pub name: String,
@@ -135,7 +136,7 @@ pub struct NameExplanation {
 }
 
 /// Where a name belongs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ZoneOfName {
     /// The apex, with its trailing dot.
     pub apex: String,
@@ -153,7 +154,7 @@ pub struct ZoneOfName {
 }
 
 /// How an owner's addresses become its answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SelectionReport {
     /// Where each comes from, and what is known of it.
     pub endpoints: Vec<EndpointReport>,
@@ -170,7 +171,7 @@ pub struct SelectionReport {
 }
 
 /// One endpoint.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EndpointReport {
     /// What is published.
     pub publishes: String,
@@ -198,7 +199,7 @@ pub struct EndpointReport {
 }
 
 /// A target that an endpoint rests on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProbedReport {
     /// As `/api/v1/targets` has it.
     #[serde(flatten)]
@@ -208,7 +209,7 @@ pub struct ProbedReport {
 }
 
 /// The answers of one type that there are now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TypeReport {
     /// The type.
     #[serde(rename = "type")]

@@ -22,7 +22,7 @@ pub const MAX_OVERRIDES: usize = 1000;
 pub const MAX_REASON_OCTETS: usize = 500;
 
 /// What a person says of endpoints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Word {
     /// They count as up, whatever their probes meet.
@@ -223,20 +223,7 @@ impl NewOverride {
     /// # Errors
     /// What is wrong with it, as a sentence.
     pub fn read(request: &OverrideRequest, owner: String, now_s: u32) -> Result<Self, String> {
-        let until_s = match request.lasts.as_str() {
-            "forever" => None,
-            text => {
-                let ms = parse_duration_ms(text).ok_or_else(|| {
-                    format!("{text:?} is neither a time such as \"1h\" or \"2d\" nor \"forever\"")
-                })?;
-                let seconds = u32::try_from(ms.div_ceil(1000)).ok();
-                let until_s = seconds.and_then(|seconds| now_s.checked_add(seconds));
-                Some(until_s.ok_or_else(|| format!("{text} is too long: say \"forever\""))?)
-            }
-        };
-        if until_s.is_some_and(|until_s| until_s <= now_s) {
-            return Err(OverrideError::Past.to_string());
-        }
+        let until_s = until(&request.lasts, now_s)?;
         Ok(Self {
             subject: request.subject.parse()?,
             zone: request.zone.as_deref().map(absolute).transpose()?,
@@ -246,6 +233,22 @@ impl NewOverride {
             owner,
         })
     }
+}
+
+/// When a time such as `1h30m` is over, in Unix seconds; `None` for `forever`.
+///
+/// # Errors
+/// It is neither, or over already.
+pub fn until(lasts: &str, now_s: u32) -> Result<Option<u32>, String> {
+    if lasts == "forever" {
+        return Ok(None);
+    }
+    let ms = parse_duration_ms(lasts)
+        .ok_or_else(|| format!("{lasts:?} is neither a time such as \"1h\" or \"2d\" nor \"forever\""))?;
+    let seconds = u32::try_from(ms.div_ceil(1000)).ok();
+    let until_s = seconds.and_then(|seconds| now_s.checked_add(seconds));
+    let until_s = until_s.ok_or_else(|| format!("{lasts} is too long: say \"forever\""))?;
+    if until_s <= now_s { Err(OverrideError::Past.to_string()) } else { Ok(Some(until_s)) }
 }
 
 fn absolute(text: &str) -> Result<Name, String> {

@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::overrides::Word;
@@ -14,7 +15,7 @@ use super::target::Verdict;
 pub const SOCKET_NAME: &str = "hale.sock";
 
 /// `/readyz`: whether queries are answered, part by part. Once ready it stays so: a verdict or a source never takes it back.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Readiness {
     /// Whether every part is.
     pub ready: bool,
@@ -23,7 +24,7 @@ pub struct Readiness {
 }
 
 /// One part of readiness, such as `zones`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReadinessPart {
     /// Its name.
     pub name: String,
@@ -34,7 +35,7 @@ pub struct ReadinessPart {
 }
 
 /// `/api/v1/status`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// Version of the program.
     pub version: String,
@@ -74,7 +75,7 @@ pub struct Status {
 }
 
 /// A bound socket.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Listener {
     /// `udp` or `tcp`.
     pub transport: String,
@@ -83,7 +84,7 @@ pub struct Listener {
 }
 
 /// Targets by verdict.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TargetCounts {
     /// Probes succeed.
     pub up: u64,
@@ -94,7 +95,7 @@ pub struct TargetCounts {
 }
 
 /// An entry of `/api/v1/zones`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ZoneReport {
     /// The apex, with its trailing dot.
     pub zone: String,
@@ -129,7 +130,7 @@ pub struct ZoneReport {
 }
 
 /// An endpoint that an override decides about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OverriddenReport {
     /// The owner name, with its trailing dot.
     pub name: String,
@@ -142,7 +143,7 @@ pub struct OverriddenReport {
 }
 
 /// An entry of `/api/v1/overrides`; it is also what is kept of it on disk.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OverrideReport {
     /// Its number, by which it is cleared.
     pub id: u64,
@@ -165,7 +166,7 @@ pub struct OverrideReport {
 }
 
 /// The answer to `POST /api/v1/overrides` and `DELETE /api/v1/overrides/{id}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OverrideChange {
     /// What was set or cleared.
     #[serde(rename = "override")]
@@ -177,7 +178,7 @@ pub struct OverrideChange {
 }
 
 /// The body of `POST /api/v1/overrides`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OverrideRequest {
     /// `name:GLOB`, `pool:NAME` or `address:IP`.
@@ -195,7 +196,7 @@ pub struct OverrideRequest {
 }
 
 /// Whether a zone is served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ZoneState {
     /// Its data are answered.
@@ -207,7 +208,7 @@ pub enum ZoneState {
 }
 
 /// An entry of `/api/v1/targets`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TargetReport {
     /// Its number, for `/api/v1/targets/{id}/history`. It keeps it as long as it stands in any zone, and at most until the server stops.
     pub id: u32,
@@ -248,7 +249,7 @@ pub struct TargetReport {
 }
 
 /// `/api/v1/targets/{id}/history`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HistoryReport {
     /// What is probed and how.
     pub target: String,
@@ -257,7 +258,7 @@ pub struct HistoryReport {
 }
 
 /// A change of a target's verdict, of `/api/v1/targets/{id}/history`; it is also what is kept of it on disk.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TransitionReport {
     /// When, in milliseconds of Unix time: several may fall into one second.
     pub at_ms: u64,
@@ -270,7 +271,7 @@ pub struct TransitionReport {
 }
 
 /// The answer to `POST /api/v1/reload`: what reading the zones again came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReloadReport {
     /// Whether everything was read without an error.
     pub ok: bool,
@@ -283,7 +284,7 @@ pub struct ReloadReport {
 }
 
 /// What a reload did to one zone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ZoneChange {
     /// The apex, with its trailing dot, or the file where the apex could not be read.
     pub zone: String,
@@ -301,7 +302,7 @@ pub struct ZoneChange {
 }
 
 /// What a reload did to a zone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ChangeKind {
     /// It is new.
@@ -341,7 +342,7 @@ impl std::fmt::Display for ZoneState {
 }
 
 /// An error of the API (RFC 9457, `application/problem+json`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// What kind of problem: `about:blank`, so that the title is the status code's.
     #[serde(rename = "type")]

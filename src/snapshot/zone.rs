@@ -110,11 +110,19 @@ impl ZoneImage {
 
     /// Every owner that was put, in canonical order (RFC 4034 §6.1).
     pub fn owners(&self) -> impl Iterator<Item = OwnerRecords> + '_ {
+        self.owners_after(None)
+    }
+
+    /// Those of them that come after a name; of a name that is not in the zone, all.
+    pub fn owners_after(&self, after: Option<&Name>) -> impl Iterator<Item = OwnerRecords> + '_ {
+        let after = after.and_then(|name| Some(SortKey::of_prefix(self.prefix_of(name)?)));
         let mut nodes: Vec<(Box<[u8]>, Node<'_>)> = self
             .radix
             .nodes()
             .filter(|node| node.is_declared())
-            .map(|node| (SortKey::of_prefix(node.prefix()).as_bytes().into(), node))
+            .map(|node| (SortKey::of_prefix(node.prefix()), node))
+            .filter(|(key, _)| after.as_ref().is_none_or(|after| key.as_bytes() > after.as_bytes()))
+            .map(|(key, node)| (key.as_bytes().into(), node))
             .collect();
         nodes.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         nodes.into_iter().filter_map(|(_, node)| compile::decode_owner(node, &self.apex, &self.tables))

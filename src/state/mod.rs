@@ -7,6 +7,7 @@
 //! | `verdicts.json` | the last verdict of each target | targets are probed before they count |
 //! | `history.json` | the last transitions of each target | nobody knows what happened before |
 //! | `discovered.json` | names that sources have discovered (discovery's) | they are gone until their sources answer |
+//! | `hidden.json` | discovered names that people hide | they are published again |
 //! | `overrides.json`, and `overrides.copy.json` for when it is damaged | what people say over verdicts | verdicts count again |
 //! | `zones.json` | up to which serial each zone may have used, and after an orderly stop a digest of what was served (the keeper's) | serials go on from the clock |
 //! | `signed-zones.json` | zones that have been signed | a zone whose `dnssec` block was deleted is served unsigned |
@@ -18,9 +19,11 @@
 //! moment, also after a power cut or on a full disk, either the old or the new content stands there. A header line carries a
 //! version and a checksum; a file that does not hold what it says is set aside under another name and reported, never half used.
 
+pub mod backup;
 pub mod choices;
 mod envelope;
 pub mod error;
+pub mod hidden;
 pub mod history;
 pub mod overrides;
 pub mod signed;

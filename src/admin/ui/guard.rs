@@ -63,7 +63,7 @@ impl Fields {
 pub(super) async fn guard(State(ui): State<Arc<Ui>>, mut request: Request, next: Next) -> Response {
     // By the unix socket comes whoever forwards a port of theirs to it, under that port's name.
     if ui.door != Door::Open
-        && let Err(refusal) = access::local_host(request.headers())
+        && let Err(refusal) = access::local_host(request.headers(), &ui.hosts)
     {
         return Trouble::from(refusal).into_response();
     }

@@ -16,7 +16,7 @@ mod portable;
 mod print;
 mod svcb;
 mod text;
-mod time;
+pub mod time;
 mod token;
 mod wire;
 

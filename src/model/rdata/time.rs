@@ -44,7 +44,7 @@ pub(super) fn parse(text: &str) -> Option<u32> {
 }
 
 /// As `YYYYMMDDHHmmSS`, between 1970 and 2106.
-pub(super) fn print(seconds: u32) -> String {
+pub fn print(seconds: u32) -> String {
     let seconds = i64::from(seconds);
     let (year, month, day) = date_from_days(seconds / 86_400);
     let of_day = seconds % 86_400;
