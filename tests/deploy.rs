@@ -2,7 +2,7 @@
 //! to docs/kubernetes.md, units to systemd, and every zone and hale.json in there is without fault.
 //!
 //! `HALE_BLESS=1` records the rendered chart anew; `KUBE_APISERVER_BIN` and `ETCD_BIN` name a real API server.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod support;
 

@@ -18,14 +18,12 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-#[path = "support/mmdb.rs"]
-#[allow(unreachable_pub)]
-mod mmdb;
 mod support;
 
 use hale::config::{Config, ServeArgs, Shared, ZoneReader};
 use hale::zone::build::Builder;
 use support::hale::PROGRAM;
+use support::mmdb;
 use support::process::{TempDir, run};
 
 const NOT_RUN: &str = "# not run by the tests: ";
