@@ -302,8 +302,11 @@ impl<'s, 'a> Cluster<'s, 'a> {
             }
         };
         self.session.conditions.answered().await;
-        let known = self.leaving.extract_if(.., |_, deleted| *deleted + CONFIRM <= since);
-        for ((subject, path), _) in known.collect::<Vec<_>>() {
+        let (known, later): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.leaving)
+            .into_iter()
+            .partition(|(_, deleted)| *deleted + CONFIRM <= since);
+        self.leaving = later;
+        for ((subject, path), _) in known {
             if found.get(&subject.resource) == Some(&subject.version) {
                 let (resource, namespace) = (subject.resource, subject.namespace.as_deref());
                 self.store.take(resource, namespace, None, Event::Gone(path));
