@@ -19,7 +19,10 @@ use hale::discovery::rule::{Grammar, Routers};
 use hale::discovery::source::{Order, Orders, Report, Reporter, Seen};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use support::client::{Client, Via};
+use support::hale::{Hale, Setup};
 use support::process::{Running, TempDir, free_port, loopback};
+use support::wire::{QueryBuilder, rtype};
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, crypto};
 
@@ -77,10 +80,19 @@ impl Real {
         self.running.wait_for(PATIENCE, |_| (get(api, "/api/version").ok()?.0 == 200).then_some(())).unwrap();
     }
 
-    /// Ends it without a word, and starts it again.
-    fn restart(&mut self) {
+    /// Ends it without a word.
+    fn kill(&mut self) {
         self.running.signal("KILL");
         self.running.wait(PATIENCE).unwrap();
+    }
+
+    /// Ends it without a word, and starts it again.
+    fn restart(&mut self) {
+        self.kill();
+        self.start_again();
+    }
+
+    fn start_again(&mut self) {
         let program = std::env::var_os("TRAEFIK_BIN").unwrap();
         self.running = Self::run(Path::new(&program), &self.folder);
         self.wait_until_up();
@@ -580,4 +592,71 @@ async fn what_was_recorded_is_what_it_says() {
     let mut config = real.config();
     config.url = format!("http://{}", loopback(real.entry_points[0])).into();
     assert!(listed(&Driver::start(config).poll().await).is_none(), "no route without the host");
+}
+
+/// Waits until a name of `example.test` is answered with the address of this host, or with none; how long that took.
+fn wait_for(hale: &Hale, name: &str, is_there: bool) -> Duration {
+    let begun = Instant::now();
+    let query = QueryBuilder::new(&format!("{name}.example.test"), rtype::A);
+    while Client::new(hale.address).ask(&query, Via::Udp).unwrap().answers(rtype::A).next().is_some()
+        != is_there
+    {
+        assert!(begun.elapsed() < PATIENCE, "{name} is there: {}: {}", !is_there, hale.output());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    begun.elapsed()
+}
+
+/// As its users run it: routes come, change and go, Traefik ends, and Hale is restarted while it is down.
+#[test]
+fn a_server_follows_the_real_traefik() {
+    let Some(mut real) = Real::start("traefik-served", &["web"]) else { return };
+    let dynamic = |names: &[&str]| {
+        let router = |name: &&str| {
+            let rule = format!("Host(`{name}.example.test`)");
+            ((*name).to_owned(), json!({ "rule": rule, "service": "ping@internal", "entryPoints": ["web"] }))
+        };
+        json!({ "http": { "routers": names.iter().map(router).collect::<serde_json::Map<_, _>>() } })
+    };
+    real.configure(&dynamic(&["a", "b", "declared"]), "@file", 3);
+    let config = json!({ "sources": [ { "name": "edge", "traefik": { "url": format!("http://{}", real.api) },
+        "default_targets": "127.0.0.1", "ports": { "web": real.entry_points[0] }, "poll": "1s" } ] });
+    let zone = r#"{ "zone": "example.test", "nameservers": ["ns1.example.test"], "dnssec": { "keys": "auto" },
+        "records": { "ns1": ["192.0.2.53"], "declared": ["192.0.2.1"] } }"#;
+    let hale = Setup::new("served").zone("zone.json", zone).config(&config.to_string()).start();
+    wait_for(&hale, "a", true);
+    let sources = hale.operate("sources");
+    assert!(sources.contains("ok") && sources.contains("sync, every 1s"), "{sources}");
+    assert!(hale.operate("plan").contains("the zone file declares it"));
+
+    real.configure(&dynamic(&["a", "c", "declared"]), "@file", 3);
+    let came = wait_for(&hale, "c", true);
+    let went = wait_for(&hale, "b", false) + came;
+    assert!(went >= Duration::from_millis(1500), "gone after {went:?}, and two polls take two seconds");
+    eprintln!("a new route is answered after {came:?}, one that is gone no more after {went:?}");
+
+    // It ends: nothing changes, also when Hale starts without it.
+    real.kill();
+    let begun = Instant::now();
+    while !hale.operate("sources").contains("failing") {
+        assert!(begun.elapsed() < PATIENCE, "{}", hale.operate("sources"));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let hale = hale.restart();
+    assert!(
+        wait_for(&hale, "a", true) < Duration::from_secs(1)
+            && wait_for(&hale, "c", true) < Duration::from_secs(1)
+    );
+    // It comes back with nothing but its own routers: what it no longer has is held. Then with what it had.
+    std::fs::write(real.folder.path().join("dynamic.yml"), "{}").unwrap();
+    real.start_again();
+    let begun = Instant::now();
+    while !hale.operate("sources").contains("brake holds the removal of 3 names") {
+        assert!(begun.elapsed() < PATIENCE, "{}", hale.operate("sources"));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    wait_for(&hale, "a", true);
+    real.configure(&dynamic(&["a", "c", "d"]), "@file", 3);
+    wait_for(&hale, "d", true);
+    wait_for(&hale, "c", true);
 }
