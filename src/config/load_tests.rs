@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
-use crate::config::{LimitsConfig, Network, RateLimits, TcpLimits};
+use crate::config::{
+    DnstapConfig, JsonLogConfig, LimitsConfig, Network, QueryLogConfig, RateLimits, TcpLimits,
+};
 
 /// A folder of its own that is removed with its contents.
 struct Folder(PathBuf);

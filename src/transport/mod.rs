@@ -46,8 +46,8 @@ pub trait Engine: Send + 'static {
 
 /// Unix seconds, as [`Query::now_s`] takes them. A clock before 1970 reads 0.
 ///
-/// The coarse clock is some milliseconds behind, and takes a fifth of the time to read: so a batch can be clocked for the metrics at
-/// the price of reading the exact one.
+/// The coarse clock is some milliseconds behind and takes a fifth of the time to read. A batch reads the exact one twice already, for the
+/// metrics.
 #[cfg(target_os = "linux")]
 fn now_s() -> u32 {
     rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse).tv_sec.try_into().unwrap_or(0)
