@@ -120,9 +120,9 @@ impl Rules {
         })?;
         let is_right = self.token.as_ref().is_some_and(|token| token.is(presented));
         if is_right {
-            limiter.right(from, now_ms)
+            limiter.right(from, now_ms);
         } else {
-            limiter.wrong(from, now_ms)
+            limiter.wrong(from, now_ms);
         }
         Ok(is_right)
     }

@@ -84,7 +84,7 @@ impl Discovery {
             events,
             hiding: Hiding::load(state),
         };
-        discovery.core().set_hidden(discovery.hiding.current(), discovery.now());
+        discovery.core().set_hidden(&discovery.hiding.current(), discovery.now());
         discovery.note_readiness();
         discovery
     }

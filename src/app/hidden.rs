@@ -91,8 +91,8 @@ impl Discovery {
         if let Some(state) = &self.state {
             file::save(state, &next)?;
         }
-        *hidden = next.clone();
-        self.core().set_hidden(next, self.now());
+        self.core().set_hidden(&next, self.now());
+        *hidden = next;
         self.wake();
         Ok(())
     }

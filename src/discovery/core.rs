@@ -258,7 +258,7 @@ impl Core {
     }
 
     /// Takes other hidden names over: what is hidden from now on goes, and what no longer is comes back.
-    pub fn set_hidden(&mut self, hidden: Hidden, now: Now) {
+    pub fn set_hidden(&mut self, hidden: &Hidden, now: Now) {
         let hidden = hidden.expire(now.wall_s()).0;
         let names = self.hidden.names().chain(hidden.names()).cloned().collect();
         self.hidden = hidden;
