@@ -342,3 +342,32 @@ fn no_answer_changes_because_a_source_failed() {
         play(first.wrapping_add(round * 0x9e37_79b9), 250);
     }
 }
+
+#[test]
+fn a_hidden_name_is_kept_back_until_its_time_is_over() {
+    use crate::model::records::HideRequest;
+    let mut core = core(TWO);
+    core.report(0, routers(&["a.test", "b.test"]), now(0), 0);
+    core.take_amendment();
+    let wanted = HideRequest { name: "a.test".into(), lasts: "10s".into(), reason: "moves".into() };
+    let (name, hide) = Hidden::read(&wanted, "root".into(), now(0).wall_s()).unwrap();
+    core.set_hidden(Hidden::default().with(name.clone(), hide).unwrap(), now(0));
+    assert_eq!(core.take_amendment().unwrap().changes, [(name.clone(), None)]);
+    // Its source goes on, and so do new lists.
+    core.report(0, routers(&["a.test", "b.test"]), now(5_000), 0);
+    assert!(core.take_amendment().is_none() && core.is_wanted(&name));
+    let plan = core.plan().entries;
+    assert_eq!(
+        plan.iter().map(|entry| (&*entry.name, &*entry.change)).collect::<Vec<_>>(),
+        [("a.test.", "hide")]
+    );
+    assert_eq!(plan[0].why.as_deref(), Some("hidden by root: moves"));
+    assert_eq!(core.reports(now(0))[0].hidden, ["a.test."]);
+    core.tick(now(9_999));
+    assert!(core.take_amendment().is_none());
+    core.take_lines();
+    core.tick(now(10_000));
+    assert!(core.take_amendment().unwrap().changes[0].1.is_some(), "published again");
+    let kinds: Vec<_> = core.take_lines().into_iter().filter_map(|line| line.kind).collect();
+    assert_eq!(kinds, [EventKind::NameUnhidden, EventKind::DiscoveredAdded]);
+}
