@@ -77,6 +77,7 @@ impl House {
                 discovered: Arc::default(),
                 resolved: Arc::default(),
                 signatures: Arc::default(),
+                keys_read: Arc::default(),
                 threads,
             },
             published: Arc::clone(&published),

@@ -1,7 +1,7 @@
 //! Who may read and change what (interface.md, "HTTP"), as a pure function of the door, the method and the headers.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -54,23 +54,32 @@ impl Wish {
 /// The token to be presented. What is kept is its HMAC under a key of this process's own: comparing the codes takes the same time
 /// for every wrong token, whatever its length.
 #[derive(Debug)]
-pub(super) struct Token {
-    key: hmac::Key,
-    code: hmac::Tag,
-}
+pub struct Token(RwLock<(hmac::Key, hmac::Tag)>);
 
 impl Token {
     /// `None` where the system gives no randomness.
     pub(super) fn new(token: &str) -> Option<Self> {
-        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok()?;
-        let code = hmac::sign(&key, token.as_bytes());
-        Some(Self { key, code })
+        sealed(token).map(|sealed| Self(RwLock::new(sealed)))
+    }
+
+    /// Another token counts from now on. False where the system gives no randomness: then the old one goes on.
+    pub fn replace(&self, token: &str) -> bool {
+        let Some(sealed) = sealed(token) else { return false };
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = sealed;
+        true
     }
 
     /// Whether this is the token.
     pub(super) fn is(&self, presented: &[u8]) -> bool {
-        hmac::verify(&self.key, presented, self.code.as_ref()).is_ok()
+        let sealed = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        hmac::verify(&sealed.0, presented, sealed.1.as_ref()).is_ok()
     }
+}
+
+fn sealed(token: &str) -> Option<(hmac::Key, hmac::Tag)> {
+    let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok()?;
+    let code = hmac::sign(&key, token.as_bytes());
+    Some((key, code))
 }
 
 /// What all listeners of a server hold requests to.

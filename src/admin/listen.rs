@@ -105,6 +105,11 @@ impl Admin {
         self.tcp.iter().map(|&(carries, address, _)| (carries.name(), address))
     }
 
+    /// The token that is asked for, to replace it by; `None` where there is none.
+    pub fn token(&self) -> Option<Arc<Token>> {
+        self.rules.token.clone()
+    }
+
     /// Serves on the current runtime until `stop` turns true (or its sender is gone), then lets requests under way end, for a
     /// moment. The unix socket is removed from the file system at the end.
     ///

@@ -1,12 +1,12 @@
 //! What the admin listener shows and changes, gathered from the parts.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::discovery::Discovery;
+use super::live::Live;
 use super::{explain, metrics, now_s};
 use crate::admin::{ChangeError, Control, ExportError, ExportFormat, RecordsQuery, View};
 use crate::health::HealthHandle;
@@ -21,8 +21,8 @@ use crate::model::name::Name;
 use crate::model::records::{HiddenChange, HiddenReport, HideRequest, RecordsPage, TestDns};
 use crate::model::report::{
     ChangeKind, HistoryReport, Listener, OverriddenReport, OverrideChange, OverrideReport, OverrideRequest,
-    Readiness, ReadinessPart, ReloadReport, Status, TargetCounts, TargetReport, ZoneChange, ZoneReport,
-    ZoneState,
+    Readiness, ReadinessPart, ReloadReport, SettingChange, SettingOutcome, Status, TargetCounts,
+    TargetReport, ZoneChange, ZoneReport, ZoneState,
 };
 use crate::model::rrtype::RrType;
 use crate::model::target::{TargetId, Verdict};
@@ -48,7 +48,8 @@ pub(super) struct Handles {
     pub(super) find_sources: FindSources,
     /// Whether the client subnet option is honoured; see [`crate::answer::Settings::client_subnet`].
     pub(super) client_subnet: Option<bool>,
-    pub(super) listeners: Vec<SocketAddr>,
+    /// What a reload changes besides zones.
+    pub(super) live: Live,
     pub(super) state: Option<PathBuf>,
     pub(super) started_s: u32,
     pub(super) ready: AtomicBool,
@@ -71,12 +72,11 @@ impl Handles {
         if self.is_ready() { self.keeper.zones() } else { Vec::new() }
     }
 
-    /// Reloads, and notes when; `None` if the keeper has stopped.
-    pub(super) fn reload_zones(&self, keeper: &KeeperHandle, remove_missing: bool) -> Option<ReloadSummary> {
-        let summary = keeper.reload_and_wait(remove_missing);
-        self.discovery.reload();
+    /// Reads configuration and zones again, and notes when; `None` if the keeper has stopped.
+    pub(super) fn read_again(&self, remove_missing: bool) -> Option<(ReloadSummary, Vec<SettingChange>)> {
+        let done = self.live.reload(self, remove_missing);
         self.reloaded_s.store(now_s(), Ordering::Relaxed);
-        summary
+        done
     }
 
     /// Everything that answers rest on: what is probed or pushed, and the names whose verdicts others follow.
@@ -112,6 +112,12 @@ impl Control for Handles {
             (true, true) => (true, "published"),
         };
         let mut parts = vec![ReadinessPart { name: "zones".into(), ready, detail: detail.into() }];
+        if let Some(problem) = self.live.problem() {
+            // Ready all the same: what was good goes on being served.
+            let detail =
+                format!("the last one found an error, what it is about is served as before: {problem}");
+            parts.push(ReadinessPart { name: "reload".into(), ready: true, detail });
+        }
         parts.extend(self.discovery.readiness());
         Readiness { ready: parts.iter().all(|part| part.ready), parts }
     }
@@ -119,7 +125,7 @@ impl Control for Handles {
     fn status(&self) -> Status {
         let zones = self.zone_statuses();
         let (health, totals) = (self.health.figures(), self.counters.totals());
-        let listeners = self.listeners.iter().flat_map(|&address| {
+        let listeners = self.live.listeners().into_iter().flat_map(|address| {
             ["udp", "tcp"].map(|transport| Listener { transport: transport.into(), address })
         });
         let reloaded = self.reloaded_s.load(Ordering::Relaxed);
@@ -139,6 +145,8 @@ impl Control for Handles {
             queries: [Protocol::Udp, Protocol::Tcp].into_iter().map(|p| totals.queries(p)).sum(),
             overrides: self.overrides_in_force().len() as u64,
             reloaded_at: (reloaded > 0).then_some(reloaded.into()),
+            reload_problem: self.live.problem(),
+            needs_restart: self.live.needs_restart(),
         }
     }
 
@@ -193,9 +201,9 @@ impl Control for Handles {
         if !self.is_ready() {
             return Err("the server is still starting".into());
         }
-        let summary = self.reload_zones(&self.keeper, remove_missing).ok_or("the server is stopping")?;
+        let (summary, settings) = self.read_again(remove_missing).ok_or("the server is stopping")?;
         let statuses = self.zone_statuses();
-        Ok(reload_report(&summary, &statuses))
+        Ok(reload_report(&summary, settings, &statuses))
     }
 
     fn history(&self, id: u32) -> Option<HistoryReport> {
@@ -312,7 +320,11 @@ fn followed_report(name: &Name, id: TargetId, verdict: Verdict, overrides: Vec<u
     }
 }
 
-fn reload_report(summary: &ReloadSummary, statuses: &[ZoneStatus]) -> ReloadReport {
+fn reload_report(
+    summary: &ReloadSummary,
+    settings: Vec<SettingChange>,
+    statuses: &[ZoneStatus],
+) -> ReloadReport {
     let zones = summary.zones.iter().filter_map(|zone| {
         let change = match zone.change {
             Change::Added => ChangeKind::Added,
@@ -330,10 +342,14 @@ fn reload_report(summary: &ReloadSummary, statuses: &[ZoneStatus]) -> ReloadRepo
             added: zone.owners.added as u64,
             changed: zone.owners.changed as u64,
             removed: zone.owners.removed as u64,
+            records_added: zone.records.added as u64,
+            records_removed: zone.records.removed as u64,
+            records: zone.records.told.iter().map(ToString::to_string).collect(),
         })
     });
     ReloadReport {
-        ok: summary.is_good(),
+        ok: summary.is_good() && settings.iter().all(|setting| setting.outcome != SettingOutcome::Failed),
+        settings,
         zones: zones.collect(),
         unchanged: summary.count(Change::Unchanged) as u64,
         findings: summary.diagnostics.iter().map(ToString::to_string).collect(),

@@ -10,7 +10,6 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::{debug, error, info, warn};
 
-use super::Reread;
 use super::hidden::Hiding;
 use crate::admin::ChangeError;
 use crate::config::{Config, SourceConfig, SourceKind, SourcesConfig};
@@ -23,7 +22,7 @@ use crate::discovery::source::{
 };
 use crate::discovery::traefik;
 use crate::keeper::channel::KeeperHandle;
-use crate::model::discovered::{Amendment, Origin, Refusal, RefusedFor};
+use crate::model::discovered::{Amendment, Origin, Refusal, RefusedFor, namespace_of};
 use crate::model::discovery_report::{PlanReport, SourceChange, SourceReport};
 use crate::model::event::News;
 use crate::model::events::Events;
@@ -50,7 +49,6 @@ pub(super) struct Discovery {
     started: Instant,
     ready_timeout: Duration,
     pub(super) state: Option<Arc<StateDir>>,
-    reread: Reread,
     /// Somebody has changed something that the task is to look at.
     wake: Notify,
     /// The sources are others than those that drivers run for.
@@ -61,12 +59,7 @@ pub(super) struct Discovery {
 
 impl Discovery {
     /// The sources of a configuration, with what the state directory keeps of them.
-    pub(super) fn load(
-        config: &Config,
-        reread: &Reread,
-        state: Option<&Arc<StateDir>>,
-        events: Arc<Events>,
-    ) -> Self {
+    pub(super) fn load(config: &Config, state: Option<&Arc<StateDir>>, events: Arc<Events>) -> Self {
         let started = Instant::now();
         let kept = state.map(load_kept).unwrap_or_default();
         forget(&kept, &config.sources);
@@ -78,7 +71,6 @@ impl Discovery {
             started,
             ready_timeout: Duration::from_millis(config.sources.ready_timeout_ms),
             state: state.cloned(),
-            reread: Arc::clone(reread),
             wake: Notify::new(),
             replaced: AtomicBool::new(false),
             events,
@@ -123,11 +115,10 @@ impl Discovery {
         lines.iter().filter(|line| line.warn).for_each(|line| log(line, published));
     }
 
-    /// Reads the sources of `hale.json` again. What stands stands until the new ones say otherwise.
-    pub(super) fn reload(&self) {
-        // What is wrong with the file the reload of zones reports.
-        let Ok((config, _)) = (self.reread)() else { return };
-        self.core().replace(&config.sources, config.shared, self.now());
+    /// Takes the sources of another configuration over. Those that are the same go on untouched; what stands of others stands until they
+    /// say otherwise.
+    pub(super) fn replace(&self, config: &Config) {
+        self.core().replace(&config.sources, Arc::clone(&config.shared), self.now());
         self.replaced.store(true, Ordering::Release);
         self.wake.notify_one();
     }
@@ -145,11 +136,11 @@ impl Discovery {
         let mut saved: Option<Instant> = None;
         while !*stop.borrow() {
             tokio::select! {
-                Some((index, report)) = drivers.reports.recv() => {
-                    self.take_in(index, report);
+                Some(report) = drivers.reports.recv() => {
+                    self.take_in(&drivers, report);
                     // What has come meanwhile goes into the same amendment.
-                    while let Ok((index, report)) = drivers.reports.try_recv() {
-                        self.take_in(index, report);
+                    while let Ok(report) = drivers.reports.try_recv() {
+                        self.take_in(&drivers, report);
                     }
                 }
                 _ = ticks.tick(), if !drivers.list.is_empty() => self.core().tick(self.now()),
@@ -157,8 +148,8 @@ impl Discovery {
                 _ = stop.changed() => continue,
             }
             if self.replaced.swap(false, Ordering::AcqRel) {
-                drivers.end().await;
-                drivers = Drivers::start(self.core().configs());
+                let configs = self.core().configs().to_vec();
+                drivers.replace(configs).await;
             }
             self.keep_driving(&mut drivers);
             self.publish(&keeper, &published).await;
@@ -171,13 +162,22 @@ impl Discovery {
         self.save(true).await;
     }
 
-    fn take_in(&self, index: usize, report: Report) {
-        self.core().report(index, report, self.now(), random());
+    /// What a driver reports that has been replaced meanwhile is of no interest any more. Between a new configuration and its drivers, the
+    /// core has other sources than those that report: nothing is taken in then, since the numbers differ.
+    fn take_in(&self, drivers: &Drivers, (number, report): (usize, Report)) {
+        let mut core = self.core();
+        if let Some(index) = drivers.index(number).filter(|index| drivers.is_of(*index, core.configs())) {
+            core.report(index, report, self.now(), random());
+        }
     }
 
     /// Passes orders on, and starts drivers again that have ended or do not listen.
     fn keep_driving(&self, drivers: &mut Drivers) {
         let mut core = self.core();
+        if self.replaced.load(Ordering::Acquire) {
+            // The next round has the drivers of these sources.
+            return;
+        }
         for index in 0..drivers.list.len() {
             if drivers.list[index].task.is_finished() {
                 let failure = Failure::new(FailureKind::Config, "its driver has ended; the log tells why");
@@ -322,14 +322,17 @@ fn refused(refusal: &Refusal, origin: Option<&Origin>) -> PlanReport {
     }
 }
 
-/// The drivers of all sources.
+/// The drivers of all sources, in the order of these. Each has a number of its own, since a source may change its place.
 struct Drivers {
     list: Vec<Driver>,
     sender: ReportSender,
     reports: ReportReceiver,
+    next: usize,
 }
 
 struct Driver {
+    number: usize,
+    config: SourceConfig,
     orders: mpsc::Sender<Order>,
     task: JoinHandle<()>,
 }
@@ -337,41 +340,85 @@ struct Driver {
 impl Drivers {
     fn start(configs: &[SourceConfig]) -> Self {
         let (sender, reports) = Reporter::channel();
-        let list = configs.iter().enumerate().map(|(i, config)| drive(i, config, &sender)).collect();
-        Self { list, sender, reports }
+        let mut drivers = Self { list: Vec::new(), sender, reports, next: 0 };
+        drivers.list = configs.iter().map(|config| drivers.drive(config.clone())).collect();
+        drivers
+    }
+
+    /// Which source a driver with a number is of.
+    fn index(&self, number: usize) -> Option<usize> {
+        self.list.iter().position(|driver| driver.number == number)
+    }
+
+    fn is_of(&self, index: usize, configs: &[SourceConfig]) -> bool {
+        configs.get(index).is_some_and(|config| config.is_same(&self.list[index].config))
     }
 
     fn restart(&mut self, index: usize, config: &SourceConfig) {
         self.list[index].task.abort();
-        self.list[index] = drive(index, config, &self.sender);
+        self.list[index] = self.drive(config.clone());
+    }
+
+    /// Drives these sources from now on; those that are the same keep their drivers.
+    async fn replace(&mut self, configs: Vec<SourceConfig>) {
+        let mut before = std::mem::take(&mut self.list);
+        for config in configs {
+            let same = before.iter().position(|driver| driver.config.is_same(&config));
+            let driver = match same {
+                Some(same) => before.swap_remove(same),
+                None => self.drive(config),
+            };
+            self.list.push(driver);
+        }
+        for driver in before {
+            driver.end(&mut self.reports).await;
+        }
     }
 
     /// Lets every driver end by itself, or else ends it.
     async fn end(&mut self) {
-        for Driver { orders, mut task } in self.list.drain(..) {
-            drop(orders);
+        for driver in std::mem::take(&mut self.list) {
             // Nobody takes its reports in any more.
             self.reports.close();
-            if tokio::time::timeout(END_WITHIN, &mut task).await.is_err() {
-                task.abort();
-            }
+            driver.end(&mut self.reports).await;
         }
+    }
+
+    fn drive(&mut self, config: SourceConfig) -> Driver {
+        let number = self.next;
+        self.next += 1;
+        let reporter = Reporter::new(number, self.sender.clone());
+        let (orders, received) = Orders::channel();
+        let task = match &config.kind {
+            SourceKind::Traefik(traefik) => {
+                let (source, traefik) = (Arc::new(config.clone()), Arc::new((**traefik).clone()));
+                tokio::spawn(traefik::run(source, traefik, reporter, received))
+            }
+            SourceKind::Kubernetes(cluster) => {
+                tokio::spawn(kubernetes::driver::run(settings(&config, cluster), reporter, received))
+            }
+        };
+        Driver { number, config, orders, task }
     }
 }
 
-fn drive(index: usize, config: &SourceConfig, sender: &ReportSender) -> Driver {
-    let reporter = Reporter::new(index, sender.clone());
-    let (orders, received) = Orders::channel();
-    let task = match &config.kind {
-        SourceKind::Traefik(traefik) => {
-            let (source, traefik) = (Arc::new(config.clone()), Arc::new((**traefik).clone()));
-            tokio::spawn(traefik::run(source, traefik, reporter, received))
+impl Driver {
+    async fn end(self, reports: &mut ReportReceiver) {
+        let Self { orders, mut task, .. } = self;
+        drop(orders);
+        let ended = async {
+            loop {
+                tokio::select! {
+                    _ = &mut task => return,
+                    // It may wait for room to report.
+                    report = reports.recv() => if report.is_none() { (&mut task).await.ok(); return },
+                }
+            }
+        };
+        if tokio::time::timeout(END_WITHIN, ended).await.is_err() {
+            task.abort();
         }
-        SourceKind::Kubernetes(cluster) => {
-            tokio::spawn(kubernetes::driver::run(settings(config, cluster), reporter, received))
-        }
-    };
-    Driver { orders, task }
+    }
 }
 
 fn now(started: Instant) -> Now {
@@ -435,12 +482,6 @@ fn news(line: &Line, published: &Published) -> Option<News> {
     news.source = Some(source.to_string());
     news.object = object.as_deref().map(str::to_owned);
     Some(news)
-}
-
-/// What an object's people write: `ingress/shop/web`, or `router/web@docker` whose provider is the namespace.
-fn namespace_of(resource: &str) -> &str {
-    let rest = resource.split_once('/').map_or("", |(_, rest)| rest);
-    rest.rsplit_once('@').map_or_else(|| rest.split('/').next().unwrap_or_default(), |(_, provider)| provider)
 }
 
 fn zone_of(name: &Name, published: &Published) -> Option<String> {

@@ -8,12 +8,14 @@ mod events;
 mod explain;
 mod hidden;
 mod insight;
+mod live;
 mod metrics;
 mod overrides;
 mod query_log;
 mod records;
 mod signals;
 mod test_dns;
+mod watching;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -26,13 +28,12 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::admin::Admin;
-use crate::answer::Settings;
 use crate::config::Config;
 use crate::health::{Health, HealthHandle, persist};
 use crate::keeper::build::{Workshop, ZonePlace, ZoneSource};
 use crate::keeper::channel::KeeperHandle;
 use crate::keeper::targets::TargetRegistry;
-use crate::keeper::{Starting, TargetSet, Tools};
+use crate::keeper::{FindSources, Starting, TargetSet, Tools};
 use crate::model::board::VerdictBoard;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::hash::HashKey;
@@ -48,12 +49,14 @@ use crate::state::verdicts::{self, SavedVerdict};
 use crate::telemetry::counters::Counters;
 use crate::telemetry::logs;
 use crate::telemetry::systemd::Notifier;
-use crate::transport::{self, Bound, Handed, Limits, PortPrivilege, Running, SnapshotEngine};
+use crate::transport::{self, Bound, Handed, Limits, PortPrivilege};
 
 pub use backup::{backup_stopped, restore};
 use control::Handles;
 use discovery::Discovery;
+use live::Live;
 use signals::{Signal, Signals};
+use watching::Watch;
 
 /// What the service manager is told while queries are answered.
 const READY: &str = "answering queries";
@@ -100,7 +103,7 @@ pub fn run(
     let serving = house.serve(config)?;
     notifier.ready(READY);
     if let Some(on_ready) = on_ready {
-        on_ready(&house.handles.listeners);
+        on_ready(&house.handles.live.listeners());
     }
     let upkeep = Upkeep { published: Arc::clone(&house.handles.published), notifier };
     let ending =
@@ -136,7 +139,6 @@ enum Ending {
 struct House {
     runtime: Runtime,
     signals: Signals,
-    random: SystemRandom,
     /// Taken when serving begins.
     waiting: Option<(Starting, Bound)>,
     health: HealthHandle,
@@ -167,12 +169,14 @@ impl House {
         let random = SystemRandom::new();
         let (targets_sender, targets) = watch::channel(TargetSet::default());
         let overrides = load_overrides(state.as_ref(), started_s)?;
-        let mut tools = tools(state.as_ref(), targets_sender, reread, &random)?;
+        let live = Live::new(config, reread, bound.addresses(), admin.token(), &random)?;
+        let mut tools = tools(state.as_ref(), targets_sender, live.find_sources(), &random)?;
         tools.workshop.overrides = overrides.current();
         let events = Arc::clone(&tools.workshop.events);
         let saved_aliases = state.as_ref().map(|s| resolver::saved(s)).unwrap_or_default();
         tools.workshop.resolved = Arc::new(saved_aliases.iter().cloned().collect());
         let aliases = tools.aliases.subscribe();
+        let watch = config.watch.then(|| Watch::new(config, Arc::clone(&tools.workshop.keys_read)));
         let (board, published) = (Arc::clone(&tools.workshop.board), Arc::clone(&tools.published));
         let registry = Arc::clone(&tools.workshop.registry);
         let starting = Starting::read(tools, &sources(config));
@@ -215,17 +219,20 @@ impl House {
             board,
             find_sources: find_sources(reread),
             client_subnet: config.client_subnet,
-            listeners: bound.addresses(),
+            live,
             state: state.as_ref().map(|s| s.path().to_owned()),
             started_s,
             ready: AtomicBool::new(false),
             reloaded_s: AtomicU32::new(0),
-            discovery: Arc::new(Discovery::load(config, reread, state.as_ref(), Arc::clone(&events))),
+            discovery: Arc::new(Discovery::load(config, state.as_ref(), Arc::clone(&events))),
             events,
             target_metrics: config.target_metrics,
             query_log: query_log::start(config.query_log.as_ref())?,
         });
         runtime.spawn(events::look_after(Arc::clone(&handles)));
+        if let Some(watch) = watch {
+            watch.spawn(runtime.handle(), Arc::clone(reread), signals.sender());
+        }
         let (admin_stop, admin_stopped) = watch::channel(false);
         let admin = runtime.spawn(admin.serve(Arc::clone(&handles) as _, admin_stopped));
         let waiting = Some((starting, bound));
@@ -242,7 +249,6 @@ impl House {
         let Some((starting, bound)) = self.waiting.take() else {
             return Err(running("serve", "it serves already".to_owned()));
         };
-        let settings = Arc::new(settings(config, &self.random)?);
         let (keeper, keeper_thread) = starting.serve().map_err(|e| running("keeper", e.to_string()))?;
         let (discovery, published) = (&self.handles.discovery, &self.handles.published);
         // Before the first query: what was discovered is served on, whether its sources answer or not.
@@ -250,20 +256,13 @@ impl House {
         let (discovery_stop, stopped) = watch::channel(false);
         let discovering =
             self.runtime.spawn(Arc::clone(discovery).run(keeper.clone(), Arc::clone(published), stopped));
-        let engines = {
-            let published = Arc::clone(&self.handles.published);
-            move |_worker: usize| SnapshotEngine::new(&published, Arc::clone(&settings))
-        };
-        let transports = bound
-            .recorded(self.handles.query_log.clone())
-            .start(engines, Arc::clone(&self.handles.counters))
-            .map_err(|e| running("transport", e.to_string()))?;
-        for address in &self.handles.listeners {
+        self.handles.live.start(config, bound.recorded(self.handles.query_log.clone()), &self.handles)?;
+        for address in self.handles.live.listeners() {
             logs::listening("udp", address);
             logs::listening("tcp", address);
         }
         self.handles.ready.store(true, Ordering::Release);
-        Ok(Serving { transports, keeper, keeper_thread, discovery_stop, discovering })
+        Ok(Serving { handles: Arc::clone(&self.handles), keeper, keeper_thread, discovery_stop, discovering })
     }
 
     /// Ends what is still there: health with a last save, then the admin listener, so that /healthz tells the truth to the last.
@@ -288,7 +287,7 @@ impl House {
 
 /// What answers queries.
 struct Serving {
-    transports: Running,
+    handles: Arc<Handles>,
     keeper: KeeperHandle,
     keeper_thread: JoinHandle<()>,
     discovery_stop: watch::Sender<bool>,
@@ -298,7 +297,7 @@ struct Serving {
 impl Serving {
     /// Answers what was read, then no more; saves what was discovered, serials and signatures.
     fn stop(self, runtime: &Runtime) {
-        self.transports.stop();
+        self.handles.live.stop();
         // Without a receiver the task has ended, and the next line says how.
         let _ = self.discovery_stop.send(true);
         if runtime.block_on(self.discovering).is_err() {
@@ -314,7 +313,7 @@ impl Serving {
 fn tools(
     state: Option<&Arc<StateDir>>,
     targets: watch::Sender<TargetSet>,
-    reread: &Reread,
+    find_sources: FindSources,
     random: &SystemRandom,
 ) -> Result<Tools, AppError> {
     let hash_key = hash_key(random)?;
@@ -331,13 +330,14 @@ fn tools(
             resolved: Arc::default(),
             events: Arc::default(),
             signatures: Arc::default(),
+            keys_read: Arc::default(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         },
         published: Published::new(Snapshot::empty(hash_key)),
         targets,
         aliases: watch::Sender::default(),
         state: state.cloned(),
-        find_sources: find_sources(reread),
+        find_sources,
         now_s: Arc::new(now_s),
     })
 }
@@ -434,23 +434,6 @@ fn hash_key(random: &SystemRandom) -> Result<HashKey, AppError> {
     Ok(HashKey::new([word(low), word(high)]))
 }
 
-fn settings(config: &Config, random: &SystemRandom) -> Result<Settings, AppError> {
-    let mut secret = [0u8; 16];
-    match config.cookie_secret {
-        Some(given) => secret = given,
-        None => random
-            .fill(&mut secret)
-            .map_err(|_| running("random", "the system gives no random numbers".to_owned()))?,
-    }
-    Ok(Settings {
-        nsid: config.nsid.clone(),
-        client_subnet: config.client_subnet,
-        cookie_secret: Some(secret),
-        tcp_keepalive_100ms: Some((config.limits.tcp.idle_ms / 100).try_into().unwrap_or(u16::MAX)),
-        ..Settings::default()
-    })
-}
-
 fn sources(config: &Config) -> Vec<ZoneSource> {
     let files = config.zone_files.iter().cloned().map(ZonePlace::File);
     let inline =
@@ -458,7 +441,7 @@ fn sources(config: &Config) -> Vec<ZoneSource> {
     files.chain(inline).map(|place| ZoneSource { place, shared: Arc::clone(&config.shared) }).collect()
 }
 
-fn find_sources(reread: &Reread) -> crate::keeper::FindSources {
+fn find_sources(reread: &Reread) -> FindSources {
     let reread = Arc::clone(reread);
     Arc::new(move || {
         let (config, warnings) = reread()?;
@@ -529,7 +512,8 @@ impl Upkeep {
                         info!(signal = name, "stopping");
                         return Ending::AsAsked;
                     }
-                    Signal::Reload => self.reload(keeper, handles),
+                    Signal::Reload => self.reload("SIGHUP", handles),
+                    Signal::Changed => self.reload("files have changed", handles),
                 },
                 _ = free.tick() => {
                     self.published.free_retired();
@@ -546,15 +530,15 @@ impl Upkeep {
         }
     }
 
-    fn reload(&self, keeper: &KeeperHandle, handles: &Arc<Handles>) {
-        info!("SIGHUP: reading the zones again");
+    fn reload(&self, why: &str, handles: &Arc<Handles>) {
+        info!("{why}: reading configuration and zones again");
         if let Some(query_log) = &handles.query_log {
             query_log.reopen();
         }
         self.notifier.reloading();
-        let (keeper, handles, notifier) = (keeper.clone(), Arc::clone(handles), Arc::clone(&self.notifier));
+        let (handles, notifier) = (Arc::clone(handles), Arc::clone(&self.notifier));
         tokio::task::spawn_blocking(move || {
-            handles.reload_zones(&keeper, false);
+            handles.read_again(false);
             notifier.ready(READY);
         });
     }

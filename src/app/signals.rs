@@ -13,10 +13,15 @@ pub(super) enum Signal {
     Stop(&'static str),
     /// SIGHUP.
     Reload,
+    /// A file has changed that the server was read from.
+    Changed,
 }
 
 /// Signals in the order in which they came.
-pub(super) struct Signals(mpsc::Receiver<Signal>);
+pub(super) struct Signals {
+    received: mpsc::Receiver<Signal>,
+    sender: mpsc::Sender<Signal>,
+}
 
 impl Signals {
     /// Starts listening; from here on the signals no longer end the process by themselves.
@@ -52,20 +57,26 @@ impl Signals {
             });
         }
         if let Some(mut stop) = stop {
+            let sender = sender.clone();
             runtime.spawn(async move {
                 // A dropped switch is a stop too: whoever held it is gone.
                 let _ = stop.wait_for(|stopped| *stopped).await;
                 let _ = sender.send(Signal::Stop("stop")).await;
             });
         }
-        Ok(Self(receiver))
+        Ok(Self { received: receiver, sender })
+    }
+
+    /// Where further signals may be given.
+    pub(super) fn sender(&self) -> mpsc::Sender<Signal> {
+        self.sender.clone()
     }
 
     /// The next signal.
     pub(super) async fn next(&mut self) -> Signal {
-        match self.0.recv().await {
+        match self.received.recv().await {
             Some(signal) => signal,
-            // The tasks above end with the runtime only.
+            // A sender stands beside it.
             None => std::future::pending().await,
         }
     }

@@ -1,4 +1,4 @@
-//! `hale reload`: reads the zones again.
+//! `hale reload`: reads configuration and zones again.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::outcome::{Failure, Outcome};
 use super::server::ServerArgs;
 use super::terminal::{self, plural};
-use crate::model::report::ReloadReport;
+use crate::model::report::{ReloadReport, SettingChange, SettingOutcome, ZoneChange};
 
 /// Zones of a million names take their time.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -43,26 +43,42 @@ fn lines(texts: &[String]) -> String {
 }
 
 fn describe(report: &ReloadReport) -> String {
-    let mut text: String = report
-        .zones
-        .iter()
-        .map(|zone| {
-            let serial = zone.serial.map_or_else(String::new, |serial| format!(", serial {serial}"));
-            let counted = [(zone.added, '+'), (zone.changed, '~'), (zone.removed, '-')];
-            let names: String =
-                counted.iter().filter(|(n, _)| *n > 0).map(|(n, sign)| format!(" {sign}{n}")).collect();
-            let names = if names.is_empty() { names } else { format!(", names{names}") };
-            format!("{} {}{serial}{names}\n", zone.zone, zone.change)
-        })
-        .collect();
+    let mut text: String = report.zones.iter().map(describe_zone).collect();
     text.push_str(&format!("{} unchanged\n", plural(report.unchanged, "zone")));
+    for SettingChange { key, outcome, detail } in &report.settings {
+        let outcome = match outcome {
+            SettingOutcome::Applied => "changed",
+            SettingOutcome::Failed => "NOT changed",
+            SettingOutcome::NeedsRestart => "needs a restart",
+        };
+        text.push_str(&format!("{key} {outcome}: {detail}\n"));
+    }
+    text
+}
+
+/// The zone, and the records that came and went below it.
+fn describe_zone(zone: &ZoneChange) -> String {
+    let serial = zone.serial.map_or_else(String::new, |serial| format!(", serial {serial}"));
+    let counted = |what: &str, counts: &[(u64, char)]| {
+        let counts: String =
+            counts.iter().filter(|(n, _)| *n > 0).map(|(n, sign)| format!(" {sign}{n}")).collect();
+        if counts.is_empty() { counts } else { format!(", {what}{counts}") }
+    };
+    let names = counted("names", &[(zone.added, '+'), (zone.changed, '~'), (zone.removed, '-')]);
+    let records = counted("records", &[(zone.records_added, '+'), (zone.records_removed, '-')]);
+    let mut text = format!("{} {}{serial}{names}{records}\n", zone.zone, zone.change);
+    zone.records.iter().for_each(|record| text.push_str(&format!("  {record}\n")));
+    let left_out = (zone.records_added + zone.records_removed).saturating_sub(zone.records.len() as u64);
+    if left_out > 0 {
+        text.push_str(&format!("  and {} more\n", plural(left_out, "record")));
+    }
     text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::report::{ChangeKind, ZoneChange};
+    use crate::model::report::ChangeKind;
 
     #[test]
     fn says_what_changed() {
@@ -73,6 +89,9 @@ mod tests {
             added,
             changed,
             removed,
+            records_added: added + 1,
+            records_removed: 0,
+            records: vec!["+ www.a.test. 300 A 192.0.2.1".to_owned(); added as usize],
         };
         let report = ReloadReport {
             ok: false,
@@ -81,11 +100,17 @@ mod tests {
                 zone("b.test.", ChangeKind::Kept, None, [0; 3]),
             ],
             unchanged: 1,
+            settings: vec![SettingChange {
+                key: "workers".to_owned(),
+                outcome: SettingOutcome::NeedsRestart,
+                detail: "it is read at the start only".to_owned(),
+            }],
             findings: vec!["error: b.json: x".to_owned()],
         };
         assert_eq!(
             describe(&report),
-            "a.test. changed, serial 9, names +1 -3\nb.test. kept\n1 zone unchanged\n"
+            "a.test. changed, serial 9, names +1 -3, records +2\n  + www.a.test. 300 A 192.0.2.1\n  and 1 record more\n\
+             b.test. kept, records +1\n  and 1 record more\n1 zone unchanged\nworkers needs a restart: it is read at the start only\n"
         );
         assert_eq!(lines(&report.findings), "error: b.json: x\n");
     }

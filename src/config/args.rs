@@ -33,8 +33,8 @@ pub struct ServeArgs {
     /// Exit with code 2 if any zone is broken
     #[arg(long)]
     pub strict: bool,
-    /// Reload zone files when they change
-    #[arg(long, hide = true)]
+    /// Read configuration, zone files and keys again when they change
+    #[arg(long)]
     pub watch: bool,
     /// Use the portable UDP and TCP transport instead of batched system calls
     #[arg(long)]

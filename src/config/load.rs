@@ -12,7 +12,7 @@ use super::healthy_dns;
 use super::json::{Element, FilePath, Reader, Slot, Source, Value, Word};
 use super::server::{HealthKeys, LogLevel, SOCKET_HINT, ServerKeys, TlsKeys};
 use super::types::{
-    AdminConfig, Config, HealthConfig, ListenAddress, LogFormat, Shared, SourcesConfig, TlsFiles,
+    AdminConfig, Config, HealthConfig, Inputs, ListenAddress, LogFormat, Shared, SourcesConfig, TlsFiles,
 };
 use super::zone_file::{Checks, Pools, not_utf8};
 use crate::model::diagnostic::{Diagnostic, Position};
@@ -129,7 +129,8 @@ fn load(args: &ServeArgs, env: &dyn Fn(&str) -> Option<String>, cwd: &Path, syst
     let inline = healthy_dns::inline_zone(&mut settings);
     let zones = zone_arguments(&mut settings);
     let mut file = read_file(&mut settings, inline.is_none() && zones.is_none(), system);
-    let zone_files = zone_files(&mut settings, zones, &mut file, inline.is_some());
+    let (zone_files, patterns) = zone_files(&mut settings, zones, &mut file, inline.is_some());
+    let inputs = Inputs { files: std::mem::take(&mut file.inputs), patterns };
     let admin = admin(&mut settings, &mut file);
     let mut keys = file.keys;
 
@@ -144,7 +145,7 @@ fn load(args: &ServeArgs, env: &dyn Fn(&str) -> Option<String>, cwd: &Path, syst
     let pin_workers = settings
         .boolean(args.pin_workers, "HALE_PIN_WORKERS")
         .or(keys.pin_workers.get().map(|given| given.value.0));
-    refuse_watch(&mut settings);
+    let watch = settings.boolean(args.watch, "HALE_WATCH").or(keys.watch.get().map(|given| given.value.0));
     let (log_level, log_format) = log(&mut settings, &keys);
     let config = Config {
         listen,
@@ -160,6 +161,8 @@ fn load(args: &ServeArgs, env: &dyn Fn(&str) -> Option<String>, cwd: &Path, syst
         workers,
         pin_workers: pin_workers.unwrap_or(false),
         strict: strict.unwrap_or(false),
+        watch: watch.unwrap_or(false),
+        inputs,
         portable: portable.unwrap_or(false),
         resolvers: keys
             .resolver
@@ -211,6 +214,8 @@ struct File {
     path: PathBuf,
     /// Where its relative paths start.
     base: PathBuf,
+    /// The file itself and those that it refers to, zone files aside.
+    inputs: Vec<PathBuf>,
 }
 
 impl File {
@@ -233,17 +238,20 @@ fn read_file(settings: &mut Settings<'_>, search: bool, system: &Path) -> File {
             sources: SourcesConfig::default(),
             path: PathBuf::from("hale.json"),
             base: settings.cwd.to_owned(),
+            inputs: Vec::new(),
         };
     };
     let base = path.parent().map_or_else(PathBuf::new, Path::to_owned);
-    let (keys, shared, sources) = read_server_keys(&path, &base, settings).unwrap_or_default();
-    File { keys, shared, sources, path, base }
+    let mut inputs = vec![path.clone()];
+    let (keys, shared, sources) = read_server_keys(&path, &base, settings, &mut inputs).unwrap_or_default();
+    File { keys, shared, sources, path, base, inputs }
 }
 
 fn read_server_keys(
     file: &Path,
     base: &Path,
     settings: &mut Settings<'_>,
+    inputs: &mut Vec<PathBuf>,
 ) -> Option<(ServerKeys, Shared, SourcesConfig)> {
     let text = match std::fs::read(file).map(String::from_utf8) {
         Ok(Ok(text)) => text,
@@ -271,7 +279,8 @@ fn read_server_keys(
         }
         if let Some(mut geo) = keys.geo.take() {
             let databases = geo.value.databases.take().map_or_else(Vec::new, |list| list.value.0);
-            let paths = databases.into_iter().map(|path| path.value.0).collect();
+            let paths: Vec<PathBuf> = databases.into_iter().map(|path| path.value.0).collect();
+            inputs.extend_from_slice(&paths);
             shared.geo = Arc::new(Geo::new(paths));
         }
         shared.policy_limits = keys.limits.get().map(|limits| limits.value.policy()).unwrap_or_default();
@@ -285,6 +294,7 @@ fn read_server_keys(
         sources.ready_timeout_ms =
             keys.ready_timeout.take().map_or(sources.ready_timeout_ms, |given| given.value.0);
     }
+    inputs.append(&mut reader.take_files());
     settings.diagnostics.extend(reader.into_diagnostics());
     Some((keys?, shared, sources))
 }
@@ -376,13 +386,13 @@ fn listen_list(settings: &mut Settings<'_>, label: &str, list: &[String]) -> Vec
     out
 }
 
-/// Files of the flag, else of the configuration file, else `zones/*.json`; none twice.
+/// Files of the flag, else of the configuration file, else `zones/*.json`; none twice. With them the patterns that they were found by.
 fn zone_files(
     settings: &mut Settings<'_>,
     arguments: Option<Vec<Pattern>>,
     file: &mut File,
     has_inline: bool,
-) -> Vec<PathBuf> {
+) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let default = || {
         let path = file.base.join("zones/*.json");
         vec![Pattern { blame: Diagnostic::error(Path::new("zones"), ""), path }]
@@ -404,6 +414,7 @@ fn zone_files(
         _ => Vec::new(),
     };
     let (mut files, mut seen) = (Vec::new(), HashSet::new());
+    let mut written = Vec::new();
     for Pattern { path, blame } in patterns {
         match expand(&path) {
             Ok(found) => {
@@ -413,8 +424,9 @@ fn zone_files(
             }
             Err((message, hint)) => settings.diagnostics.push(Diagnostic { message, ..blame }.hint(hint)),
         }
+        written.push(path);
     }
-    files
+    (files, written)
 }
 
 fn admin(settings: &mut Settings<'_>, file: &mut File) -> AdminConfig {
@@ -491,15 +503,6 @@ fn workers(settings: &mut Settings<'_>, keys: &ServerKeys) -> usize {
             ));
             1
         }
-    }
-}
-
-fn refuse_watch(settings: &mut Settings<'_>) {
-    let watch = settings.args.watch;
-    if settings.boolean(watch, "HALE_WATCH") == Some(true) {
-        let label = if watch { "--watch" } else { "HALE_WATCH" };
-        let error = Diagnostic::error(Path::new(label), "watching zone files is not in this version");
-        settings.diagnostics.push(error.hint("send SIGHUP to reload zone files"));
     }
 }
 

@@ -307,7 +307,7 @@ fn says_what_is_wrong_with_flags_and_variables() {
         ("{}", &["--log-level=loud"], &[], "error: --log-level: \"loud\" is not a log level"),
         ("{}", &[], &[("HALE_LOG_FORMAT", "xml")], "error: HALE_LOG_FORMAT: \"xml\" is not a log format"),
         ("{}", &[], &[("HALE_STRICT", "maybe")], "error: HALE_STRICT: \"maybe\" is not true or false"),
-        ("{}", &["--watch"], &[], "error: --watch: watching zone files is not in this version"),
+        ("{}", &[], &[("HALE_WATCH", "soon")], "error: HALE_WATCH: \"soon\" is not true or false"),
         ("{}", &["--admin=here"], &[], "error: --admin: \"here\" is not an address and port"),
         (
             "{}",

@@ -68,6 +68,8 @@ object! {
         "pin_workers" pin_workers: Boolean,
         /// Any broken zone keeps the server from starting. Flag --strict.
         "strict" strict: Boolean,
+        /// Read everything again when a file changes that it was read from. Flag --watch.
+        "watch" watch: Boolean,
         /// Use the portable transport instead of batched system calls. Flag --portable.
         "portable" portable: Boolean,
         /// What is logged; info unless given. Flag --log-level.
@@ -75,7 +77,7 @@ object! {
         /// Form of the log: text for people, json for machines. Flag --log-format.
         "log_format" log_format: LogFormat,
     }
-    later: ["tsig", "transfer", "update", "mirror", "watch"]
+    later: ["tsig", "transfer", "update", "mirror"]
 }
 
 object! {

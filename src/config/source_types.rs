@@ -52,6 +52,14 @@ pub struct SourceConfig {
     pub apex: bool,
 }
 
+impl SourceConfig {
+    /// Whether both say the same. Checks are compared by what they come to.
+    pub fn is_same(&self, other: &Self) -> bool {
+        // The text has all but secrets, which stand in `kind` alone.
+        self.kind == other.kind && format!("{self:?}") == format!("{other:?}")
+    }
+}
+
 /// Where names come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceKind {

@@ -47,6 +47,10 @@ pub struct Config {
     pub pin_workers: bool,
     /// Any broken zone keeps the server from starting.
     pub strict: bool,
+    /// Read everything again when one of [`Config::inputs`] changes.
+    pub watch: bool,
+    /// What this was read from.
+    pub inputs: Inputs,
     /// Serve by hickory-server's UDP and TCP instead of batched system calls.
     pub portable: bool,
     /// Name server identifier (RFC 5001).
@@ -61,6 +65,26 @@ pub struct Config {
     pub log_level: String,
     /// Text for people or JSON for machines.
     pub log_format: LogFormat,
+}
+
+/// The files that a configuration was read from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inputs {
+    /// `hale.json`, and what it refers to: secrets and databases.
+    pub files: Vec<PathBuf>,
+    /// Zone files, directories of them and patterns, as they were written.
+    pub patterns: Vec<PathBuf>,
+}
+
+impl Inputs {
+    /// Every file, those among them that the patterns stand for by now. A pattern that stands for nothing adds nothing.
+    pub fn list(&self) -> Vec<PathBuf> {
+        let mut all = self.files.clone();
+        all.extend(
+            self.patterns.iter().flat_map(|pattern| super::files::expand(pattern).unwrap_or_default()),
+        );
+        all
+    }
 }
 
 /// What `hale.json` says about discovery.

@@ -114,10 +114,15 @@ impl Core {
         let mut next = Self::new(config, shared, self.kept(), now);
         for (source, config) in next.sources.iter_mut().zip(&next.configs) {
             let old = self.configs.iter().position(|old| old.name == config.name);
-            if let Some(old) = old.map(|old| &mut self.sources[old]) {
-                source.figures = std::mem::take(&mut old.figures);
-                source.paused = old.paused;
+            let Some(old) = old else { continue };
+            if self.configs[old].is_same(config) {
+                // Its driver goes on too.
+                std::mem::swap(source, &mut self.sources[old]);
+                continue;
             }
+            let old = &mut self.sources[old];
+            source.figures = std::mem::take(&mut old.figures);
+            source.paused = old.paused;
         }
         // Compared with what is published already, most of it is no change.
         let wanted = std::mem::replace(&mut next.published, std::mem::take(&mut self.published));

@@ -28,6 +28,15 @@ struct Told {
 }
 
 impl ZoneKeys {
+    /// The folder or files that people keep the keys of the zone `apex` in; none for keys that Hale makes.
+    pub fn places(source: &KeySource, apex: &Name) -> Vec<PathBuf> {
+        match source {
+            KeySource::Directory(parent) => vec![parent.join(files::zone_file_name(apex))],
+            KeySource::Files(list) => list.iter().map(|entry| entry.file.clone()).collect(),
+            KeySource::Auto => Vec::new(),
+        }
+    }
+
     /// Loads the keys of the zone `apex`. With [`KeySource::Directory`] they are the `*.pem` and `K*.private` files in the
     /// zone's own folder; with [`KeySource::Auto`] in the zone's folder below `auto_dir`, where a CSK of algorithm 13 is made if
     /// that folder has never existed. Returns the keys with warnings.

@@ -105,6 +105,11 @@ impl Brake {
         }
     }
 
+    /// Other limits from now on; what is held stays held until it is let go as ever.
+    pub fn set_limits(&mut self, limits: BrakeLimits) {
+        self.limits = limits;
+    }
+
     /// Sets the window from the longest interval plus timeout of any target, in milliseconds.
     pub fn set_window(&mut self, longest_ms: u64) {
         self.window_ms = longest_ms.clamp(*WINDOW_MS.start(), *WINDOW_MS.end());

@@ -15,13 +15,13 @@ use tokio::task::AbortHandle;
 
 use crate::model::event::{EventKind, News};
 use crate::model::events::Flipped;
+use crate::model::lines::Lines;
 use crate::model::target::{Target, Verdict};
 
 use super::brake::BrakeState;
 use super::crowded::{self, Crowded};
 use super::figures::LagPeak;
 use super::ledger::{Cause, Flip};
-use super::lines::Lines;
 use super::mailbox::{Letter, Mailbox};
 use super::probe::bare::BareProbes;
 use super::probe::{Ended, Outcome, Prober, is_bare};
@@ -36,6 +36,8 @@ const STARTS_AT_ONCE: usize = 32;
 const TICK_MS: u64 = 1000;
 /// The first round is over so long after the longest timeout, whatever is missing.
 const FIRST_ROUND_SLACK_MS: u64 = 1000;
+/// Lines about verdicts in a second.
+const LINES: usize = 100;
 /// A lag from which the log tells of it, once in [`LagPeak::PERIOD_MS`].
 const LAG_TO_TELL_MS: u64 = 1000;
 
@@ -97,7 +99,7 @@ pub(super) fn spawn(
         ended: Vec::new(),
         starts: Vec::with_capacity(STARTS_AT_ONCE),
         flips: Vec::new(),
-        lines: Lines::default(),
+        lines: Lines::new(LINES),
         braking: false,
         crowded: Crowded::default(),
         lag_told_ms: None,

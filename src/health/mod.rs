@@ -18,7 +18,6 @@ mod external;
 pub mod figures;
 pub mod history;
 pub mod ledger;
-mod lines;
 mod mailbox;
 pub mod persist;
 pub mod probe;
@@ -86,8 +85,7 @@ impl Health {
             in_flight: in_flight_limit(config.probes_in_flight, descriptors()),
             per_address_per_second: config.probes_per_second_per_address,
         };
-        let brake =
-            BrakeLimits { down_percent: config.brake_down_percent, min_targets: config.brake_min_targets };
+        let brake = brake_limits(config);
         let shared = Arc::new(Shared {
             ledger: Mutex::new(Ledger::new(limits, brake)),
             prober: Arc::new(Prober::new(config.exec_in_flight)),
@@ -382,6 +380,12 @@ impl HealthHandle {
         targets
     }
 
+    /// Takes over what of a configuration can change while probes run: the brake, and `probes_in_flight`.
+    pub fn reconfigure(&self, config: &HealthConfig) {
+        let in_flight = in_flight_limit(config.probes_in_flight, descriptors());
+        self.shared.ledger().set_limits(in_flight, brake_limits(config));
+    }
+
     /// Stops probing, aborts the probes in flight and waits for the driver to end.
     pub async fn shutdown(&self) {
         self.stop.stop();
@@ -389,6 +393,10 @@ impl HealthHandle {
         // An error means that the driver is gone, which is what we wait for.
         let _ = stopped.wait_for(|stopped| *stopped).await;
     }
+}
+
+fn brake_limits(config: &HealthConfig) -> BrakeLimits {
+    BrakeLimits { down_percent: config.brake_down_percent, min_targets: config.brake_min_targets }
 }
 
 /// How many probes may run at once, each of which takes a descriptor: half of what the process may have is for TCP clients, zone files and

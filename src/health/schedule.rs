@@ -142,6 +142,11 @@ impl Schedule {
         }
     }
 
+    /// Lets so many probes be under way from now on; 0 counts as 1.
+    pub fn set_in_flight_limit(&mut self, in_flight: usize) {
+        self.in_flight_limit = in_flight.max(1);
+    }
+
     /// Adds targets whose numbers are not in use; their first probes start within [`FIRST_SPREAD_MS`].
     pub fn add(&mut self, now_ms: u64, targets: &[Planned]) {
         let count = targets.len() as u64;

@@ -4,7 +4,7 @@
 //! The two stand apart because at start the first round of probes runs between them, so that a zone is signed once and not
 //! first without and then with its addresses.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -143,6 +143,8 @@ pub struct Workshop {
     pub discovered: Arc<Discovered>,
     /// What host names of ALIAS records were resolved to, likewise.
     pub resolved: Arc<Resolved>,
+    /// The folders and files that keys were read from, whether there were any or not.
+    pub keys_read: Arc<Mutex<BTreeSet<PathBuf>>>,
     /// What pools that stay with their choice use, for reloads and restarts.
     pub choices: Arc<Choices>,
     /// Where those who watch are told what happens.
@@ -319,6 +321,7 @@ fn load_signer(
             return None;
         }
     }
+    lock(&workshop.keys_read).extend(ZoneKeys::places(&config.keys, apex));
     match ZoneKeys::load(&config.keys, apex, auto_keys.as_deref()) {
         Ok((keys, mut warnings)) => {
             found.append(&mut warnings);

@@ -1,11 +1,12 @@
 //! What the keeper takes from others, and what it lets them see.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::build::Reading;
+use super::changes::RecordChanges;
 use super::configured::OwnerFacts;
 use super::explain::NameOrigin;
 use super::figures::KeeperFigures;
@@ -124,6 +125,10 @@ pub struct ZoneOutcome {
     pub change: Change,
     /// Owner names that differ from what was served.
     pub owners: OwnerCounts,
+    /// Their records.
+    pub records: RecordChanges,
+    /// The zone file.
+    pub file: PathBuf,
 }
 
 /// What happened to a zone at a reload.
@@ -141,6 +146,20 @@ pub enum Change {
     Kept,
     /// It cannot be served, and there is no old version.
     Broken,
+}
+
+impl Change {
+    /// Its word in the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+            Self::Removed => "removed",
+            Self::Kept => "kept",
+            Self::Broken => "broken",
+        }
+    }
 }
 
 /// Owner names that differ between two versions of a zone.
@@ -165,8 +184,10 @@ impl ReloadSummary {
         self.zones.iter().filter(|z| z.change == change).count()
     }
 
-    pub(super) fn note(&mut self, apex: &Name, change: Change, owners: OwnerCounts) {
-        self.zones.push(ZoneOutcome { apex: apex.clone(), change, owners });
+    /// A zone that was not read anew.
+    pub(super) fn note(&mut self, apex: &Name, file: &Path, change: Change) {
+        let (owners, records) = Default::default();
+        self.zones.push(ZoneOutcome { apex: apex.clone(), change, owners, records, file: file.to_owned() });
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ring::digest;
 
+use super::changes::RecordChanges;
 use super::channel::OwnerCounts;
 use super::compile::Earlier;
 use crate::model::serial::Serial;
@@ -17,6 +18,7 @@ pub(super) struct Comparison<'a> {
     /// Owners of the rebuilt zone that stood before, changed or not.
     kept: usize,
     counts: OwnerCounts,
+    records: RecordChanges,
     same_notes: bool,
 }
 
@@ -41,6 +43,7 @@ impl<'a> Comparison<'a> {
             digest: ZoneDigest::default(),
             kept: 0,
             counts: OwnerCounts::default(),
+            records: RecordChanges::default(),
             same_notes: true,
         }
     }
@@ -57,12 +60,16 @@ impl<'a> Comparison<'a> {
     pub(super) fn add(&mut self, records: &OwnerRecords) {
         match self.earlier {
             Earlier::Image { image, .. } => match image.owner(&records.name) {
-                None => self.counts.added += 1,
+                None => {
+                    self.counts.added += 1;
+                    self.records.add(None, Some(records));
+                }
                 Some(before) => {
                     self.kept += 1;
                     self.same_notes &= before == *records;
                     if !same_data(&before, records) {
                         self.counts.changed += 1;
+                        self.records.add(Some(&before), Some(records));
                     }
                 }
             },
@@ -75,7 +82,8 @@ impl<'a> Comparison<'a> {
     }
 
     /// Takes over what another one has compared of the same zone.
-    pub(super) fn merge(&mut self, other: &Self) {
+    pub(super) fn merge(&mut self, other: &mut Self) {
+        self.records.merge(&mut other.records);
         self.digest.merge(&other.digest);
         self.kept += other.kept;
         self.counts.added += other.counts.added;
@@ -83,8 +91,9 @@ impl<'a> Comparison<'a> {
         self.same_notes &= other.same_notes;
     }
 
-    /// The verdict after the last owner, and the owners that differ from an image.
-    pub(super) fn finish(mut self) -> (Difference, OwnerCounts) {
+    /// The verdict after the last owner, the owners that differ from an image, and their records; those of owners that are gone only the
+    /// caller can find, who has the new image.
+    pub(super) fn finish(mut self) -> (Difference, OwnerCounts, RecordChanges) {
         let difference = match self.earlier {
             Earlier::Image { image, .. } => {
                 self.counts.removed = image.size().owners.saturating_sub(self.kept);
@@ -102,7 +111,7 @@ impl<'a> Comparison<'a> {
                 }
             }
         };
-        (difference, self.counts)
+        (difference, self.counts, self.records)
     }
 }
 

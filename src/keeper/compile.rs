@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::assemble::plain;
 use super::build::{Layout, Workshop};
+use super::changes::RecordChanges;
 use super::channel::OwnerCounts;
 use super::comparison::{Comparison, Difference};
 use super::overrides::overridden;
@@ -64,10 +65,11 @@ pub(super) fn compile(
     now_s: u32,
 ) -> Result<ZoneState, (Vec<TargetId>, TransactionError)> {
     let ground = layout.ground();
-    let Parts { image, schedule, difference } = match compile_parts(&mut layout, earlier, workshop, now_s) {
-        Ok(parts) => parts,
-        Err(e) => return Err((layout.held_targets(), e)),
-    };
+    let Parts { image, schedule, difference, records } =
+        match compile_parts(&mut layout, earlier, workshop, now_s) {
+            Ok(parts) => parts,
+            Err(e) => return Err((layout.held_targets(), e)),
+        };
     let dependents = dependents(&layout.checked);
     let overridden = overridden(&layout.checked, &layout.desired.apex, &workshop.overrides);
     Ok(ZoneState {
@@ -87,6 +89,7 @@ pub(super) fn compile(
         floor: image.serial(),
         image,
         difference,
+        records,
         has_caught_up: false,
         changed_s: now_s,
         trouble: None,
@@ -97,6 +100,7 @@ struct Parts {
     image: Arc<ZoneImage>,
     schedule: Schedule,
     difference: OwnerCounts,
+    records: RecordChanges,
 }
 
 fn compile_parts(
@@ -119,15 +123,15 @@ fn compile_parts(
     let done = pass.run(owners, &mut checked);
     layout.checked = checked;
     let (mut portions, mut schedule, mut apex) = (Vec::new(), Schedule::default(), None);
-    for part in done? {
+    for mut part in done? {
         portions.push(part.portion);
-        comparison.merge(&part.comparison);
+        comparison.merge(&mut part.comparison);
         part.due.iter().for_each(|(owner, due)| schedule.set(*owner, due.inception_s, due.renew_at_s));
         apex = apex.or(part.apex);
     }
-    let (verdict, difference) = comparison.finish();
+    let (verdict, difference, mut records) = comparison.finish();
     let serial = match verdict {
-        Difference::None(image) => return Ok(Parts { image, schedule, difference }),
+        Difference::None(image) => return Ok(Parts { image, schedule, difference, records }),
         Difference::NotInData => tentative,
         Difference::Data { last } => last.map_or(tentative, |last| serial::next(last, now_s)),
     };
@@ -139,7 +143,10 @@ fn compile_parts(
         draft.put(&apex)?;
         image = Arc::new(draft.finish()?);
     }
-    Ok(Parts { image, schedule, difference })
+    if let (Earlier::Image { image: before, .. }, 1..) = (earlier, difference.removed) {
+        records.add_gone(before, &image);
+    }
+    Ok(Parts { image, schedule, difference, records })
 }
 
 /// Whether a key tag means the same key in `image` and in `keys`. A signature names its key by the tag alone, and one new key in

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use super::amend::{Amended, Amending};
 use super::build::release;
+use super::changes::Commit;
 use super::crew::Crew;
 use super::figures::{KeeperFigures, Timing};
 use super::fold::FoldedOwner;
@@ -56,7 +57,7 @@ impl Keeper {
         let Some(mut waiting) = self.amendments.pop_front() else { return };
         let slice: Vec<Name> = waiting.left.by_ref().take(SLICE).collect();
         let places = self.places_of(&slice);
-        waiting.refusals.extend(self.amend_places(places, true));
+        waiting.refusals.extend(self.amend_places(places, true, "discovery"));
         waiting.refusals.extend(self.refusals_of(&slice));
         if waiting.left.len() > 0 {
             self.amendments.push_front(waiting);
@@ -90,7 +91,7 @@ impl Keeper {
                 }
             }
         }
-        self.amend_places(places, false);
+        self.amend_places(places, false, "discovery");
         self.publish_hosts();
     }
 
@@ -102,7 +103,7 @@ impl Keeper {
             self.resolved_during_build.extend(hosts.iter().cloned());
         }
         let places = self.places_of_hosts(&hosts);
-        self.amend_places(places, true);
+        self.amend_places(places, true, "alias");
     }
 
     /// The owners that have the addresses of one of these hosts, and what is discovered for them.
@@ -139,19 +140,26 @@ impl Keeper {
     }
 
     /// Amends owners, and publishes all zones concerned in one swap if so asked. Returns what failed.
-    fn amend_places(&mut self, places: Places, publishes: bool) -> Vec<Refusal> {
+    fn amend_places(&mut self, places: Places, publishes: bool, why: &'static str) -> Vec<Refusal> {
         let started = Instant::now();
         let now_s = (self.tools.now_s)();
         let crew = Crew { threads: self.tools.workshop.threads };
         let mut snapshot: Option<Snapshot> = None;
         let mut done: Vec<(Name, Amended)> = Vec::new();
         let mut timing = Timing::default();
+        let mut told = Vec::new();
         for (apex, owners) in places {
             let Some(Entry::Serving(zone)) = self.zones.get_mut(&apex) else { continue };
             let by = Amending { workshop: &self.tools.workshop, now_s, crew };
+            let before = Arc::clone(&zone.image);
+            let names: Vec<Name> =
+                if self.log.is_read() { owners.keys().cloned().collect() } else { Vec::new() };
             let amended = zone.amend(owners.into_iter().collect(), by);
             timing.sign += amended.signing;
             timing.compile += amended.compiling;
+            if amended.is_committed && !names.is_empty() {
+                told.push(Commit::new(before, zone, names.iter(), why));
+            }
             if amended.is_committed && publishes {
                 let next = match &snapshot {
                     Some(snapshot) => snapshot.with_zone(Arc::clone(&zone.image)),
@@ -167,6 +175,7 @@ impl Keeper {
             timing.publish = started.elapsed() - timing.whole;
             self.handle.figures.committed(timing);
         }
+        told.into_iter().for_each(|commit| self.log.tell(commit));
         let (mut failed, mut changes_targets, mut changes_hosts) = (Vec::new(), false, false);
         for (apex, amended) in done {
             KeeperFigures::add(&self.handle.figures.amended, amended.owners as u64);

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::build::{Workshop, release};
-use super::channel::{Change, KeeperHandle, ReloadSummary};
+use super::channel::{Change, KeeperHandle, ReloadSummary, ZoneOutcome};
 use super::news;
 use super::reload::lock;
 use super::start::signature_file;
@@ -130,6 +130,17 @@ fn report(summary: &ReloadSummary, events: &Events) {
         } else {
             warn!("{}", diagnostic.unmarked());
         }
+    }
+    for zone in &summary.zones {
+        let ZoneOutcome { apex, change, owners, records, file } = zone;
+        if matches!(change, Change::Unchanged) {
+            continue;
+        }
+        let names = format!("+{} ~{} -{}", owners.added, owners.changed, owners.removed);
+        let counted = format!("+{} -{}", records.added, records.removed);
+        let (change, file_name) = (change.name(), file.display());
+        info!(zone = %apex, source = "file", resource = %file_name, change, names, records = counted, "zone reloaded");
+        records.log(apex, file, "reload");
     }
     events.publish_all(news::of_reload(summary));
     info!(

@@ -8,6 +8,7 @@ mod amend;
 mod assemble;
 pub mod build;
 mod chain;
+pub mod changes;
 pub mod channel;
 mod comparison;
 mod compile;
@@ -42,6 +43,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use build::{Workshop, ZoneSource};
+use changes::{ChangeLog, Commit};
 use channel::{Command, KeeperHandle, ZoneStatus};
 use crew::Crew;
 use figures::{KeeperFigures, Timing};
@@ -122,6 +124,7 @@ struct Keeper {
     turns: Vec<(Name, Name, Turn)>,
     /// Zones that could not be signed when it was last tried.
     unsigned: BTreeSet<Name>,
+    log: ChangeLog,
 }
 
 impl Keeper {
@@ -226,6 +229,7 @@ impl Keeper {
             |figures, owners| {
                 KeeperFigures::add(&figures.flips, owners as u64);
             },
+            "health",
             crew,
         );
         if !failed.is_empty() {
@@ -233,22 +237,23 @@ impl Keeper {
         }
     }
 
-    /// Runs `work` on every served zone, commits each zone that has any, and publishes all of them at once. Returns the zones that
-    /// could not be committed.
+    /// Runs `work` on every served zone, commits each zone that has any, and publishes all of them at once. `why`
+    /// stands in the log beside each record that changes; it is empty where none can. Returns the zones that could not be committed.
     fn transact(
         &mut self,
         mut work: impl FnMut(&mut ZoneState, u32) -> Result<Vec<Work>, TransactionError>,
         count: impl Fn(&KeeperFigures, usize),
+        why: &'static str,
         crew: Crew,
     ) -> Vec<Name> {
         let started = Instant::now();
         let now_s = (self.tools.now_s)();
         let mut snapshot: Option<Snapshot> = None;
-        let mut notes = Vec::new();
-        let mut failures = Vec::new();
+        let (mut notes, mut told, mut failures) = (Vec::new(), Vec::new(), Vec::new());
         let mut timing = Timing::default();
         for entry in self.zones.values_mut() {
             let Entry::Serving(zone) = entry else { continue };
+            let before = Arc::clone(&zone.image);
             let done = match work(zone, now_s) {
                 Ok(work) if work.is_empty() => continue,
                 Ok(work) => zone.commit(work, now_s, crew),
@@ -265,6 +270,10 @@ impl Keeper {
                     };
                     snapshot = Some(next);
                     self.unsigned.remove(zone.apex());
+                    if self.log.is_read() && !why.is_empty() {
+                        let names = committed.notes.iter().map(|note| &note.name);
+                        told.push(Commit::new(before, zone, names, why));
+                    }
                     notes.push((zone.apex().clone(), committed.notes));
                 }
                 Err(e) => {
@@ -280,6 +289,7 @@ impl Keeper {
             timing.publish = started.elapsed() - timing.whole;
             self.handle.figures.committed(timing);
         }
+        told.into_iter().for_each(|commit| self.log.tell(commit));
         for (apex, notes) in notes {
             if let Some(Entry::Serving(zone)) = self.zones.get_mut(&apex) {
                 let turns =

@@ -60,6 +60,7 @@ impl Keeper {
                 Ok(work)
             },
             |_, _| {},
+            "override",
             crew,
         );
         self.follow_all();

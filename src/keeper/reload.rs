@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tracing::{error, warn};
 
 use super::build::{Reading, Workshop, ZoneSource, read, refuse_twins, release};
-use super::channel::{Built, BuiltZone, Change, Command, OwnerCounts, ReloadSummary};
+use super::changes::Commit;
+use super::channel::{Built, BuiltZone, Change, Command, OwnerCounts, ReloadSummary, ZoneOutcome};
 use super::compile::{Earlier, SavedSerial, compile};
 use super::crew::Crew;
 use super::fold::{fold_all, zoning};
@@ -161,12 +162,16 @@ impl Keeper {
             changed.extend(zone.succeed(&mut old, &self.tools.workshop.board, now_s));
             left.replaced(*old, !same);
         }
-        summary.note(&apex, change, zone.difference);
+        let mut records = std::mem::take(&mut zone.records);
+        records.trace(&zone);
+        let (owners, file) = (zone.difference, zone.file.clone());
+        summary.zones.push(ZoneOutcome { apex: apex.clone(), change, owners, records, file });
         if zone.signer.is_none() {
             left.unsigned(apex.clone());
         }
         // What people and probes have said since the builder began.
         let before = Arc::clone(&zone.overrides);
+        let built = Arc::clone(&zone.image);
         let Workshop { overrides, board, .. } = &self.tools.workshop;
         let overridden = zone.override_with(overrides, board, now_s, crew);
         let committed = overridden.and_then(|(mut work, _)| {
@@ -177,6 +182,10 @@ impl Keeper {
         });
         match committed {
             Ok(committed) => {
+                if self.log.is_read() && !committed.notes.is_empty() {
+                    let names = committed.notes.iter().map(|note| &note.name);
+                    self.log.tell(Commit::new(built, &zone, names, "health"));
+                }
                 zone.note(committed.notes);
             }
             Err(e) => {
@@ -214,7 +223,7 @@ impl Keeper {
                 self.keep_with_trouble(&apex, &file, reason, summary);
             } else if (reading.is_none() && sources.contains(&file)) || remove_missing {
                 // The file is there and no longer names this zone, or the zone was given up by hand.
-                self.remove_zone(&apex, summary, left);
+                self.remove_zone(&apex, &file, summary, left);
             } else {
                 warn!(zone = %apex, file = %file.display(), "the zone file is gone; its last zone is still served");
                 let reason =
@@ -236,21 +245,21 @@ impl Keeper {
         match self.zones.get_mut(apex) {
             Some(Entry::Serving(zone)) => {
                 zone.trouble = Some(reason);
-                summary.note(apex, Change::Kept, OwnerCounts::default());
+                summary.note(apex, file, Change::Kept);
             }
             _ => {
                 self.zones.insert(apex.clone(), Entry::Broken { file: file.to_owned(), reason });
-                summary.note(apex, Change::Broken, OwnerCounts::default());
+                summary.note(apex, file, Change::Broken);
             }
         }
     }
 
-    fn remove_zone(&mut self, apex: &Name, summary: &mut ReloadSummary, left: &mut Leftovers) {
+    fn remove_zone(&mut self, apex: &Name, file: &Path, summary: &mut ReloadSummary, left: &mut Leftovers) {
         if let Some(Entry::Serving(zone)) = self.zones.remove(apex) {
             left.replaced(*zone, true);
         }
         left.removed(apex.clone());
-        summary.note(apex, Change::Removed, OwnerCounts::default());
+        summary.note(apex, file, Change::Removed);
     }
 
     /// Publishes every zone as it stands, if that differs from the snapshot.

@@ -136,7 +136,7 @@ impl Keeper {
             let mine = renewed.iter().position(|r| r.apex == *zone.apex());
             Ok(mine.map(|i| renewed.swap_remove(i)).map_or_else(Vec::new, |renewed| zone.renewals(renewed)))
         };
-        self.transact(jobs, |_, _| {}, Crew { threads: 1 });
+        self.transact(jobs, |_, _| {}, "", Crew { threads: 1 });
         self.renewer.busy = None;
         self.renewer.at = Instant::now() + began.elapsed() * (PARTS - 1);
     }

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use tracing::{error, warn};
 
 use super::build::{Reading, ZoneSource, release};
+use super::changes::ChangeLog;
 use super::channel::{Command, KeeperHandle};
 use super::compile::{Earlier, compile};
 use super::discovered::{publish_hosts, zoning_of};
@@ -96,6 +97,7 @@ impl Starting {
             renewer: Renewer::start(handle.clone()),
             turns: Vec::new(),
             unsigned: BTreeSet::new(),
+            log: ChangeLog::start(),
         };
         keeper.publish_zones();
         let thread =

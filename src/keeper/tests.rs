@@ -88,6 +88,7 @@ impl House {
                 resolved: Arc::default(),
                 events: Arc::clone(&events),
                 signatures: Arc::default(),
+                keys_read: Arc::default(),
                 threads: 2,
             },
             published: Arc::clone(&published),

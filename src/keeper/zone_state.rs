@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::assemble::{Assembled, Due, Job, assemble, plain};
+use super::changes::RecordChanges;
 use super::channel::OwnerCounts;
 use super::crew::Crew;
 use super::fold::{FoldedOwner, Ground};
@@ -352,6 +353,8 @@ pub(super) struct ZoneState {
     pub(super) floor: Serial,
     /// How it differed from what was served when it was built.
     pub(super) difference: OwnerCounts,
+    /// The records of that.
+    pub(super) records: RecordChanges,
     /// Whether verdicts were committed into it before it was served.
     pub(super) has_caught_up: bool,
     /// Unix seconds of the last commit.

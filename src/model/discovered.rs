@@ -52,6 +52,13 @@ pub struct Origin {
     pub object: Box<str>,
 }
 
+/// What stands between kind and name of an object as its people write it: the namespace of `ingress/shop/web`, or the provider of
+/// `router/web@docker`. Empty where there is none.
+pub fn namespace_of(object: &str) -> &str {
+    let rest = object.split_once('/').map_or("", |(_, rest)| rest);
+    rest.rsplit_once('@').map_or_else(|| rest.split('/').next().unwrap_or_default(), |(_, provider)| provider)
+}
+
 /// Names that have changed since the last amendment: all other names stay as they are.
 #[derive(Clone, Debug, Default)]
 pub struct Amendment {

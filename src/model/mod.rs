@@ -15,6 +15,7 @@ pub mod explain;
 pub mod hash;
 pub mod hidden;
 pub mod insight;
+pub mod lines;
 pub mod name;
 pub mod overrides;
 pub mod pick;

@@ -72,6 +72,12 @@ pub struct Status {
     /// When zones were last read again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reloaded_at: Option<u64>,
+    /// The first error of that, if there was one: what it is about is served as before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reload_problem: Option<String>,
+    /// Settings that have changed since the start and need another one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs_restart: Vec<String>,
 }
 
 /// A bound socket.
@@ -279,8 +285,34 @@ pub struct ReloadReport {
     pub zones: Vec<ZoneChange>,
     /// Zones that are as they were.
     pub unchanged: u64,
+    /// Settings of `hale.json`, flags and variables that differ from those before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<SettingChange>,
     /// Errors and warnings, each in its printed form.
     pub findings: Vec<String>,
+}
+
+/// A setting that differs from what the server ran with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingChange {
+    /// Its key in `hale.json`, such as `listen` or `sources`.
+    pub key: String,
+    /// What became of it.
+    pub outcome: SettingOutcome,
+    /// What has changed, or why it could not.
+    pub detail: String,
+}
+
+/// What became of a changed setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SettingOutcome {
+    /// It counts from now on.
+    Applied,
+    /// It could not be had: the old one goes on.
+    Failed,
+    /// It counts from the next start on.
+    NeedsRestart,
 }
 
 /// What a reload did to one zone.
@@ -299,6 +331,15 @@ pub struct ZoneChange {
     pub changed: u64,
     /// Owner names that are gone.
     pub removed: u64,
+    /// Records that came.
+    #[serde(default)]
+    pub records_added: u64,
+    /// Records that went.
+    #[serde(default)]
+    pub records_removed: u64,
+    /// The first of these records: `+ www.example.test. 300 A 192.0.2.1`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<String>,
 }
 
 /// What a reload did to a zone.

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::config::ListenAddress;
 
@@ -49,6 +49,8 @@ impl std::error::Error for BindError {
 /// The sockets of one `listen` entry: one of each kind for a worker.
 #[derive(Debug)]
 pub(super) struct Sockets {
+    /// As it stands in the list.
+    pub(super) configured: SocketAddr,
     /// As bound, with the port the system gave for port 0.
     pub(super) address: SocketAddr,
     pub(super) udp: Vec<Socket>,
@@ -65,7 +67,7 @@ pub(super) fn bind_all(
 ) -> Result<Vec<Sockets>, BindError> {
     let mut all = Vec::with_capacity(listen.len());
     for (i, entry) in listen.iter().enumerate() {
-        match bind_one(entry.address, workers, receive_buffer) {
+        match bind_one(entry.address, workers, receive_buffer, false) {
             Ok(sockets) => all.push(sockets),
             Err(e) if entry.optional && is_missing_family(&e.error) => {
                 tracing::warn!(address = %entry.address, error = %e.error, "this machine has no such address family: not listening there");
@@ -80,14 +82,37 @@ pub(super) fn bind_all(
     Ok(all)
 }
 
-fn bind_one(address: SocketAddr, workers: usize, receive_buffer: usize) -> Result<Sockets, BindError> {
+/// Binds an address beside those that are served. One that overlaps with another of this server (`beside_own`), which is about to go, shares
+/// its port with it until then.
+pub(super) fn bind_more(
+    entry: ListenAddress,
+    workers: usize,
+    receive_buffer: usize,
+    beside_own: bool,
+) -> Result<Option<Sockets>, BindError> {
+    match bind_one(entry.address, workers, receive_buffer, beside_own) {
+        Ok(sockets) => Ok(Some(sockets)),
+        // It was said at the start.
+        Err(e) if entry.optional && is_missing_family(&e.error) => Ok(None),
+        Err(e) => Err(with_hint(e, &[])),
+    }
+}
+
+fn bind_one(
+    address: SocketAddr,
+    workers: usize,
+    receive_buffer: usize,
+    beside_own: bool,
+) -> Result<Sockets, BindError> {
     let mut attempt = 1;
     loop {
-        let udp = bind_group(address, Type::DGRAM, workers)?;
-        widen(&udp, address, receive_buffer);
+        let udp = bind_group(address, Type::DGRAM, workers, beside_own)?;
+        widen(udp.iter().map(SockRef::from), address, receive_buffer);
         let bound = local_address(&udp, address)?;
-        match bind_group(bound, Type::STREAM, workers) {
-            Ok(tcp) => return Ok(Sockets { address: bound, udp, tcp, handed: false }),
+        match bind_group(bound, Type::STREAM, workers, beside_own) {
+            Ok(tcp) => {
+                return Ok(Sockets { configured: address, address: bound, udp, tcp, handed: false });
+            }
             // Port 0: what UDP was given is taken for TCP; another draw.
             Err(e)
                 if address.port() == 0
@@ -106,10 +131,18 @@ fn bind_one(address: SocketAddr, workers: usize, receive_buffer: usize) -> Resul
 /// Linux shares an address between sockets that all have SO_REUSEPORT and one owner. So the first is bound without the option:
 /// then any other process there, another Hale included, is an error instead of a silent half of the queries. The option is
 /// set on it afterwards, which lets our own others join (and, being set before `listen`, puts it into their TCP group).
-fn bind_group(address: SocketAddr, kind: Type, workers: usize) -> Result<Vec<Socket>, BindError> {
+fn bind_group(
+    address: SocketAddr,
+    kind: Type,
+    workers: usize,
+    beside_own: bool,
+) -> Result<Vec<Socket>, BindError> {
     let protocol = if kind == Type::DGRAM { "UDP" } else { "TCP" };
     let fail = |error| BindError { address, protocol, error, hint: String::new() };
     let first = new_socket(address, kind).map_err(fail)?;
+    if beside_own {
+        share(&first).map_err(fail)?;
+    }
     first.bind(&address.into()).map_err(fail)?;
     let mut group = vec![first];
     let bound = local_address(&group, address)?;
@@ -129,12 +162,12 @@ fn bind_group(address: SocketAddr, kind: Type, workers: usize) -> Result<Vec<Soc
 }
 
 #[cfg(unix)]
-fn share(socket: &Socket) -> io::Result<()> {
+pub(super) fn share(socket: &Socket) -> io::Result<()> {
     socket.set_reuse_port(true)
 }
 
 #[cfg(not(unix))]
-fn share(_: &Socket) -> io::Result<()> {
+pub(super) fn share(_: &Socket) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
@@ -177,8 +210,8 @@ pub(super) fn prepare(socket: &Socket, address: SocketAddr) -> io::Result<()> {
 }
 
 /// Gives every socket its receive buffer. Less is no reason not to serve, but one to be told.
-pub(super) fn widen(sockets: &[Socket], address: SocketAddr, octets: usize) {
-    let least = sockets.iter().filter_map(|socket| receive_buffer(socket, octets).ok()).min();
+pub(super) fn widen<'s>(sockets: impl Iterator<Item = SockRef<'s>>, address: SocketAddr, octets: usize) {
+    let least = sockets.filter_map(|socket| receive_buffer(&socket, octets).ok()).min();
     if let Some(least) = least.filter(|least| *least < octets) {
         tracing::warn!(
             %address, wanted = octets, granted = least,
@@ -240,7 +273,7 @@ fn with_hint(e: BindError, earlier: &[ListenAddress]) -> BindError {
     BindError { hint, ..e }
 }
 
-fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+pub(super) fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     let wild =
         |ip: IpAddr| ip == IpAddr::V4(Ipv4Addr::UNSPECIFIED) || ip == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
     let covers = a.ip() == b.ip() || wild(a.ip()) || wild(b.ip());

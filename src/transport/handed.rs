@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use listenfd::ListenFd;
-use socket2::{Socket, Type};
+use socket2::{SockRef, Socket, Type};
 
 use super::bind::{BindError, Sockets, prepare, widen};
 
@@ -65,7 +65,13 @@ impl Handed {
         for socket in sockets {
             let (address, is_udp) = judge(&socket)?;
             let place = all.iter().position(|other| other.address == address).unwrap_or_else(|| {
-                all.push(Sockets { address, udp: Vec::new(), tcp: Vec::new(), handed: true });
+                all.push(Sockets {
+                    configured: address,
+                    address,
+                    udp: Vec::new(),
+                    tcp: Vec::new(),
+                    handed: true,
+                });
                 all.len() - 1
             });
             let group = &mut all[place];
@@ -99,7 +105,7 @@ impl Handed {
                 }
                 share_out(group, workers).map_err(fail)?;
             }
-            widen(udp, *address, receive_buffer);
+            widen(udp.iter().map(SockRef::from), *address, receive_buffer);
         }
         Ok(all)
     }

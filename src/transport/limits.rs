@@ -81,9 +81,9 @@ impl From<IpAddr> for Client {
 /// The connections of all workers. It is touched when one opens or closes, never for a query.
 #[derive(Debug)]
 pub(super) struct Connections {
-    most: usize,
-    most_per_client: usize,
-    most_kept: usize,
+    most: AtomicUsize,
+    most_per_client: AtomicUsize,
+    most_kept: AtomicUsize,
     open: Mutex<Open>,
     /// Octets kept for all connections. A query that comes whole and whose response is taken at once does not touch it.
     kept: AtomicUsize,
@@ -105,12 +105,20 @@ pub(super) struct Place {
 impl Connections {
     pub(super) fn new(limits: &Limits) -> Arc<Self> {
         Arc::new(Self {
-            most: limits.connections,
-            most_per_client: limits.per_client,
-            most_kept: limits.buffered,
+            most: limits.connections.into(),
+            most_per_client: limits.per_client.into(),
+            most_kept: limits.buffered.into(),
             open: Mutex::default(),
             kept: AtomicUsize::new(0),
         })
+    }
+
+    /// Other caps from now on; connections that are open beyond them stay.
+    pub(super) fn set_caps(&self, limits: &Limits) {
+        // Each cap stands for itself.
+        self.most.store(limits.connections, Relaxed);
+        self.most_per_client.store(limits.per_client, Relaxed);
+        self.most_kept.store(limits.buffered, Relaxed);
     }
 
     /// A place for a connection from `ip`, or which cap is reached. The client's own cap comes first: a client that has
@@ -118,11 +126,10 @@ impl Connections {
     pub(super) fn enter(self: &Arc<Self>, ip: IpAddr) -> Result<Place, RefuseReason> {
         let client = Client::from(ip);
         let mut open = self.open();
-        if open.clients.get(&client).is_some_and(|&n| n >= self.most_per_client) || self.most_per_client == 0
-        {
+        if open.clients.get(&client).copied().unwrap_or(0) >= self.most_per_client.load(Relaxed) {
             return Err(RefuseReason::PerClient);
         }
-        if open.total >= self.most {
+        if open.total >= self.most.load(Relaxed) {
             return Err(RefuseReason::Total);
         }
         open.total += 1;
@@ -163,7 +170,7 @@ impl Kept {
             0
         };
         self.octets = octets;
-        sum <= self.connections.most_kept
+        sum <= self.connections.most_kept.load(Relaxed)
     }
 }
 

@@ -33,7 +33,7 @@ pub use engine::SnapshotEngine;
 pub use handed::{Handed, HandedError};
 pub use limits::Limits;
 pub use privilege::PortPrivilege;
-pub use running::{Bound, Running, adopt, bind};
+pub use running::{Bound, Moved, Running, adopt, bind};
 
 /// Whatever answers. One is made for each thread, so it needs no lock; [`Engine::answer`] must not wait for anything.
 pub trait Engine: Send + 'static {

@@ -9,11 +9,9 @@
 //! - A header that announces 65,535 questions makes hickory reserve memory for them until it finds that they are not there.
 //! - TCP has an idle timeout but no caps; a message in work at the stop is given up.
 
-use std::future::poll_fn;
 use std::io;
 use std::net::{TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -39,11 +37,11 @@ const RESTART_PAUSE: Duration = Duration::from_millis(10);
 /// Serves datagrams until `stop`.
 pub(super) fn serve_udp<E: Engine>(
     runtime: &Runtime,
-    sockets: &[UdpSocket],
+    socket: &UdpSocket,
     responder: Responder<E>,
     stop: &Stop,
 ) {
-    serve(runtime, sockets, responder, stop, |server, socket| {
+    serve(runtime, socket, responder, stop, |server, socket| {
         let socket = socket.try_clone()?;
         socket.set_nonblocking(true)?;
         server.register_socket(tokio::net::UdpSocket::from_std(socket)?);
@@ -54,40 +52,28 @@ pub(super) fn serve_udp<E: Engine>(
 /// Serves streams until `stop`; a connection is closed when it has been idle for `idle`.
 pub(super) fn serve_tcp<E: Engine>(
     runtime: &Runtime,
-    listeners: &[TcpListener],
+    listener: &TcpListener,
     idle: Duration,
     responder: Responder<E>,
     stop: &Stop,
 ) {
-    serve(runtime, listeners, responder, stop, move |server, listener| {
+    serve(runtime, listener, responder, stop, move |server, listener| {
         let listener = tokio::net::TcpListener::from_std(listener.try_clone()?)?;
         server.register_listener(listener, idle, RESPONSE_BUFFER);
         Ok(())
     });
 }
 
-/// A hickory server for each socket: one that ends is started again without the others.
-fn serve<E: Engine, S: Sync>(
+/// A hickory server for a socket; one that ends is started again.
+fn serve<E: Engine, S>(
     runtime: &Runtime,
-    sockets: &[S],
+    socket: &S,
     responder: Responder<E>,
     stop: &Stop,
     register: impl Fn(&mut Server<Handler<E>>, &S) -> io::Result<()>,
 ) {
     let handler = Handler(Arc::new(Mutex::new(Answering { responder, out: vec![0; usize::from(u16::MAX)] })));
-    let register = &register;
-    let all = sockets.iter().map(|socket| handler.serve_one(stop, move |server| register(server, socket)));
-    runtime.block_on(join_all(all));
-}
-
-/// Drives all futures on this task until the last has ended.
-async fn join_all(futures: impl Iterator<Item = impl Future<Output = ()>>) {
-    let mut pending: Vec<_> = futures.map(Box::pin).collect();
-    poll_fn(|context| {
-        pending.retain_mut(|future| future.as_mut().poll(context).is_pending());
-        if pending.is_empty() { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
+    runtime.block_on(handler.serve_one(stop, |server| register(server, socket)));
 }
 
 /// The engine behind a lock, since hickory calls its handler through `&self`. All callers are on one thread: the lock is

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::runtime::Runtime;
 
-use super::bind::{BindError, Sockets, bind_all};
+use super::bind::{BindError, Sockets, bind_all, bind_more, overlap, share, widen};
 use super::cores::Cores;
 use super::handed::Handed;
-use super::limits::Limits;
+use super::limits::{Connections, Limits};
 use super::privilege::PortPrivilege;
 use super::respond::Responder;
 use super::shutdown::Stop;
@@ -107,43 +108,204 @@ impl Bound {
         E: Engine,
         F: Fn(usize) -> E + Send + Sync + 'static,
     {
-        let stop = Stop::default();
-        let mut running = Running { stop: stop.clone(), threads: Vec::new(), wakers: Vec::new() };
-        let limits = self.limits.clone();
-        let cores = if self.pin { Cores::allowed()? } else { Cores::default() };
-        let query_log = self.query_log.clone();
-        let context = Context { cores, engine: Arc::new(engine), counters, query_log, limits, stop };
+        let is_handed = self.sockets.iter().any(|sockets| sockets.handed);
+        let mut running = Running {
+            groups: self.sockets.into_iter().map(Group::new).collect(),
+            retired: Vec::new(),
+            connections: Connections::new(&self.limits),
+            counters,
+            cores: if self.pin { Cores::allowed()? } else { Cores::default() },
+            workers: self.workers,
+            portable: self.portable,
+            is_handed,
+            query_log: self.query_log,
+        };
         // An error drops `running`, which ends the threads started so far.
-        if self.portable {
-            running.start_portable(self, &context)?;
-        } else {
-            running.start_batched(self, &context)?;
-        }
+        running.start(&self.limits, &Arc::new(engine), |_| true)?;
         Ok(running)
     }
 }
 
-/// What every thread is given.
-struct Context<F> {
-    engine: Arc<F>,
-    counters: Arc<Counters>,
-    query_log: Option<Arc<QueryLog>>,
-    limits: Limits,
-    cores: Cores,
+/// One address and who serves it.
+#[derive(Debug)]
+struct Group {
+    /// As it stands in the list.
+    configured: SocketAddr,
+    /// As bound.
+    address: SocketAddr,
+    /// At least one socket of each kind for each worker: the service manager may hand over more than there are workers, and each must be read,
+    /// since the kernel spreads flows over all. Who serves a listener holds it weakly, so that it is closed as soon as nobody is to.
+    udp: Vec<Arc<UdpSocket>>,
+    tcp: Vec<Arc<TcpListener>>,
+    /// Whether the service manager holds them too.
+    handed: bool,
+    team: Team,
+}
+
+/// Threads that end together.
+#[derive(Debug, Default)]
+struct Team {
     stop: Stop,
+    udp: Vec<JoinHandle<()>>,
+    tcp: Vec<JoinHandle<()>>,
+}
+
+impl Group {
+    fn new(sockets: Sockets) -> Self {
+        let Sockets { configured, address, udp, tcp, handed } = sockets;
+        let udp = udp.into_iter().map(|socket| Arc::new(socket.into())).collect();
+        let tcp = tcp.into_iter().map(|socket| Arc::new(socket.into())).collect();
+        Self { configured, address, udp, tcp, handed, team: Team::default() }
+    }
+
+    /// Wakes those who wait for datagrams, after a signal. The sockets are of no use afterwards; so those of the service manager stay as they
+    /// are, for the next process to be handed, and their readers look up by themselves ([`IDLE_WAKE`](super::bind::IDLE_WAKE)).
+    fn wake(&self) {
+        if self.handed {
+            return;
+        }
+        for socket in &self.udp {
+            // Linux says ENOTCONN for a socket without a peer, and wakes its readers all the same.
+            let _ = SockRef::from(&**socket).shutdown(std::net::Shutdown::Read);
+        }
+    }
+}
+
+/// What a change of listeners came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Addresses that are served from now on, as bound.
+    pub added: Vec<SocketAddr>,
+    /// Addresses that no longer are.
+    pub removed: Vec<SocketAddr>,
 }
 
 /// Workers at work.
-#[derive(Debug)]
 pub struct Running {
-    stop: Stop,
-    threads: Vec<JoinHandle<()>>,
-    /// UDP sockets whose blocked readers are woken at the stop. Not those of the service manager: what is shut down stays so, and
-    /// the next process is handed the same ones. Their readers look up by themselves ([`IDLE_WAKE`](super::bind::IDLE_WAKE)).
-    wakers: Vec<UdpSocket>,
+    groups: Vec<Group>,
+    /// Those who take nothing new: of addresses that are gone, or with settings that are.
+    retired: Vec<Team>,
+    connections: Arc<Connections>,
+    counters: Arc<Counters>,
+    cores: Cores,
+    workers: usize,
+    portable: bool,
+    is_handed: bool,
+    query_log: Option<Arc<QueryLog>>,
 }
 
 impl Running {
+    /// Whether the sockets are the service manager's: then it alone says where queries are answered.
+    pub fn is_handed(&self) -> bool {
+        self.is_handed
+    }
+
+    /// What is listened on now; see [`Bound::addresses`].
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.groups.iter().map(|group| group.address).collect()
+    }
+
+    /// Serves these addresses from now on. Those that stay keep their sockets; with `renews` other workers take them over, with these
+    /// limits and engines, before the old ones let go: no datagram is lost, and connections stay. Blocks for some milliseconds.
+    ///
+    /// # Errors
+    /// An address that cannot be bound, or a thread that the system does not give; then everything is as it was.
+    pub fn change<E, F>(
+        &mut self,
+        listen: &[ListenAddress],
+        limits: &Limits,
+        renews: bool,
+        engine: F,
+    ) -> Result<Moved, BindError>
+    where
+        E: Engine,
+        F: Fn(usize) -> E + Send + Sync + 'static,
+    {
+        self.forget_ended();
+        let _privilege = PortPrivilege::raise();
+        let engine = Arc::new(engine);
+        let is_handed = self.is_handed;
+        let listen = if is_handed { &[] } else { listen };
+        let stays = |group: &Group| is_handed || listen.iter().any(|entry| entry.address == group.configured);
+        let mut fresh = Vec::new();
+        for entry in listen {
+            if self.groups.iter().any(|group| group.configured == entry.address) {
+                continue;
+            }
+            let going = self.groups.iter().filter(|g| !stays(g) && overlap(g.address, entry.address));
+            let beside: Vec<&Group> = going.collect();
+            for group in &beside {
+                group.share().map_err(|error| failed(entry.address, error))?;
+            }
+            fresh.extend(bind_more(*entry, self.workers, limits.receive_buffer, !beside.is_empty())?);
+        }
+        if fresh.is_empty() && !self.groups.iter().any(stays) {
+            let address = listen.first().map_or_else(|| ([0, 0, 0, 0], 0).into(), |entry| entry.address);
+            return Err(failed(address, io::Error::other("no address left to listen on")));
+        }
+        let (known, added) = (self.groups.len(), fresh.iter().map(|sockets| sockets.address).collect());
+        self.groups.extend(fresh.into_iter().map(Group::new));
+        if let Err(error) = self.start(limits, &engine, |nth| nth >= known) {
+            for group in self.groups.drain(known..) {
+                group.team.stop.give();
+                group.wake();
+                self.retired.push(group.team);
+            }
+            return Err(failed(([0, 0, 0, 0], 0).into(), error));
+        }
+        if renews {
+            self.renew(limits, &engine, known);
+        }
+        let (stay, gone): (Vec<_>, Vec<_>) =
+            self.groups.drain(..).enumerate().partition(|(nth, group)| *nth >= known || stays(group));
+        self.groups = stay.into_iter().map(|(_, group)| group).collect();
+        let removed = gone.iter().map(|(_, group)| group.address).collect();
+        gone.into_iter().for_each(|(_, group)| self.let_go(group));
+        Ok(Moved { added, removed })
+    }
+
+    /// Has others take over the first groups. Who cannot be replaced goes on as he is.
+    fn renew<E, F>(&mut self, limits: &Limits, engine: &Arc<F>, known: usize)
+    where
+        E: Engine,
+        F: Fn(usize) -> E + Send + Sync + 'static,
+    {
+        self.connections.set_caps(limits);
+        for nth in 0..known {
+            let group = &mut self.groups[nth];
+            widen(group.udp.iter().map(|s| SockRef::from(&**s)), group.address, limits.receive_buffer);
+            let old = std::mem::take(&mut group.team);
+            match self.start(limits, engine, |other| other == nth) {
+                // A worker that waits for a datagram sees it with the next one, which it answers, or within a second.
+                Ok(()) => {
+                    old.stop.retire();
+                    self.retired.push(old);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "a worker goes on with the limits it has");
+                    let started = std::mem::replace(&mut self.groups[nth].team, old);
+                    started.stop.retire();
+                    self.retired.push(started);
+                }
+            }
+        }
+    }
+
+    /// Closes the sockets of an address. What its datagram workers have is answered; connections stay until their clients are done.
+    fn let_go(&mut self, mut group: Group) {
+        group.team.stop.retire();
+        group.wake();
+        for thread in group.team.udp.drain(..) {
+            // Panics are caught within the thread.
+            let _ = thread.join();
+        }
+        self.retired.push(group.team);
+    }
+
+    fn forget_ended(&mut self) {
+        self.retired.retain(|team| team.udp.iter().chain(&team.tcp).any(|thread| !thread.is_finished()));
+    }
+
     /// Stops reading, answers what was read, and waits for all threads: some milliseconds, or up to a second where TCP
     /// clients have responses to take. It blocks; an async caller uses `spawn_blocking`.
     pub fn stop(mut self) {
@@ -151,91 +313,120 @@ impl Running {
     }
 
     fn end(&mut self) {
-        self.stop.give();
-        for socket in self.wakers.drain(..) {
-            // Linux says ENOTCONN for a socket without a peer, and wakes its readers all the same.
-            let _ = socket2::SockRef::from(&socket).shutdown(std::net::Shutdown::Read);
-        }
-        for thread in self.threads.drain(..) {
+        let groups: Vec<Group> = self.groups.drain(..).collect();
+        self.retired.iter().chain(groups.iter().map(|group| &group.team)).for_each(|team| team.stop.give());
+        groups.iter().for_each(Group::wake);
+        let teams = groups.into_iter().map(|group| group.team).chain(self.retired.drain(..));
+        for thread in teams.flat_map(|team| team.udp.into_iter().chain(team.tcp)) {
             // Panics are caught within the thread.
             let _ = thread.join();
         }
     }
 
-    #[cfg(target_os = "linux")]
-    fn start_batched<E, F>(&mut self, bound: Bound, context: &Context<F>) -> io::Result<()>
-    where
-        E: Engine,
-        F: Fn(usize) -> E + Send + Sync + 'static,
-    {
-        let connections = super::limits::Connections::new(&bound.limits);
-        for socket in bound.sockets.iter().filter(|group| !group.handed).flat_map(|group| &group.udp) {
-            self.wakers.push(socket.try_clone()?.into());
-        }
-        for (worker, (datagrams, listeners)) in
-            by_worker(bound.sockets, bound.workers).into_iter().enumerate()
-        {
-            for socket in datagrams {
-                self.spawn(format!("hale-udp-{worker}"), worker, context, move |mut responder, stop| {
-                    super::udp::serve(&socket, &mut responder, &stop);
-                })?;
-            }
-            let runtime = single_threaded()?;
-            let (connections, limits) = (Arc::clone(&connections), bound.limits.clone());
-            self.spawn(format!("hale-tcp-{worker}"), worker, context, move |responder, stop| {
-                super::tcp::serve(&runtime, &listeners, responder, &connections, &limits, &stop);
-            })?;
-        }
-        Ok(())
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn start_batched<E, F>(&mut self, bound: Bound, context: &Context<F>) -> io::Result<()>
-    where
-        E: Engine,
-        F: Fn(usize) -> E + Send + Sync + 'static,
-    {
-        self.start_portable(bound, context)
-    }
-
-    /// UDP and TCP have a thread and a runtime each, so that a listener in trouble leaves datagrams alone.
-    fn start_portable<E, F>(&mut self, bound: Bound, context: &Context<F>) -> io::Result<()>
-    where
-        E: Engine,
-        F: Fn(usize) -> E + Send + Sync + 'static,
-    {
-        for (worker, (datagrams, listeners)) in
-            by_worker(bound.sockets, bound.workers).into_iter().enumerate()
-        {
-            let runtime = single_threaded()?;
-            self.spawn(format!("hale-udp-{worker}"), worker, context, move |responder, stop| {
-                portable::serve_udp(&runtime, &datagrams, responder, &stop);
-            })?;
-            let (runtime, idle) = (single_threaded()?, bound.limits.idle);
-            self.spawn(format!("hale-tcp-{worker}"), worker, context, move |responder, stop| {
-                portable::serve_tcp(&runtime, &listeners, idle, responder, &stop);
-            })?;
-        }
-        Ok(())
-    }
-
-    /// A thread that runs `body` until the stop, with a new engine and writer each time: a worker that panicked on one message
-    /// must not leave its share of the queries unanswered from then on.
-    fn spawn<E, F>(
+    /// Starts the threads of the groups whose number `is_wanted`.
+    fn start<E, F>(
         &mut self,
-        name: String,
-        worker: usize,
-        context: &Context<F>,
-        body: impl Fn(Responder<E>, Stop) + Send + 'static,
+        limits: &Limits,
+        engine: &Arc<F>,
+        is_wanted: impl Fn(usize) -> bool,
     ) -> io::Result<()>
     where
         E: Engine,
         F: Fn(usize) -> E + Send + Sync + 'static,
     {
-        let (engine, counters, stop) =
-            (Arc::clone(&context.engine), Arc::clone(&context.counters), context.stop.clone());
-        let (limits, query_log) = (context.limits.clone(), context.query_log.clone());
-        let core = context.cores.of(worker);
+        for nth in (0..self.groups.len()).filter(|nth| is_wanted(*nth)) {
+            for socket in 0..self.groups[nth].udp.len() {
+                let thread = self.start_udp(nth, socket, limits, engine)?;
+                self.groups[nth].team.udp.push(thread);
+            }
+            for socket in 0..self.groups[nth].tcp.len() {
+                let thread = self.start_tcp(nth, socket, limits, engine)?;
+                self.groups[nth].team.tcp.push(thread);
+            }
+        }
+        Ok(())
+    }
+
+    fn start_udp<E, F>(
+        &self,
+        nth: usize,
+        socket: usize,
+        limits: &Limits,
+        engine: &Arc<F>,
+    ) -> io::Result<JoinHandle<()>>
+    where
+        E: Engine,
+        F: Fn(usize) -> E + Send + Sync + 'static,
+    {
+        let group = &self.groups[nth];
+        let (socket, worker) = (Arc::clone(&group.udp[socket]), socket % self.workers);
+        let stop = &group.team.stop;
+        let name = format!("hale-udp-{worker}");
+        #[cfg(target_os = "linux")]
+        if !self.portable {
+            return self.spawn(name, worker, stop, limits.clone(), engine, move |mut responder, stop| {
+                super::udp::serve(&socket, &mut responder, &stop);
+            });
+        }
+        let runtime = single_threaded()?;
+        self.spawn(name, worker, stop, limits.clone(), engine, move |responder, stop| {
+            portable::serve_udp(&runtime, &socket, responder, &stop);
+        })
+    }
+
+    /// TCP has a thread and a runtime of its own, so that a listener in trouble leaves datagrams alone.
+    fn start_tcp<E, F>(
+        &self,
+        nth: usize,
+        socket: usize,
+        limits: &Limits,
+        engine: &Arc<F>,
+    ) -> io::Result<JoinHandle<()>>
+    where
+        E: Engine,
+        F: Fn(usize) -> E + Send + Sync + 'static,
+    {
+        let group = &self.groups[nth];
+        let (listener, worker) = (Arc::downgrade(&group.tcp[socket]), socket % self.workers);
+        let stop = &group.team.stop;
+        let name = format!("hale-tcp-{worker}");
+        let runtime = single_threaded()?;
+        // Rates are limited, and zones given their share, where addresses can be forged.
+        let unlimited = Limits { rrl: None, fair_share: false, ..limits.clone() };
+        #[cfg(target_os = "linux")]
+        if !self.portable {
+            let (connections, limits) = (Arc::clone(&self.connections), limits.clone());
+            return self.spawn(name, worker, stop, unlimited, engine, move |responder, stop| {
+                if let Some(listener) = listener.upgrade() {
+                    super::tcp::serve(&runtime, listener, responder, &connections, &limits, &stop);
+                }
+            });
+        }
+        let idle = limits.idle;
+        self.spawn(name, worker, stop, unlimited, engine, move |responder, stop| {
+            if let Some(listener) = listener.upgrade() {
+                portable::serve_tcp(&runtime, &listener, idle, responder, &stop);
+            }
+        })
+    }
+
+    /// A thread that runs `body` until the stop, with a new engine and writer each time: a worker that panicked on one message
+    /// must not leave its share of the queries unanswered from then on.
+    fn spawn<E, F>(
+        &self,
+        name: String,
+        worker: usize,
+        stop: &Stop,
+        limits: Limits,
+        engine: &Arc<F>,
+        body: impl Fn(Responder<E>, Stop) + Send + 'static,
+    ) -> io::Result<JoinHandle<()>>
+    where
+        E: Engine,
+        F: Fn(usize) -> E + Send + Sync + 'static,
+    {
+        let (engine, counters, stop) = (Arc::clone(engine), Arc::clone(&self.counters), stop.clone());
+        let (core, query_log) = (self.cores.of(worker), self.query_log.clone());
         // The body runs also where the stop comes before the thread does: what has arrived by then is answered.
         let run = move || {
             core.take(worker);
@@ -253,8 +444,21 @@ impl Running {
                 thread::sleep(RESTART_PAUSE);
             }
         };
-        self.threads.push(thread::Builder::new().name(name).spawn(run)?);
-        Ok(())
+        thread::Builder::new().name(name).spawn(run)
+    }
+}
+
+impl Group {
+    /// Lets others of this process bind beside it.
+    fn share(&self) -> io::Result<()> {
+        self.udp.iter().try_for_each(|socket| share(&SockRef::from(&**socket)))?;
+        self.tcp.iter().try_for_each(|listener| share(&SockRef::from(&**listener)))
+    }
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").field("groups", &self.groups).finish_non_exhaustive()
     }
 }
 
@@ -264,19 +468,8 @@ impl Drop for Running {
     }
 }
 
-/// Each worker's own sockets: at least one of each kind from every address.
-fn by_worker(addresses: Vec<Sockets>, workers: usize) -> Vec<(Vec<UdpSocket>, Vec<TcpListener>)> {
-    let mut all: Vec<(Vec<UdpSocket>, Vec<TcpListener>)> = (0..workers).map(|_| Default::default()).collect();
-    for sockets in addresses {
-        // The service manager may hand over more than there are workers, and each must be read: the kernel spreads flows over all.
-        for (i, udp) in sockets.udp.into_iter().enumerate() {
-            all[i % workers].0.push(udp.into());
-        }
-        for (i, tcp) in sockets.tcp.into_iter().enumerate() {
-            all[i % workers].1.push(tcp.into());
-        }
-    }
-    all
+fn failed(address: SocketAddr, error: io::Error) -> BindError {
+    BindError { address, protocol: "", error, hint: String::new() }
 }
 
 fn single_threaded() -> io::Result<Runtime> {

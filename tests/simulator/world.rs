@@ -138,6 +138,7 @@ impl World {
                 resolved: Arc::default(),
                 events: Arc::default(),
                 signatures: Arc::default(),
+                keys_read: Arc::default(),
                 threads: 1,
             },
             published: Arc::clone(&published),

@@ -85,6 +85,7 @@ impl House {
                 choices: Arc::default(),
                 discovered: Arc::default(),
                 resolved: Arc::default(),
+                keys_read: Arc::default(),
                 events: Arc::default(),
                 signatures: Arc::default(),
                 threads: 2,

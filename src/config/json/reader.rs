@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::path::push_key;
 use super::scan::{self, NoString};
@@ -109,6 +109,8 @@ pub(crate) struct Reader<'t> {
     path: Vec<Segment<'t>>,
     source: Source<'t>,
     diagnostics: Vec<Diagnostic>,
+    /// Files that values were read from.
+    files: Vec<PathBuf>,
 }
 
 impl<'t> Reader<'t> {
@@ -122,6 +124,7 @@ impl<'t> Reader<'t> {
             path: Vec::new(),
             source,
             diagnostics: Vec::new(),
+            files: Vec::new(),
         };
         // RFC 8259 §8.1 lets a parser ignore a byte order mark.
         if text.starts_with('\u{feff}') {
@@ -154,6 +157,16 @@ impl<'t> Reader<'t> {
     /// Where the text comes from.
     pub(crate) fn source(&self) -> Source<'t> {
         self.source
+    }
+
+    /// Notes that a value stands in a file of its own.
+    pub(crate) fn note_file(&mut self, file: &Path) {
+        self.files.push(file.to_owned());
+    }
+
+    /// The files that values stand in.
+    pub(crate) fn take_files(&mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.files)
     }
 
     /// All that was reported, in the order of the text.

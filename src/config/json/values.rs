@@ -389,6 +389,9 @@ impl Value for Secret {
 }
 
 fn resolve_secret(reader: &mut Reader<'_>, place: &SecretPlace, at: Position) -> Option<Secret> {
+    if let Some(file) = place.file.get() {
+        reader.note_file(&file.value.0);
+    }
     match (place.file.get(), place.env.get()) {
         (Some(file), None) if place.env.is_absent() => match std::fs::read_to_string(&file.value.0) {
             Ok(text) => Some(Secret(text.trim_end_matches(['\r', '\n']).to_owned())),

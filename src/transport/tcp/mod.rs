@@ -33,14 +33,17 @@ use stream::{Buffers, Conversation, Phase, Step};
 const DRAIN: Duration = Duration::from_secs(1);
 /// At the stop, queries that the kernel has are given this long to be read.
 const LAST_READ: Duration = Duration::from_millis(5);
+/// How often a worker that takes nothing new looks whether all connections are gone.
+const EMPTIED_EVERY: Duration = Duration::from_millis(100);
 /// Pauses of an accept loop that lacks resources.
 const PAUSE_FIRST: Duration = Duration::from_millis(10);
 const PAUSE_MOST: Duration = Duration::from_secs(1);
 
-/// Serves all listeners of one worker until `stop`.
+/// Serves a listener until `stop`. Once only nothing new is to be taken, the listener is let go, and connections stay until their clients
+/// are done with them, idle for too long, or the stop comes.
 pub(super) fn serve<E: Engine>(
     runtime: &Runtime,
-    listeners: &[TcpListener],
+    listener: Arc<TcpListener>,
     responder: Responder<E>,
     connections: &Arc<Connections>,
     limits: &Limits,
@@ -56,22 +59,25 @@ pub(super) fn serve<E: Engine>(
     });
     let tasks = LocalSet::new();
     tasks.block_on(runtime, async {
-        let accepting: Vec<_> = listeners
-            .iter()
-            .filter_map(|listener| match listener.try_clone().and_then(tokio::net::TcpListener::from_std) {
-                Ok(listener) => Some(tokio::task::spawn_local(accept(Rc::clone(&worker), listener))),
-                Err(error) => {
-                    tracing::error!(%error, "a TCP listener cannot be served");
-                    None
-                }
-            })
-            .collect();
+        let accepting = match listener.try_clone().and_then(tokio::net::TcpListener::from_std) {
+            Ok(listener) => tokio::task::spawn_local(accept(Rc::clone(&worker), listener)),
+            Err(error) => {
+                tracing::error!(%error, "a TCP listener cannot be served");
+                return;
+            }
+        };
+        drop(listener);
         tokio::select! {
             () = worker.look_after() => {}
             () = stop.wait() => {}
         }
         tokio::time::sleep(LAST_READ).await;
-        accepting.iter().for_each(|task| task.abort());
+        accepting.abort();
+        tokio::select! {
+            () = worker.look_after() => {}
+            () = worker.emptied() => {}
+            () = stop.wait_for_end() => {}
+        }
         worker.end().await;
     });
 }
@@ -197,6 +203,13 @@ impl<E: Engine> Worker<E> {
                 told = now;
                 self.buffers.borrow_mut().answering.responder.idle();
             }
+        }
+    }
+
+    /// Waits until no connection is open.
+    async fn emptied(&self) {
+        while !self.open.borrow().is_empty() {
+            tokio::time::sleep(EMPTIED_EVERY).await;
         }
     }
 
