@@ -236,7 +236,7 @@ impl House {
         let (admin_stop, admin_stopped) = watch::channel(false);
         let admin = runtime.spawn(admin.serve(Arc::clone(&handles) as _, admin_stopped));
         let waiting = Some((starting, bound));
-        Ok(Self { runtime, signals, random, waiting, health, keep_saved, handles, admin_stop, admin })
+        Ok(Self { runtime, signals, waiting, health, keep_saved, handles, admin_stop, admin })
     }
 
     /// Waits for the first round of probes; true if the server is to stop instead.

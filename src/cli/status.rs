@@ -59,6 +59,12 @@ fn describe(status: &Status, now_s: u64) -> String {
     if let Some(reloaded_at) = status.reloaded_at {
         let _ = writeln!(text, "reloaded   {} ago", duration(now_s.saturating_sub(reloaded_at)));
     }
+    if let Some(problem) = &status.reload_problem {
+        let _ = writeln!(text, "problem    {problem}; what it is about is served as before");
+    }
+    if !status.needs_restart.is_empty() {
+        let _ = writeln!(text, "restart    needed for {}", status.needs_restart.join(", "));
+    }
     if let Some(state) = &status.state {
         let _ = writeln!(text, "state      {}", state.display());
     }
@@ -90,6 +96,8 @@ mod tests {
             queries: 12_345,
             flips: 1,
             reloaded_at: Some(1_090),
+            reload_problem: Some("a.json: it is broken".to_owned()),
+            needs_restart: vec!["workers".to_owned()],
         };
         let want = "\
 hale 0.1.0, process 7, ready, running for 1m 40s
@@ -99,6 +107,8 @@ targets    3 up, 1 down, 0 unknown, held by the brake
 overrides  2 in force: see `hale override list`
 published  snapshot 4
 reloaded   10s ago
+problem    a.json: it is broken; what it is about is served as before
+restart    needed for workers
 state      /var/lib/hale
 ";
         assert_eq!(describe(&status, 1_100), want);

@@ -235,13 +235,6 @@ impl Ledger {
         }
     }
 
-    /// Other limits from now on, of the brake and of how many probes are under way.
-    pub fn set_limits(&mut self, in_flight: usize, brake: BrakeLimits) {
-        self.brake.set_limits(brake);
-        self.schedule.set_in_flight_limit(in_flight);
-        self.figures.in_flight_limit = in_flight;
-    }
-
     /// Replaces the set of targets: kept ones keep everything, new ones start within a second, the others stop. `remembered` gives
     /// verdicts from an earlier run, which count at once. Returns which numbers stopped, of which the caller aborts what runs.
     pub fn set_targets(

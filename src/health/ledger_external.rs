@@ -1,8 +1,16 @@
-//! What the ledger does for targets that are not probed: their verdicts are pushed, hold for a time, and pass by hysteresis and brake.
+//! What reaches the ledger from outside: other limits, and verdicts of targets that are not probed, which hold for a time and pass by
+//! hysteresis and brake.
 
 use super::*;
 
 impl Ledger {
+    /// Other limits from now on, of the brake and of how many probes are under way.
+    pub fn set_limits(&mut self, in_flight: usize, brake: BrakeLimits) {
+        self.brake.set_limits(brake);
+        self.schedule.set_in_flight_limit(in_flight);
+        self.figures.in_flight_limit = in_flight;
+    }
+
     /// Adds a target that is not probed. What was pushed before a restart holds for what is left of its time.
     pub(super) fn insert_external(
         &mut self,

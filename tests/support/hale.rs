@@ -19,6 +19,8 @@ pub struct Setup {
     arguments: Vec<String>,
     zones: Vec<PathBuf>,
     environment: Vec<(String, String)>,
+    /// Whether flags say where to listen.
+    by_flags: bool,
 }
 
 impl Setup {
@@ -29,6 +31,7 @@ impl Setup {
             arguments: Vec::new(),
             zones: Vec::new(),
             environment: Vec::new(),
+            by_flags: true,
         }
     }
 
@@ -36,6 +39,12 @@ impl Setup {
     pub fn zone(mut self, name: &str, json: &str) -> Setup {
         let path = self.folder.write(name, json);
         self.zones.push(path);
+        self
+    }
+
+    /// Leaves it to the server configuration where to listen and which zones to serve.
+    pub fn by_configuration(mut self) -> Setup {
+        self.by_flags = false;
         self
     }
 
@@ -65,9 +74,12 @@ impl Setup {
     /// `hale serve` as it would be started.
     pub fn command(&self) -> Command {
         let mut command = hale();
-        command.arg("serve").args(&self.zones);
-        command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-level", "info", "--state"]);
+        command.arg("serve");
+        if self.by_flags {
+            command.args(&self.zones).args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        }
         command
+            .args(["--log-level", "info", "--state"])
             .arg(self.state())
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
