@@ -117,9 +117,19 @@ fn a_reload_tells_what_changes_and_keeps_what_is_broken() {
     // The log has the same as fields, a line for each record.
     let line = until(&hale, "the line of the record", || {
         let lines = hale.output();
-        lines.lines().find(|line| line.contains("record added") && line.contains("10.0.0.2")).map(str::to_owned)
+        lines
+            .lines()
+            .find(|line| line.contains("record added") && line.contains("10.0.0.2"))
+            .map(str::to_owned)
     });
-    for field in ["hostname=gen.example.test.", "zone=example.test.", "namespace=", "source=\"file\"", "type=A", "why=\"reload\""] {
+    for field in [
+        "hostname=gen.example.test.",
+        "zone=example.test.",
+        "namespace=",
+        "source=\"file\"",
+        "type=A",
+        "why=\"reload\"",
+    ] {
         let plain = field.replace('"', "");
         assert!(line.contains(field) || line.contains(&plain), "{field} is not in {line}");
     }

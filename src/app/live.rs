@@ -165,7 +165,7 @@ impl Live {
     }
 
     fn apply_transports(&self, now: &mut Config, next: &Config, handles: &Handles, changes: &mut Changes) {
-        let of_engine = |config: &Config| (config.nsid.clone(), config.cookie_secret, config.client_subnet);
+        let of_engine = |config: &Config| (config.nsid.clone(), config.cookie_secret);
         let mut renewed = Vec::new();
         if now.limits != next.limits {
             renewed.push("limits");
@@ -173,7 +173,6 @@ impl Live {
         let (before, after) = (of_engine(now), of_engine(next));
         renewed.extend((before.0 != after.0).then_some("nsid"));
         renewed.extend((before.1 != after.1).then_some("cookie_secret"));
-        renewed.extend((before.2 != after.2).then_some("client_subnet"));
         let mut moves = now.listen != next.listen;
         if renewed.is_empty() && !moves {
             return;
@@ -198,7 +197,7 @@ impl Live {
                     changes.add("listen", Applied, came_and_went(&added, &removed));
                 }
                 now.limits = next.limits.clone();
-                (now.nsid, now.cookie_secret, now.client_subnet) = after;
+                (now.nsid, now.cookie_secret) = after;
                 if moves {
                     now.listen.clone_from(&next.listen);
                 }
@@ -218,7 +217,7 @@ impl Live {
     ) -> impl Fn(usize) -> SnapshotEngine + Send + Sync + 'static {
         let settings = Arc::new(Settings {
             nsid: config.nsid.clone(),
-            client_subnet: config.client_subnet,
+            client_subnet: handles.client_subnet,
             cookie_secret: Some(config.cookie_secret.unwrap_or(self.drawn_secret)),
             tcp_keepalive_100ms: Some((config.limits.tcp.idle_ms / 100).try_into().unwrap_or(u16::MAX)),
             ..Settings::default()
@@ -275,6 +274,7 @@ fn needs_restart(now: &Config, next: &Config, changes: &mut Changes) {
         ("pin_workers", now.pin_workers != next.pin_workers),
         ("portable", now.portable != next.portable),
         ("watch", now.watch != next.watch),
+        ("client_subnet", now.client_subnet != next.client_subnet),
         ("resolver", now.resolvers != next.resolvers),
         ("log_level", now.log_level != next.log_level),
         ("log_format", now.log_format != next.log_format),
