@@ -103,7 +103,7 @@ fn a_reload_tells_what_changes_and_keeps_what_is_broken() {
     write(
         &hale,
         "zones/other.json",
-        r#"{ "zone": "other.test", "nameservers": ["ns1.example.test"], "records": {} }"#,
+        r#"{ "zone": "other.test", "nameservers": ["ns1.example.test"], "records": { "b": ["192.0.2.8"] } }"#,
     );
     let (ok, text) = reload(&hale);
     assert!(ok, "{text}");
@@ -139,7 +139,7 @@ fn a_reload_tells_what_changes_and_keeps_what_is_broken() {
     write(
         &hale,
         "zones/other.json",
-        r#"{ "zone": "other.test", "nameservers": ["ns1.example.test"], "records": { "a": ["192.0.2.9"] } }"#,
+        r#"{ "zone": "other.test", "nameservers": ["ns1.example.test"], "records": { "b": ["192.0.2.8"], "a": ["192.0.2.9"] } }"#,
     );
     let (ok, text) = reload(&hale);
     assert!(!ok && text.contains("example.test. kept\n") && text.contains("other.test. changed"), "{text}");
