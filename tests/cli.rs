@@ -227,8 +227,12 @@ impl Control for Fake {
                 added: 0,
                 changed: 2,
                 removed: 1,
+                records_added: 0,
+                records_removed: 0,
+                records: Vec::new(),
             }],
             unchanged: 2,
+            settings: Vec::new(),
             findings: vec!["warning: zones/a.json: gone".to_owned()],
         })
     }

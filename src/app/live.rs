@@ -126,7 +126,8 @@ impl Live {
         let loaded = (self.reread)();
         *lock(&self.latest) = Some(loaded.clone());
         let summary = handles.keeper.reload_and_wait(remove_missing)?;
-        let settings = loaded.map_or_else(|_| Vec::new(), |(next, _)| self.apply(&mut config, next, handles));
+        let settings =
+            loaded.map_or_else(|_| Vec::new(), |(next, _)| self.apply(&mut config, &next, handles));
         let mut told = lock(&self.told);
         for SettingChange { key, outcome, detail } in &settings {
             match outcome {
@@ -147,20 +148,20 @@ impl Live {
 
     /// Brings what runs in line with another configuration. What could not be changed stays noted as it runs, and is tried again with the
     /// next reload.
-    fn apply(&self, now: &mut Config, next: Config, handles: &Handles) -> Vec<SettingChange> {
+    fn apply(&self, now: &mut Config, next: &Config, handles: &Handles) -> Vec<SettingChange> {
         let mut changes = Changes::default();
-        self.apply_transports(now, &next, handles, &mut changes);
+        self.apply_transports(now, next, handles, &mut changes);
         let Config { health, sources, admin, shared, .. } = next.clone();
         apply_health(now, health, handles, &mut changes);
         if let Some(detail) = sources_differ(&now.sources, &sources) {
             changes.add("sources", Applied, detail);
         }
         // Checks that sources refer to are shared with zones, which were read anew.
-        handles.discovery.replace(&next);
+        handles.discovery.replace(next);
         (now.sources, now.shared) = (sources, shared);
         self.apply_token(now, &admin, &mut changes);
         (now.inputs, now.zone_files, now.inline_zones) = (next.inputs.clone(), Vec::new(), Vec::new());
-        needs_restart(now, &next, &mut changes);
+        needs_restart(now, next, &mut changes);
         changes.0
     }
 
@@ -280,10 +281,7 @@ fn needs_restart(now: &Config, next: &Config, changes: &mut Changes) {
         ("log_format", now.log_format != next.log_format),
         ("admin.hosts", now.admin.hosts != next.admin.hosts),
         ("admin.tls", now.admin.tls != next.admin.tls),
-        (
-            "admin.requests_per_second",
-            now.admin.requests_per_second != next.admin.requests_per_second,
-        ),
+        ("admin.requests_per_second", now.admin.requests_per_second != next.admin.requests_per_second),
         ("admin.listen", now.admin.listen != next.admin.listen),
         ("admin.metrics_listen", now.admin.metrics_listen != next.admin.metrics_listen),
         ("admin.probes_listen", now.admin.probes_listen != next.admin.probes_listen),

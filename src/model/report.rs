@@ -293,7 +293,7 @@ pub struct ReloadReport {
 }
 
 /// A setting that differs from what the server ran with.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SettingChange {
     /// Its key in `hale.json`, such as `listen` or `sources`.
     pub key: String,
@@ -304,7 +304,7 @@ pub struct SettingChange {
 }
 
 /// What became of a changed setting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SettingOutcome {
     /// It counts from now on.
