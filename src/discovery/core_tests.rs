@@ -351,7 +351,7 @@ fn a_hidden_name_is_kept_back_until_its_time_is_over() {
     core.take_amendment();
     let wanted = HideRequest { name: "a.test".into(), lasts: "10s".into(), reason: "moves".into() };
     let (name, hide) = Hidden::read(&wanted, "root".into(), now(0).wall_s()).unwrap();
-    core.set_hidden(Hidden::default().with(name.clone(), hide).unwrap(), now(0));
+    core.set_hidden(&Hidden::default().with(name.clone(), hide).unwrap(), now(0));
     assert_eq!(core.take_amendment().unwrap().changes, [(name.clone(), None)]);
     // Its source goes on, and so do new lists.
     core.report(0, routers(&["a.test", "b.test"]), now(5_000), 0);
