@@ -88,6 +88,8 @@ pub(super) struct Rules {
     pub(super) token: Option<Arc<Token>>,
     /// Names that this server goes by, beside its addresses and `localhost`.
     pub(super) hosts: Vec<String>,
+    /// Whether browsers come by TLS, so that cookies may be kept to it.
+    pub(super) has_tls: bool,
     limiter: Mutex<Limiter>,
     started: Instant,
 }
@@ -96,7 +98,7 @@ impl Rules {
     /// `hosts` in lower case.
     pub(super) fn new(token: Option<Token>, hosts: Vec<String>, requests_per_second: u32) -> Self {
         let limiter = Mutex::new(Limiter::new(requests_per_second));
-        Self { token: token.map(Arc::new), hosts, limiter, started: Instant::now() }
+        Self { token: token.map(Arc::new), hosts, has_tls: false, limiter, started: Instant::now() }
     }
 
     fn limiter(&self) -> (MutexGuard<'_, Limiter>, u64) {

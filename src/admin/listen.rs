@@ -91,11 +91,13 @@ impl Admin {
             }
             None => None,
         };
+        let mut rules = Rules::new(token, config.hosts.clone(), config.requests_per_second);
+        rules.has_tls = tls.is_some();
         Ok(Self {
             tcp,
             #[cfg(unix)]
             unix,
-            rules: Arc::new(Rules::new(token, config.hosts.clone(), config.requests_per_second)),
+            rules: Arc::new(rules),
             tls,
         })
     }

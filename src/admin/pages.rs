@@ -73,7 +73,7 @@ pub(super) fn everything(control: Shared, door: Door, rules: Arc<Rules>) -> Rout
         let rules = Arc::clone(&guard_rules);
         async move { guarded(door, &rules, request, next).await }
     });
-    let pages = ui::routes(control.clone(), door, &rules);
+    let pages = ui::routes(control.clone(), door, rules);
     finish(route::router(api()).merge(probe_routes()).merge(metrics_route()), control)
         .layer(guard)
         .merge(pages)

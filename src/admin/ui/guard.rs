@@ -63,8 +63,12 @@ impl Fields {
 pub(super) async fn guard(State(ui): State<Arc<Ui>>, mut request: Request, next: Next) -> Response {
     // By the unix socket comes whoever forwards a port of theirs to it, under that port's name.
     if ui.door != Door::Open
-        && let Err(refusal) = access::local_host(request.headers(), &ui.hosts)
+        && let Err(refusal) = access::local_host(request.headers(), &ui.rules.hosts)
     {
+        return Trouble::from(refusal).into_response();
+    }
+    let from = request.extensions().get::<Peer>().and_then(Peer::address);
+    if let Some(Err(refusal)) = from.map(|from| ui.rules.count(from)) {
         return Trouble::from(refusal).into_response();
     }
     let path = request.uri().path().to_owned();
@@ -118,7 +122,7 @@ fn visitor(ui: &Ui, request: &Request) -> Result<Visitor, Trouble> {
     Ok(Visitor {
         csrf: session.and_then(|id| ui.sessions.csrf(id, now)).unwrap_or_default(),
         session,
-        can_log_in: session.is_none() && ui.token.is_some(),
+        can_log_in: session.is_none() && ui.rules.token.is_some(),
         can_log_out: session.is_some() && ui.door != Door::Unix,
         theme: match cookie(headers, THEME_COOKIE) {
             Some("dark") => Some("dark"),

@@ -1,5 +1,6 @@
 //! Logging in by the token, and out.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
 use axum::extract::{Extension, Query, State};
@@ -12,6 +13,7 @@ use super::guard::{COOKIE, Fields, Visitor};
 use super::session::LIFETIME;
 use super::trouble::Trouble;
 use super::{Here, Page, layout, own_page};
+use crate::admin::peer::Peer;
 
 #[derive(Deserialize)]
 pub(super) struct LoginQuery {
@@ -28,7 +30,7 @@ pub(super) async fn page(
     if visitor.may_change() {
         return Redirect::to(own_page(&query.next)).into_response();
     }
-    form(&visitor, &query.next, ui.token.is_some(), None)
+    form(&visitor, &query.next, ui.rules.token.is_some(), None)
 }
 
 /// `POST /ui/login`.
@@ -36,28 +38,28 @@ pub(super) async fn log_in(
     State(ui): Here,
     Extension(visitor): Extension<Visitor>,
     Extension(fields): Extension<Fields>,
+    Extension(peer): Extension<Peer>,
 ) -> Page {
-    let now = Instant::now();
-    let Some(token) = &ui.token else {
+    if ui.rules.token.is_none() {
         return Err(Trouble::new(StatusCode::FORBIDDEN, "the server was given no token to log in with")
             .hint("set admin.token in hale.json"));
-    };
-    if !ui.sessions.may_try(now) {
-        let page =
-            form(&visitor, fields.get("next"), true, Some("Too many wrong tokens: wait a few seconds."));
-        return Ok((StatusCode::TOO_MANY_REQUESTS, page).into_response());
     }
-    let right = token.is(fields.get("token").as_bytes());
-    ui.sessions.tried(right, now);
-    if !right {
-        tracing::warn!(by = visitor.owner, "a login with a wrong token");
-        let page = form(&visitor, fields.get("next"), true, Some("That is not the token."));
-        return Ok((StatusCode::UNAUTHORIZED, page).into_response());
+    // By the unix socket nobody has to log in, and whoever does anyway has no address.
+    let from = peer.address().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let again = |status: StatusCode, why: &str| {
+        Ok((status, form(&visitor, fields.get("next"), true, Some(why))).into_response())
+    };
+    match ui.rules.try_token(from, fields.get("token").as_bytes()) {
+        Ok(true) => {}
+        Ok(false) => {
+            tracing::warn!(by = %peer, "a login with a wrong token");
+            return again(StatusCode::UNAUTHORIZED, "That is not the token.");
+        }
+        Err(refusal) => return again(refusal.status, "Too many wrong tokens: wait a while."),
     }
     tracing::info!(by = visitor.owner, "logged in");
-    let number = ui.sessions.start(now)?;
-    let cookie =
-        format!("{COOKIE}={number}; Path=/ui; Max-Age={}; HttpOnly; SameSite=Strict", LIFETIME.as_secs());
+    let number = ui.sessions.start(Instant::now())?;
+    let cookie = cookie(ui.rules.has_tls, &number, LIFETIME.as_secs());
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to(own_page(fields.get("next")))).into_response())
 }
 
@@ -66,8 +68,14 @@ pub(super) async fn log_out(State(ui): Here, Extension(visitor): Extension<Visit
     if let Some(session) = visitor.session {
         ui.sessions.end(session);
     }
-    let cookie = format!("{COOKIE}=; Path=/ui; Max-Age=0; HttpOnly; SameSite=Strict");
+    let cookie = cookie(ui.rules.has_tls, "", 0);
     ([(header::SET_COOKIE, cookie)], Redirect::to("/ui")).into_response()
+}
+
+/// Out of reach of scripts and of other sites, and never sent in the clear where there is TLS.
+fn cookie(has_tls: bool, number: &str, seconds: u64) -> String {
+    let secure = if has_tls { "; Secure" } else { "" };
+    format!("{COOKIE}={number}; Path=/ui; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}")
 }
 
 fn form(visitor: &Visitor, next: &str, has_token: bool, wrong: Option<&str>) -> Response {
@@ -93,4 +101,16 @@ fn form(visitor: &Visitor, next: &str, has_token: bool, wrong: Option<&str>) -> 
         }
     };
     layout::bare("Log in", visitor.theme, &body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cookie_is_kept_to_tls_where_there_is_any() {
+        let plain = "hale_session=n; Path=/ui; Max-Age=9; HttpOnly; SameSite=Strict";
+        assert_eq!(cookie(false, "n", 9), plain);
+        assert_eq!(cookie(true, "n", 9), format!("{plain}; Secure"));
+    }
 }

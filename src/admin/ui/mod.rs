@@ -31,7 +31,7 @@ use axum::middleware;
 use axum::response::{Redirect, Response};
 use axum::routing::{any, get, post};
 
-use super::access::{Door, Rules, Token};
+use super::access::{Door, Rules};
 use super::pages::Shared;
 use guard::Visitor;
 use session::{Note, Sessions};
@@ -47,9 +47,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 struct Ui {
     control: Shared,
     door: Door,
-    token: Option<Arc<Token>>,
-    /// Names that this server goes by, beside its addresses and `localhost`.
-    hosts: Vec<String>,
+    rules: Arc<Rules>,
     sessions: Sessions,
 }
 
@@ -57,10 +55,8 @@ type Page = Result<Response, Trouble>;
 type Here = State<Arc<Ui>>;
 
 /// The routes, behind rules of their own.
-pub(super) fn routes(control: Shared, door: Door, rules: &Rules) -> Router {
-    // Whoever comes by the unix socket need not log in.
-    let token = rules.token.clone().filter(|_| door != Door::Unix);
-    let ui = Arc::new(Ui { control, door, token, hosts: rules.hosts.clone(), sessions: Sessions::default() });
+pub(super) fn routes(control: Shared, door: Door, rules: Arc<Rules>) -> Router {
+    let ui = Arc::new(Ui { control, door, rules, sessions: Sessions::default() });
     Router::new()
         .route("/", get(|| async { Redirect::to("/ui") }))
         .route("/ui", get(overview::page))

@@ -14,11 +14,6 @@ use ring::rand::{SecureRandom, SystemRandom};
 pub(super) const LIFETIME: Duration = Duration::from_secs(12 * 3600);
 /// Logins at once; the oldest is forgotten for one more.
 const MOST: usize = 64;
-/// Wrong tokens in a row that are answered at once; from then on one is tried every [`PAUSE`].
-const FREE_TRIES: u32 = 5;
-/// See [`FREE_TRIES`].
-const PAUSE: Duration = Duration::from_secs(3);
-
 /// What a session is found by: a digest of its number, so that looking one up tells nothing by the time it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct SessionId([u8; 32]);
@@ -46,15 +41,7 @@ pub(super) struct Note {
 
 /// Every session of one listener.
 #[derive(Debug, Default)]
-pub(super) struct Sessions(Mutex<Inner>);
-
-#[derive(Debug, Default)]
-struct Inner {
-    all: HashMap<SessionId, Session>,
-    /// Wrong tokens since a right one, and when the last of them came.
-    wrong: u32,
-    wrong_at: Option<Instant>,
-}
+pub(super) struct Sessions(Mutex<HashMap<SessionId, Session>>);
 
 /// The system gave no random numbers.
 #[derive(Debug)]
@@ -78,14 +65,14 @@ impl Sessions {
 
     fn put(&self, id: SessionId, since: Instant) -> Result<(), NoRandomness> {
         let csrf = random_text()?;
-        let mut inner = self.lock();
-        inner.all.retain(|_, session| since.duration_since(session.since) < LIFETIME);
-        if inner.all.len() >= MOST
-            && let Some(oldest) = inner.all.iter().min_by_key(|(_, session)| session.since).map(|(id, _)| *id)
+        let mut all = self.lock();
+        all.retain(|_, session| since.duration_since(session.since) < LIFETIME);
+        if all.len() >= MOST
+            && let Some(oldest) = all.iter().min_by_key(|(_, session)| session.since).map(|(id, _)| *id)
         {
-            inner.all.remove(&oldest);
+            all.remove(&oldest);
         }
-        inner.all.insert(id, Session { csrf, since, note: None });
+        all.insert(id, Session { csrf, since, note: None });
         Ok(())
     }
 
@@ -97,42 +84,29 @@ impl Sessions {
 
     /// What forms of this session bring along; `None` when it is over.
     pub(super) fn csrf(&self, id: SessionId, now: Instant) -> Option<String> {
-        let inner = self.lock();
-        let session = inner.all.get(&id)?;
+        let all = self.lock();
+        let session = all.get(&id)?;
         (now.duration_since(session.since) < LIFETIME).then(|| session.csrf.clone())
     }
 
     /// Ends a session.
     pub(super) fn end(&self, id: SessionId) {
-        self.lock().all.remove(&id);
+        self.lock().remove(&id);
     }
 
     /// Keeps a note for the next page of a session.
     pub(super) fn tell(&self, id: SessionId, note: Note) {
-        if let Some(session) = self.lock().all.get_mut(&id) {
+        if let Some(session) = self.lock().get_mut(&id) {
             session.note = Some(note);
         }
     }
 
     /// The note for this page.
     pub(super) fn told(&self, id: SessionId) -> Option<Note> {
-        self.lock().all.get_mut(&id)?.note.take()
+        self.lock().get_mut(&id)?.note.take()
     }
 
-    /// Whether a token may be tried now. A token is long enough that guessing is hopeless anyway; this keeps the log short.
-    pub(super) fn may_try(&self, now: Instant) -> bool {
-        let inner = self.lock();
-        inner.wrong < FREE_TRIES || inner.wrong_at.is_none_or(|at| now.duration_since(at) >= PAUSE)
-    }
-
-    /// Counts a try.
-    pub(super) fn tried(&self, right: bool, now: Instant) {
-        let mut inner = self.lock();
-        inner.wrong = if right { 0 } else { inner.wrong.saturating_add(1) };
-        inner.wrong_at = Some(now);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, Session>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -194,18 +168,5 @@ mod tests {
         sessions.tell(id, note.clone());
         assert_eq!(sessions.told(id), Some(note));
         assert_eq!(sessions.told(id), None);
-    }
-
-    #[test]
-    fn wrong_tokens_are_slowed_down() {
-        let (sessions, start) = (Sessions::default(), Instant::now());
-        for _ in 0..FREE_TRIES {
-            assert!(sessions.may_try(start));
-            sessions.tried(false, start);
-        }
-        assert!(!sessions.may_try(start + PAUSE - Duration::from_millis(1)));
-        assert!(sessions.may_try(start + PAUSE));
-        sessions.tried(true, start);
-        assert!(sessions.may_try(start));
     }
 }
