@@ -95,7 +95,8 @@ fn measure(port: u16, targets: u32, interval_ms: u32, seconds: u32) {
     let (_sets, receiver) = watch::channel(set(port, targets, interval_ms));
     let board = Arc::new(VerdictBoard::new());
     let started = (Instant::now(), cpu_us("self"));
-    let health = Health::spawn(runtime.handle(), receiver, board, &CONFIG, Vec::new()).unwrap();
+    let health =
+        Health::spawn(runtime.handle(), receiver, board, &CONFIG, Vec::new(), Arc::default()).unwrap();
     runtime.block_on(health.first_round_done());
     let cpu = cpu_us("self");
     println!(

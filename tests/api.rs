@@ -91,7 +91,7 @@ impl Document {
         match &schema["type"] {
             Value::String(word) => assert!(word == kind, "{at}: {value} is no {word}"),
             Value::Array(words) => {
-                assert!(words.iter().any(|word| word == kind), "{at}: {value} is none of {words:?}")
+                assert!(words.iter().any(|word| word == kind), "{at}: {value} is none of {words:?}");
             }
             _ => return,
         }
