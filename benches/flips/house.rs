@@ -78,6 +78,7 @@ impl House {
                 resolved: Arc::default(),
                 signatures: Arc::default(),
                 keys_read: Arc::default(),
+                events: Arc::default(),
                 threads,
             },
             published: Arc::clone(&published),

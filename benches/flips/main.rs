@@ -24,6 +24,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use hale::keeper::channel::KeeperHandle;
+use hale::keeper::figures::KeeperFigures;
 use hale::model::target::{TargetId, Verdict};
 use house::{ADDRESSES, House};
 use traffic::{Client, Load};
@@ -140,8 +141,9 @@ fn single(options: &Options, names: usize) -> String {
 
 fn row(options: &Options, house: &House, flips: &mut Flips, also: Also, half: u64, names: usize) -> String {
     let figures = house.keeper.figures();
-    let counters = [&figures.commits, &figures.commit_ns, &figures.signatures, &figures.reloads_good];
-    let before = counters.map(House::count);
+    let counters = [&figures.commits, &figures.signatures.made, &figures.reloads_good];
+    let read = || (counters.map(House::count), commit_seconds(figures));
+    let before = read();
     let load = also.load.then(|| Load::start(house.address, names, Some(half)));
     let over = Arc::new(AtomicBool::new(false));
     let others = [
@@ -158,12 +160,14 @@ fn row(options: &Options, house: &House, flips: &mut Flips, also: Also, half: u6
     }
     let (seconds, cpu) = (began.elapsed().as_secs_f64(), house::udp_cpu() - cpu);
     let answered = load.map(Load::stop);
-    let after = counters.map(House::count);
+    let after = read();
     over.store(true, Ordering::Relaxed);
     others.into_iter().flatten().for_each(|thread| thread.join().unwrap());
-    let [commits, commit_ns, signatures, reloads] = [0, 1, 2, 3].map(|i| after[i] - before[i]);
-    let mean =
-        if commits > 0 { format!("{:.2}", commit_ns as f64 / commits as f64 / 1e6) } else { String::new() };
+    let [commits, signatures, reloads] = [0, 1, 2].map(|i| after.0[i] - before.0[i]);
+    let mean = match commits {
+        0 => String::new(),
+        _ => format!("{:.2}", (after.1 - before.1) * 1e3 / commits as f64),
+    };
     let (rate, each) = answered.map_or((String::new(), String::new()), |answered| {
         let each = cpu.as_secs_f64() * 1e6 / answered as f64;
         (format!("{:.0}", answered as f64 / seconds), format!("{each:.2}"))
@@ -176,6 +180,11 @@ fn row(options: &Options, house: &House, flips: &mut Flips, also: Also, half: u6
         ms(&mut delays, 1.0),
         ms(&mut alone, 0.99),
     )
+}
+
+/// What all transactions took, in all their stages.
+fn commit_seconds(figures: &KeeperFigures) -> f64 {
+    figures.stages.iter().map(|stage| stage.parts().2).sum()
 }
 
 /// The time that a part of all have not exceeded, in milliseconds.

@@ -98,7 +98,7 @@ fn keeper_cpu() -> Duration {
 fn flip(house: &House, client: &mut Client, owners: usize, verdict: Verdict) -> Flip {
     let id = house.targets()[&IpAddr::from(house::SHARED)];
     let figures = house.keeper.figures();
-    let counts = || [House::count(&figures.commits), House::count(&figures.signatures)];
+    let counts = || [House::count(&figures.commits), House::count(&figures.signatures.made)];
     // What the flip before left to do is done by then.
     std::thread::sleep(Duration::from_millis(300));
     let before = counts();
