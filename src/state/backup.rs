@@ -106,7 +106,7 @@ fn header(path: &Path, size: u64) -> io::Result<[u8; BLOCK]> {
 /// Returns how many.
 ///
 /// # Errors
-/// A server uses the directory, it holds state already, or the archive is not one of [`write`]'s, in which case nothing is left there.
+/// A server uses the directory, it holds state already, or the archive is not one of [`write()`]'s, in which case nothing is left there.
 pub fn restore(archive: &mut dyn Read, directory: &Path) -> Result<usize, StateError> {
     if let Some(found) = state_in(directory) {
         let why = "it holds state already: move it away first";
@@ -174,7 +174,7 @@ fn unpack(archive: &mut dyn Read, state: &StateDir, done: &mut Vec<PathBuf>) -> 
     }
 }
 
-/// Path and size of an entry that [`write`] may have made.
+/// Path and size of an entry that [`write()`] may have made.
 fn entry(block: &[u8; BLOCK]) -> Option<(PathBuf, u64)> {
     let text = |from: usize, to: usize| {
         let field = &block[from..to];
