@@ -338,7 +338,7 @@ fn browse(admin: SocketAddr, shared: Arc<Shared>) -> JoinHandle<()> {
 /// A configuration that differs from the last one in something else each time.
 fn settings(round: u64, other: SocketAddr) -> String {
     let mut more = json!({
-        "listen": ["127.0.0.1:0"], "admin": { "listen": "127.0.0.1:0", "token": "secret" },
+        "listen": ["127.0.0.1:0"], "admin": { "listen": "127.0.0.1:0", "token": "secret", "requests_per_second": 100_000 },
         "limits": { "rrl": "off", "tcp": { "connections": 1000 + round / 4 } },
         "health": { "brake": { "min_targets": 10 + round } },
     });

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 use tokio::runtime::Runtime;
@@ -24,6 +24,8 @@ use crate::telemetry::query_log::QueryLog;
 
 /// A worker that panicked is started again after this long.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
+/// So long the sockets of an address that is given up are waited for: a worker that waits for a datagram looks up once a second.
+const LONGEST_CLOSE: Duration = Duration::from_secs(2);
 
 /// Binds UDP and TCP on every address, for so many workers (at least one), without answering yet. Queries that arrive
 /// before [`Bound::start`] wait in the kernel.
@@ -291,13 +293,22 @@ impl Running {
         }
     }
 
-    /// Closes the sockets of an address. What its datagram workers have is answered; connections stay until their clients are done.
+    /// Closes the sockets of an address. What its datagram workers have is answered; connections stay until their clients are done. The
+    /// address is free when this returns: the next change may want it again.
     fn let_go(&mut self, mut group: Group) {
         group.team.stop.retire();
         group.wake();
         for thread in group.team.udp.drain(..) {
             // Panics are caught within the thread.
             let _ = thread.join();
+        }
+        // Others may hold them a little longer: the TCP workers, and datagram workers that a renewal has replaced just before.
+        let tcp: Vec<_> = group.tcp.drain(..).map(|listener| Arc::downgrade(&listener)).collect();
+        let udp: Vec<_> = group.udp.drain(..).map(|socket| Arc::downgrade(&socket)).collect();
+        let held = || tcp.iter().any(|s| s.strong_count() > 0) || udp.iter().any(|s| s.strong_count() > 0);
+        let deadline = Instant::now() + LONGEST_CLOSE;
+        while held() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
         }
         self.retired.push(group.team);
     }

@@ -60,13 +60,15 @@ pub(super) fn serve<E: Engine>(
     let tasks = LocalSet::new();
     tasks.block_on(runtime, async {
         let accepting = match listener.try_clone().and_then(tokio::net::TcpListener::from_std) {
-            Ok(listener) => tokio::task::spawn_local(accept(Rc::clone(&worker), listener)),
+            Ok(accepting) => {
+                let listening = Listening { accepting, _held: listener };
+                tokio::task::spawn_local(accept(Rc::clone(&worker), listening))
+            }
             Err(error) => {
                 tracing::error!(%error, "a TCP listener cannot be served");
                 return;
             }
         };
-        drop(listener);
         tokio::select! {
             () = worker.look_after() => {}
             () = stop.wait() => {}
@@ -99,11 +101,17 @@ struct Open {
     _place: Place,
 }
 
-async fn accept<E: Engine>(worker: Rc<Worker<E>>, listener: tokio::net::TcpListener) {
+/// A listener in use. Whoever looks for the listener's other holders sees this one until the descriptor is closed, so the order counts.
+struct Listening {
+    accepting: tokio::net::TcpListener,
+    _held: Arc<TcpListener>,
+}
+
+async fn accept<E: Engine>(worker: Rc<Worker<E>>, listening: Listening) {
     let mut pause = PAUSE_FIRST;
     let mut failures = 0u32;
     loop {
-        let error = match listener.accept().await {
+        let error = match listening.accepting.accept().await {
             Ok((stream, peer)) => {
                 pause = PAUSE_FIRST;
                 failures = 0;
