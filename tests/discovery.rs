@@ -3,70 +3,15 @@
 
 mod support;
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use support::client::{Client, Via};
 use support::hale::{Hale, Setup};
+use support::traefik::Api;
 use support::wire::{QueryBuilder, rtype};
 
 /// How long a change may take: a poll is a second, a removal three of them.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A Traefik API; `None`: it answers 500 to everything.
-struct Api {
-    address: SocketAddr,
-    routers: Arc<Mutex<Option<Vec<&'static str>>>>,
-}
-
-impl Api {
-    fn start(routers: &[&'static str]) -> Api {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let routers = Arc::new(Mutex::new(Some(routers.to_vec())));
-        let shared = Arc::clone(&routers);
-        // Ends with the process: it waits in accept.
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let _ = answer(&stream, &shared);
-            }
-        });
-        Api { address, routers }
-    }
-
-    fn set(&self, routers: Option<&[&'static str]>) {
-        *self.routers.lock().unwrap() = routers.map(<[_]>::to_vec);
-    }
-}
-
-fn answer(mut stream: &TcpStream, routers: &Mutex<Option<Vec<&'static str>>>) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    let mut lines = BufReader::new(stream).lines();
-    let path = lines.next().transpose()?.unwrap_or_default();
-    // Reads the head to its end, so that closing resets nothing.
-    while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
-    let router = |name: &&str| {
-        format!(
-            r#"{{ "name": "{name}@docker", "provider": "docker", "rule": "Host(`{name}.example.test`)", "status": "enabled",
-                  "entryPoints": ["websecure"], "service": "{name}", "tls": {{}} }}"#
-        )
-    };
-    let (status, body) = match &*routers.lock().unwrap() {
-        None => ("500 Internal Server Error", "{}".to_owned()),
-        Some(_) if path.contains("/api/version") => ("200 OK", r#"{ "Version": "3.5.0" }"#.to_owned()),
-        Some(names) if path.contains("/api/http/routers") => {
-            ("200 OK", format!("[{}]", names.iter().map(router).collect::<Vec<_>>().join(",")))
-        }
-        Some(_) => ("200 OK", "[]".to_owned()),
-    };
-    let length = body.len();
-    write!(
-        stream,
-        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nX-Next-Page: 1\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
-    )
-}
 
 fn start(name: &str, api: &Api) -> Hale {
     let zone = r#"{ "zone": "example.test", "nameservers": ["ns1.example.test"], "dnssec": { "keys": "auto" },

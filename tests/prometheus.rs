@@ -5,13 +5,20 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::Value;
+use support::client::{Client, Via};
 use support::hale::{Hale, Setup, http_get};
 use support::process::{Running, TempDir, find, free_port, loopback, run};
+use support::traefik::Api;
+use support::wire::{QueryBuilder, rtype};
 
 const ZONE: &str = r#"{ "zone": "example.test", "nameservers": ["ns1.example.net"], "dnssec": { "keys": "auto" },
     "records": { "www": { "A": ["127.0.0.1"], "check": { "tcp": 9, "interval": "1s", "timeout": "500ms" } } } }"#;
@@ -23,12 +30,44 @@ fn file(path: &str) -> PathBuf {
 /// A server with one of everything that has series of its own; its query log is in `folder`.
 fn hale(folder: &TempDir) -> Hale {
     let log = folder.path().join("queries.jsonl");
+    let api = Api::start(&["app"]);
     let config = format!(
-        r#"{{ "metrics": {{ "targets": true }}, "query_log": {{ "json": {{ "file": "{}" }} }},
-            "sources": [ {{ "name": "edge", "traefik": {{ "url": "http://127.0.0.1:9" }}, "default_targets": ["192.0.2.40"], "zones": ["example.test"] }} ] }}"#,
-        log.display()
+        r#"{{ "metrics": {{ "targets": true }}, "query_log": {{ "json": {{ "file": "{}" }} }}, "limits": {{ "rrl": {{}} }},
+            "sources": [ {{ "name": "edge", "traefik": {{ "url": "http://{}" }}, "default_targets": ["192.0.2.40"], "zones": ["example.test"],
+                            "check": "none", "poll": "1s" }} ] }}"#,
+        log.display(),
+        api.address
     );
     Setup::new("prometheus").zone("zone.json", ZONE).config(&config).start()
+}
+
+/// Has clients ask a server, by UDP and TCP, for what there is and what there is not, until dropped.
+struct Asking(Arc<AtomicBool>, Option<JoinHandle<()>>);
+
+impl Asking {
+    fn start(server: SocketAddr) -> Asking {
+        let ended = Arc::new(AtomicBool::new(false));
+        let shared = Arc::clone(&ended);
+        let ask = move || {
+            let mut client = Client::new(server);
+            while !shared.load(Ordering::Relaxed) {
+                for (name, via) in [("www", Via::Udp), ("www", Via::Tcp), ("missing", Via::Udp)] {
+                    let query = QueryBuilder::new(&format!("{name}.example.test"), rtype::A);
+                    client.ask(&query, via).unwrap();
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        };
+        Asking(ended, Some(std::thread::spawn(ask)))
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+        // What it panicked with would hide what the test found.
+        let _ = self.1.take().map(JoinHandle::join);
+    }
 }
 
 /// The families of a page: name and type.
@@ -45,6 +84,9 @@ fn series(page: &str) -> BTreeSet<String> {
     });
     names.chain(["up".to_owned()]).collect()
 }
+
+/// Panels that are empty for this server, which is well and has nobody to complain about.
+const ONLY_IN_TROUBLE: [&str; 2] = ["Trouble of sources", "annotation"];
 
 /// The names of metrics in an expression: words that are neither functions, keywords nor within braces or quotes.
 fn metrics_of(expression: &str) -> BTreeSet<String> {
@@ -149,6 +191,40 @@ fn promtool_accepts_the_alerts_and_their_tests() {
     }
 }
 
+/// The tests of the alerts, one for each set of series: the metrics that it has, and of each alert that it asks for whether it fires.
+fn alert_tests() -> Vec<(BTreeSet<String>, Vec<(String, bool)>)> {
+    let text = std::fs::read_to_string(file("deploy/prometheus/hale_test.yml")).unwrap();
+    let test = |text: &str| {
+        let series = text.lines().filter_map(|line| line.trim().strip_prefix("- series: '"));
+        let metrics = series.map(|series| series.split('{').next().unwrap().to_owned()).collect();
+        let asked = text.split("alertname: ").skip(1).map(|asked| {
+            let name = asked.lines().next().unwrap().to_owned();
+            (name, asked.contains("exp_labels:") && !asked.contains("exp_alerts: []"))
+        });
+        (metrics, asked.collect())
+    };
+    text.split("\n  - interval: ").skip(1).map(test).collect()
+}
+
+#[test]
+fn every_alert_has_a_test_that_fires_and_one_that_does_not() {
+    let tests = alert_tests();
+    for (alert, expression) in alerts() {
+        for fires in [true, false] {
+            // Without series of what it looks at an alert is silent for the wrong reason.
+            let tested = tests.iter().any(|(series, asked)| {
+                let mut words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+                asked.contains(&(alert.clone(), fires)) && words.any(|word| series.contains(word))
+            });
+            assert!(tested, "{alert} has no test in hale_test.yml in which it fires: {fires}");
+        }
+    }
+    let names: BTreeSet<_> = alerts().into_iter().map(|(name, _)| name).collect();
+    for (name, _) in tests.iter().flat_map(|(_, asked)| asked) {
+        assert!(names.contains(name), "{name} is tested and is no alert");
+    }
+}
+
 /// An API call of Prometheus that must succeed; `query` is encoded here.
 fn api(port: u16, path: &str, query: &str) -> Value {
     let encoded: String = query.bytes().map(|octet| format!("%{octet:02x}")).collect();
@@ -165,6 +241,8 @@ fn a_real_prometheus_scrapes_it_and_evaluates_everything() {
     let Some(prometheus) = find("prometheus") else { return };
     let folder = TempDir::new("prometheus");
     let hale = hale(&folder);
+    hale.operate("override set name:www.example.test up --for 1h --reason metrics");
+    let _asking = Asking::start(hale.address);
     let port = free_port();
     let config = format!(
         "global:\n  scrape_interval: 1s\n  evaluation_interval: 1s\nrule_files: ['{}']\nscrape_configs:\n  - job_name: hale\n    static_configs:\n      - targets: ['{}']\n",
@@ -207,7 +285,16 @@ fn a_real_prometheus_scrapes_it_and_evaluates_everything() {
         let filled = expression.replace("$__rate_interval", "1m");
         let filled =
             ["$job", "$instance", "$zone"].iter().fold(filled, |text, name| text.replace(name, ".*"));
-        assert_eq!(api(port, "/api/v1/query", &filled)["resultType"], "vector", "{what}: {filled}");
+        let count = || {
+            let answer = api(port, "/api/v1/query", &filled);
+            assert_eq!(answer["resultType"], "vector", "{what}: {filled}");
+            answer["result"].as_array().unwrap().len()
+        };
+        // What the server has just begun to count fills a rate with its second scrape.
+        let found = running.wait_for(Duration::from_secs(20), |_| {
+            (count() > 0 || ONLY_IN_TROUBLE.contains(&what.as_str())).then_some(())
+        });
+        assert!(found.is_ok(), "{what} shows nothing: {filled}");
     }
     // The rules are evaluated by Prometheus itself, too.
     let rules = api(port, "/api/v1/rules", "");

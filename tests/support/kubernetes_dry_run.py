@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Holds manifests to a real Kubernetes API server: each object is created in a dry run with strict validation of its fields.
 
-    kubernetes_dry_run.py ETCD KUBE_APISERVER MANIFEST.yaml...
+    kubernetes_dry_run.py [--crds FOLDER] ETCD KUBE_APISERVER MANIFEST.yaml...
 
-Kinds of custom resources that the server does not have are told and left out.
+FOLDER has definitions of custom resources (*.yaml), which are put in first. Kinds that the server does not have all the same are told and
+left out.
 """
-import json, os, re, socket, ssl, subprocess, sys, tempfile, time, urllib.request
+import glob, json, os, re, socket, ssl, subprocess, sys, tempfile, time, urllib.request
 
 
 def free_port():
@@ -59,6 +60,33 @@ def resources(server, version):
     return path, {r["kind"]: r for r in found if "/" not in r["name"]}
 
 
+def documents(file):
+    with open(file) as text:
+        return [d for d in re.split(r"^---.*$", text.read(), flags=re.M) if re.search(r"^kind:", d, re.M)]
+
+
+def define(server, folder):
+    """Puts in the definitions of a folder, and waits until all of them are served."""
+    path, wanted = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", 0
+    for file in sorted(glob.glob(os.path.join(folder, "*.yaml"))):
+        for document in documents(file):
+            if re.search(r"^kind: CustomResourceDefinition", document, re.M):
+                status, body = call(server, "POST", path, document)
+                if status != 201:
+                    sys.exit(f"{file}: {status} {body}")
+                wanted += 1
+    established = 0
+    end = time.monotonic() + 60
+    while established < wanted and time.monotonic() < end:
+        items = json.loads(call(server, "GET", path)[1])["items"]
+        conditions = [c for item in items for c in item.get("status", {}).get("conditions", [])]
+        established = sum(c["type"] == "Established" and c["status"] == "True" for c in conditions)
+        time.sleep(0.3)
+    # Strict validation reads the OpenAPI document, which follows a moment later.
+    time.sleep(2)
+    print(f"{established} of {wanted} definitions are served")
+
+
 def check(server, name, document):
     field = lambda key, indent="": (re.search(rf"^{indent}{key}: *(\S+)", document, re.M) or [None, None])[1]
     version, kind = field("apiVersion"), field("kind")
@@ -81,7 +109,10 @@ def check(server, name, document):
 
 
 def main():
-    etcd, apiserver, *files = sys.argv[1:]
+    arguments, crds = sys.argv[1:], None
+    if arguments[0] == "--crds":
+        crds, arguments = arguments[1], arguments[2:]
+    etcd, apiserver, *files = arguments
     with tempfile.TemporaryDirectory() as folder:
         processes, server = start(folder, etcd, apiserver)
         try:
@@ -91,11 +122,12 @@ def main():
                     print(open(os.path.join(folder, "log")).read()[-3000:])
                     return 1
                 time.sleep(0.3)
+            if crds:
+                define(server, crds)
             good = True
             for file in files:
-                for document in re.split(r"^---.*$", open(file).read(), flags=re.M):
-                    if re.search(r"^kind:", document, re.M):
-                        good &= check(server, os.path.basename(file), document)
+                for document in documents(file):
+                    good &= check(server, os.path.basename(file), document)
             return 0 if good else 1
         finally:
             # Nothing of either is kept; in order, an API server waits for an etcd that is gone.

@@ -16,6 +16,7 @@ pub mod process;
 pub mod random;
 pub mod servers;
 pub mod tools;
+pub mod traefik;
 pub mod verify;
 pub mod webdriver;
 pub mod wire;

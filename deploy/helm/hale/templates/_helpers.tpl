@@ -48,7 +48,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{- /* What cannot work is refused while rendering, with the reason. */ -}}
 {{- define "hale.refusals" -}}
-{{- range $key := list "listen" "port" "state" "admin" "zones" -}}
+{{- range $key := list "listen" "port" "state" "admin" "zones" "watch" -}}
 {{- if hasKey $.Values.config $key -}}
 {{- fail (printf "config.%s is set by the chart" $key) -}}
 {{- end -}}
@@ -66,7 +66,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 {{- range $name, $zone := .Values.zones -}}
-{{- if eq (toString (dig "dnssec" "keys" "" $zone)) "auto" -}}
+{{- /* "dnssec" may be the word "off". */ -}}
+{{- if and (kindIs "map" $zone.dnssec) (eq (toString $zone.dnssec.keys) "auto") -}}
 {{- fail (printf "zones.%s: \"dnssec\" keys \"auto\" need replicas: 1: every replica would make its own; give them by a Secret (keys)" $name) -}}
 {{- end -}}
 {{- end -}}
@@ -79,6 +80,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- if not $values.host -}}
 {{- fail (printf "%s.host is missing" $way) -}}
+{{- end -}}
+{{- if and (eq $way "httpRoute") (not $values.parentRefs) -}}
+{{- fail "httpRoute.parentRefs is missing: a route without a Gateway leads nowhere" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

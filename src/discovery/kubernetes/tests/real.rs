@@ -311,8 +311,7 @@ async fn a_real_api_server_is_followed_through_its_troubles() {
     until(&mut reports, "ClusterAvailable=true").await;
 
     // The role loses Ingresses, and gets them back.
-    let role =
-        json!({"rules": [{"apiGroups": [""], "resources": ["services"], "verbs": ["get", "list", "watch"]}]});
+    let role = json!({"rules": [{"apiGroups": [""], "resources": ["services"], "verbs": ["list", "watch"]}]});
     let kept = server.send(Method::GET, &format!("{ROLES}/hale"), "").await["rules"].clone();
     server.send(Method::PATCH, &format!("{ROLES}/hale"), &role.to_string()).await;
     let all = until(&mut reports, "failed ingress forbidden").await;
