@@ -62,7 +62,7 @@ struct Query {
     /// Only this owner name.
     #[serde(default)]
     name: Option<String>,
-    /// Only owner names with this in them.
+    /// Only owner names with this in them. For a page 50,000 names are looked at at most, so that one may be empty and have a `next`.
     #[serde(default)]
     search: Option<String>,
     /// Only RRsets of this type.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::discovery::Discovery;
 use super::live::Live;
+use super::orders::Orders;
 use super::{explain, metrics, now_s};
 use crate::admin::{ChangeError, Control, ExportError, ExportFormat, RecordsQuery, View};
 use crate::health::HealthHandle;
@@ -58,6 +59,8 @@ pub(super) struct Handles {
     pub(super) events: Arc<Events>,
     /// Where queries are recorded, if they are.
     pub(super) query_log: Option<Arc<QueryLog>>,
+    /// Names of zones whose pages somebody turns.
+    pub(super) orders: Orders,
     /// Whether /metrics has series for each target.
     pub(super) target_metrics: bool,
 }

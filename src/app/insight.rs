@@ -1,22 +1,24 @@
 //! What the web page shows beyond the API, gathered from the parts.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use super::control::Handles;
-use crate::admin::Insight;
+use super::records::Seen;
+use crate::admin::{Insight, View};
 use crate::dnssec::algorithm::Algorithm;
 use crate::dnssec::key::{ds_text, key_tag};
 use crate::keeper::channel::ZoneStatus;
 use crate::keeper::explain::OwnerOrigin;
 use crate::model::discovered::Origin;
 use crate::model::insight::{
-    Attempt, HealthRow, KeyRow, NameRow, NamesPage, NamesQuery, PageStart, RrsetRow, SigningReport,
+    Attempt, HealthRow, KeyRow, NameRow, NamesPage, NamesQuery, PageStart, RecordRow, RrsetRow, SigningReport,
 };
 use crate::model::name::Name;
 use crate::model::rdata;
+use crate::model::rrset::Rrset;
 use crate::model::rrtype::RrType;
 use crate::model::target::{TargetId, Verdict};
-use crate::snapshot::ZoneImage;
+use crate::snapshot::{NamesInOrder, ZoneImage};
 
 /// Records of a type that a list of names shows; all of them stand on the page of the name.
 const SHOWN: usize = 4;
@@ -30,9 +32,22 @@ impl Insight for Handles {
     fn names(&self, query: &NamesQuery) -> Option<NamesPage> {
         let snapshot = self.published.load();
         let image = snapshot.zone(&query.zone)?.image?;
-        let (names, matching, before) = page_of(image.names(), query);
-        let names = names.iter().map(|name| self.row(image, name)).collect();
-        Some(NamesPage { names, matching, before })
+        let found = page_of(&self.orders.of(image), query);
+        let text = |name: Name| name.to_string();
+        Some(NamesPage {
+            names: self.seen(image, found.names).map(|seen| self.row(&seen)).collect(),
+            of: image.size().owners as u64,
+            previous: found.previous.map(text),
+            next: found.next.map(text),
+            looked_at: found.looked_at,
+            is_cut: found.is_cut,
+        })
+    }
+
+    fn name_row(&self, zone: &Name, name: &Name) -> Option<NameRow> {
+        let snapshot = self.published.load();
+        let image = snapshot.zone(zone)?.image?;
+        self.seen(image, vec![name.clone()]).next().map(|seen| self.row(&seen))
     }
 
     fn signing(&self) -> Vec<SigningReport> {
@@ -58,58 +73,83 @@ impl Insight for Handles {
 }
 
 impl Handles {
-    fn row(&self, image: &ZoneImage, name: &Name) -> NameRow {
-        let records = image.owner(name);
-        let served = records.iter().flat_map(|owner| &owner.rrsets).map(|served| &served.rrset);
-        let rrset = |rrset: &crate::model::rrset::Rrset| RrsetRow {
-            rtype: rrset.rtype.to_string(),
-            ttl: rrset.ttl,
-            data: rrset.rdata.iter().take(SHOWN).map(|data| rdata::to_text(rrset.rtype, data)).collect(),
-            count: rrset.rdata.len(),
+    fn row(&self, seen: &Seen) -> NameRow {
+        let name = &seen.records.name;
+        let of = |view: View| -> Vec<Rrset> {
+            let rrsets = seen.rrsets(view).into_iter().map(|(rrset, _)| rrset);
+            rrsets.filter(|rrset| rrset.rtype != RrType::NSEC).collect()
         };
+        let (served, configured) = (of(View::Served), of(View::Configured));
         let origin = if self.is_ready() { self.keeper.explain(name) } else { None };
         let owner = origin.as_ref().and_then(|origin| origin.owner.as_ref());
         NameRow {
             name: name.to_string(),
-            rrsets: served.filter(|rrset| rrset.rtype != RrType::NSEC).map(rrset).collect(),
+            rrsets: rows(&served, &configured),
+            configured: rows(&configured, &served),
             health: owner.and_then(health),
             from: owner.map(from).unwrap_or_default(),
         }
     }
 }
 
-/// The names of a page in canonical order, how many match, and how many of those stand in front of the page. Names come in no order, and a
-/// zone may have a million: only a page of them is kept.
-fn page_of(names: impl Iterator<Item = Name>, query: &NamesQuery) -> (Vec<Name>, u64, u64) {
-    let (mut kept, mut matching, mut in_front) = (BTreeSet::new(), 0, 0);
-    let limit = query.limit.max(1);
-    for name in names {
-        if !query.search.is_empty() && !name.to_string().to_ascii_lowercase().contains(&query.search) {
-            continue;
+/// RRsets as they are shown, beside those of the other view.
+fn rows(rrsets: &[Rrset], others: &[Rrset]) -> Vec<RrsetRow> {
+    let row = |rrset: &Rrset| {
+        let other = others.iter().find(|other| other.rtype == rrset.rtype);
+        let is_there = |data: &[u8]| other.is_some_and(|other| other.rdata.iter().any(|there| there == data));
+        let record =
+            |data: &[u8]| RecordRow { text: rdata::to_text(rrset.rtype, data), is_both: is_there(data) };
+        RrsetRow {
+            rtype: rrset.rtype.to_string(),
+            ttl: rrset.ttl,
+            data: rrset.rdata.iter().take(SHOWN).map(record).collect(),
+            count: rrset.rdata.len(),
         }
-        matching += 1;
-        let is_wanted = match &query.from {
-            PageStart::Top => true,
-            PageStart::After(last) => name > *last,
-            PageStart::Before(first) => name < *first,
-        };
-        let is_backwards = matches!(query.from, PageStart::Before(_));
-        // Backwards, what does not belong to the page any more stands in front of it; forwards, what does not yet.
-        if !is_wanted {
-            in_front += u64::from(!is_backwards);
-            continue;
-        }
-        kept.insert(name);
-        if kept.len() > limit {
-            if is_backwards {
-                kept.pop_first();
-                in_front += 1;
-            } else {
-                kept.pop_last();
+    };
+    rrsets.iter().map(row).collect()
+}
+
+/// The names of a page, and where those beside it stand.
+struct Found {
+    names: Vec<Name>,
+    previous: Option<Name>,
+    next: Option<Name>,
+    looked_at: usize,
+    is_cut: bool,
+}
+
+/// Walks from where the page begins until it is full, so that a page costs the same wherever it stands in whatever zone.
+fn page_of(order: &NamesInOrder<'_>, query: &NamesQuery) -> Found {
+    let (mut names, mut looked_at, mut last, mut is_full) = (Vec::new(), 0, None, false);
+    let walk: Box<dyn Iterator<Item = Name>> = match &query.from {
+        PageStart::Top => Box::new(order.after(None)),
+        PageStart::After(last) => Box::new(order.after(Some(last))),
+        PageStart::Before(first) => Box::new(order.before(first)),
+    };
+    let mut walk = walk.take(query.looked_at);
+    for name in walk.by_ref() {
+        looked_at += 1;
+        if query.search.is_empty() || name.to_string().to_ascii_lowercase().contains(&query.search) {
+            is_full = names.len() >= query.limit.max(1);
+            if is_full {
+                break;
             }
+            names.push(name.clone());
         }
+        last = Some(name);
     }
-    (kept.into_iter().collect(), matching, in_front)
+    let is_cut = !is_full && looked_at == query.looked_at;
+    // In the direction of the walk: behind the last name that is shown if there are more, or behind the last one that was looked at.
+    let end = if is_full { names.last().cloned() } else { last.filter(|_| is_cut) };
+    let (previous, next) = match &query.from {
+        PageStart::Top => (None, end),
+        PageStart::After(from) => (Some(names.first().unwrap_or(from).clone()), end),
+        PageStart::Before(_) => {
+            names.reverse();
+            (end, names.last().cloned())
+        }
+    };
+    Found { names, previous, next, looked_at, is_cut }
 }
 
 fn health(owner: &OwnerOrigin) -> Option<HealthRow> {
@@ -169,26 +209,64 @@ fn keys(image: &ZoneImage) -> Vec<KeyRow> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::hash::HashKey;
+    use crate::model::rrset::RdataSet;
+    use crate::snapshot::ZoneDraft;
+    use crate::snapshot::image::{Note, OwnerRecords, ServedRrset};
 
     #[test]
     fn pages_of_names() {
         let name = |text: &str| Name::parse_absolute(text).unwrap();
-        // In canonical order, and given in another.
         let all = ["example.test", "a.example.test", "x.a.example.test", "b.example.test", "c.example.test"];
-        let names = || all.iter().rev().map(|text| name(text));
-        let check = |search: &str, from: PageStart, limit, want: &[&str], matching: u64, in_front: u64| {
-            let query = NamesQuery { zone: name("example.test"), search: search.into(), from, limit };
-            let (page, total, before) = page_of(names(), &query);
+        let apex = name("example.test");
+        let mut draft = ZoneDraft::new(apex.clone(), HashKey::new([1, 2]));
+        for text in all {
+            let soa = [name("ns.test").wire(), name("root.test").wire(), &[0; 20]].concat();
+            let rrset = Rrset { rtype: RrType::SOA, ttl: 1, rdata: RdataSet::new([soa]) };
+            let rrsets =
+                vec![ServedRrset { rrset, signatures: RdataSet::default(), rotate: false, note: Note::None }];
+            draft
+                .put(&OwnerRecords {
+                    name: name(text),
+                    rrsets,
+                    choices: vec![],
+                    pending: vec![],
+                    withheld: vec![],
+                })
+                .unwrap();
+        }
+        let image = draft.finish().unwrap();
+        // Search, start, names of a page, names looked at; what is shown, and where the pages beside begin.
+        let check = |search: &str,
+                     from: PageStart,
+                     (limit, looked_at): (usize, usize),
+                     want: &[&str],
+                     beside: (&str, &str)| {
+            let query = NamesQuery { zone: apex.clone(), search: search.into(), from, limit, looked_at };
+            let found = page_of(&image.names_in_order(), &query);
             let want: Vec<Name> = want.iter().map(|text| name(text)).collect();
-            assert_eq!((page, total, before), (want, matching, in_front), "{query:?}");
+            let label = |name: Option<Name>| {
+                name.map(|name| name.to_string().replace("example.test.", "")).unwrap_or("-".into())
+            };
+            assert_eq!(found.names, want, "{query:?}");
+            assert_eq!(
+                (label(found.previous), label(found.next)),
+                (beside.0.into(), beside.1.into()),
+                "{query:?}"
+            );
         };
-        check("", PageStart::Top, 2, &all[..2], 5, 0);
-        check("", PageStart::After(name("a.example.test")), 2, &all[2..4], 5, 2);
-        check("", PageStart::After(name("b.example.test")), 2, &all[4..], 5, 4);
-        check("", PageStart::After(name("c.example.test")), 2, &[], 5, 5);
-        check("", PageStart::Before(name("c.example.test")), 2, &all[2..4], 5, 2);
-        check("", PageStart::Before(name("a.example.test")), 2, &all[..1], 5, 0);
-        check("a.exam", PageStart::Top, 9, &all[1..3], 2, 0);
-        check("nothing", PageStart::Top, 9, &[], 0, 0);
+        check("", PageStart::Top, (2, 9), &all[..2], ("-", "a."));
+        check("", PageStart::Top, (5, 9), &all, ("-", "-"));
+        check("", PageStart::After(name("a.example.test")), (2, 9), &all[2..4], ("x.a.", "b."));
+        check("", PageStart::After(name("b.example.test")), (2, 9), &all[4..], ("c.", "-"));
+        check("", PageStart::After(name("c.example.test")), (2, 9), &[], ("c.", "-"));
+        check("", PageStart::Before(name("c.example.test")), (2, 9), &all[2..4], ("x.a.", "b."));
+        check("", PageStart::Before(name("x.a.example.test")), (2, 9), &all[..2], ("-", "a."));
+        check("a.exam", PageStart::Top, (9, 9), &all[1..3], ("-", "-"));
+        check("nothing", PageStart::Top, (9, 9), &[], ("-", "-"));
+        // What is rare is looked for in several pages.
+        check("c.", PageStart::Top, (9, 3), &[], ("-", "x.a."));
+        check("c.", PageStart::After(name("x.a.example.test")), (9, 3), &all[4..], ("c.", "-"));
+        check("a.", PageStart::Before(name("c.example.test")), (9, 2), &all[2..3], ("x.a.", "x.a."));
     }
 }

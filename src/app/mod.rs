@@ -10,6 +10,7 @@ mod hidden;
 mod insight;
 mod live;
 mod metrics;
+mod orders;
 mod overrides;
 mod query_log;
 mod records;
@@ -20,7 +21,7 @@ mod watching;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::runtime::Runtime;
@@ -226,6 +227,7 @@ impl House {
             reloaded_s: AtomicU32::new(0),
             discovery: Arc::new(Discovery::load(config, state.as_ref(), Arc::clone(&events))),
             events,
+            orders: orders::Orders::default(),
             target_metrics: config.target_metrics,
             query_log: query_log::start(config.query_log.as_ref())?,
         });
@@ -517,6 +519,7 @@ impl Upkeep {
                 },
                 _ = free.tick() => {
                     self.published.free_retired();
+                    handles.orders.forget_unused(&self.published.load(), Instant::now());
                     give_memory_back();
                     if !keeper.is_running() {
                         return Ending::WithoutKeeper;

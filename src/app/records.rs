@@ -17,19 +17,21 @@ use crate::zone::text;
 
 /// Owners that the keeper is asked about at once: a verdict waits for no more than that.
 const AT_ONCE: usize = 256;
+/// Names that are looked at for one page: who looks for what is rare in a large zone gets it in several pages, some of them empty.
+const LOOKED_AT: usize = 50_000;
 /// Types that the server makes of others: no tool would write them.
 const MADE: [RrType; 6] =
     [RrType::RRSIG, RrType::NSEC, RrType::NSEC3PARAM, RrType::DNSKEY, RrType::CDS, RrType::CDNSKEY];
 
 /// An owner of a view.
-struct Seen {
-    records: OwnerRecords,
+pub(super) struct Seen {
+    pub(super) records: OwnerRecords,
     facts: Option<OwnerFacts>,
 }
 
 impl Seen {
     /// Its RRsets in a view, by type, with the signatures over them.
-    fn rrsets(&self, view: View) -> Vec<(Rrset, RdataSet)> {
+    pub(super) fn rrsets(&self, view: View) -> Vec<(Rrset, RdataSet)> {
         let served = self.records.rrsets.iter();
         if view == View::Served {
             return served.map(|r| (r.rrset.clone(), r.signatures.clone())).collect();
@@ -99,29 +101,34 @@ impl Seen {
 }
 
 impl Handles {
-    /// Calls `take` for each owner of a zone behind `after`, in canonical order, until it returns false.
+    /// Owners of a zone with these names, and what the keeper knows of them.
+    pub(super) fn seen<'i>(
+        &self,
+        image: &'i ZoneImage,
+        names: Vec<Name>,
+    ) -> impl Iterator<Item = Seen> + use<'i> {
+        let facts = self.keeper.owner_facts(image.apex(), names.clone()).unwrap_or_default();
+        let mut facts: HashMap<Name, OwnerFacts> =
+            facts.into_iter().map(|facts| (facts.name.clone(), facts)).collect();
+        names
+            .into_iter()
+            .filter_map(move |name| Some(Seen { records: image.owner(&name)?, facts: facts.remove(&name) }))
+    }
+
+    /// Calls `take` for each owner of a zone, in canonical order.
     fn each_owner(
         &self,
         image: &ZoneImage,
-        after: Option<&Name>,
-        mut take: impl FnMut(Seen) -> Result<bool, ExportError>,
+        mut take: impl FnMut(Seen) -> Result<(), ExportError>,
     ) -> Result<(), ExportError> {
-        let mut owners = image.owners_after(after);
+        let order = self.orders.of(image);
+        let mut names = order.after(None);
         loop {
-            let some: Vec<OwnerRecords> = owners.by_ref().take(AT_ONCE).collect();
+            let some: Vec<Name> = names.by_ref().take(AT_ONCE).collect();
             if some.is_empty() {
                 return Ok(());
             }
-            let names = some.iter().map(|owner| owner.name.clone()).collect();
-            let facts = self.keeper.owner_facts(image.apex(), names).unwrap_or_default();
-            let mut facts: HashMap<Name, OwnerFacts> =
-                facts.into_iter().map(|facts| (facts.name.clone(), facts)).collect();
-            for records in some {
-                let facts = facts.remove(&records.name);
-                if !take(Seen { records, facts })? {
-                    return Ok(());
-                }
-            }
+            self.seen(image, some).try_for_each(&mut take)?;
         }
     }
 
@@ -154,25 +161,47 @@ impl Handles {
             rrsets.map(|(rrset, _)| seen.report(&rrset, &file)).collect()
         };
         if let Some(name) = &query.name {
-            let facts = self.keeper.owner_facts(zone, vec![name.clone()]).unwrap_or_default().pop();
-            page.records =
-                image.owner(name).map(|records| report(&Seen { records, facts })).unwrap_or_default();
+            page.records = self.seen(image, vec![name.clone()]).flat_map(|seen| report(&seen)).collect();
             return Ok(page);
         }
+        let order = self.orders.of(image);
+        let mut names = order.after(query.after.as_ref());
+        let mut left = LOOKED_AT;
+        // Behind which name the next page begins, once this one is full.
         let mut last: Option<Name> = None;
-        self.each_owner(image, query.after.as_ref(), |seen| {
-            // An owner is never divided between two pages.
-            if page.records.len() >= query.limit {
-                page.next = last.take().map(|name| name.to_string());
-                return Ok(false);
+        loop {
+            let mut some = Vec::new();
+            let mut looked_at = None;
+            while some.len() < AT_ONCE.min(query.limit + 1) && left > 0 {
+                let Some(name) = names.next() else { break };
+                left -= 1;
+                looked_at = Some(name.clone());
+                if query
+                    .search
+                    .as_ref()
+                    .is_none_or(|part| name.to_string().to_ascii_lowercase().contains(part))
+                {
+                    some.push(name);
+                }
             }
-            last = Some(seen.records.name.clone());
-            if query.search.as_ref().is_none_or(|part| seen.records.name.to_string().contains(part)) {
+            for seen in self.seen(image, some) {
+                // An owner is never divided between two pages.
+                if page.records.len() >= query.limit {
+                    page.next = last.map(|name| name.to_string());
+                    return Ok(page);
+                }
+                last = Some(seen.records.name.clone());
                 page.records.extend(report(&seen));
             }
-            Ok(true)
-        })?;
-        Ok(page)
+            match looked_at {
+                None => return Ok(page),
+                Some(at) if left == 0 => {
+                    page.next = Some(at.to_string());
+                    return Ok(page);
+                }
+                Some(_) => {}
+            }
+        }
     }
 
     /// Writes a whole zone in a view.
@@ -199,19 +228,19 @@ impl Handles {
         match format {
             ExportFormat::Text => {
                 let mut file = text::MasterFile::new(out, zone)?;
-                self.each_owner(image, None, |seen| {
+                self.each_owner(image, |seen| {
                     for (rrset, signatures) in seen.rrsets(view) {
                         file.rrset(&seen.records.name, &rrset, &signatures)?;
                     }
-                    Ok(true)
+                    Ok(())
                 })?;
                 file.finish()?;
             }
-            ExportFormat::Json => self.each_owner(image, None, |seen| {
+            ExportFormat::Json => self.each_owner(image, |seen| {
                 for (rrset, signatures) in seen.rrsets(view) {
                     text::write_json_line(&mut out, &seen.records.name, &rrset, &signatures)?;
                 }
-                Ok(true)
+                Ok(())
             })?,
         }
         Ok(())

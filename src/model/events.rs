@@ -14,8 +14,8 @@ use super::target::{Target, TargetId, Verdict};
 
 /// Events that are kept: about two megabytes at most.
 pub const KEPT: usize = 4096;
-/// Events that a watcher is given at once.
-const AT_ONCE: usize = 256;
+/// Events that a watcher is given at once: a slow one holds no more than these, of some hundred octets each.
+const AT_ONCE: usize = 32;
 
 /// See the module's documentation.
 #[derive(Debug)]

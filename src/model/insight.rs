@@ -41,6 +41,8 @@ pub struct NamesQuery {
     pub from: PageStart,
     /// How many at most.
     pub limit: usize,
+    /// How many names are looked at for them: who looks for what is rare in a large zone asks again, from where the page ends.
+    pub looked_at: usize,
 }
 
 /// Where a page of names begins, in canonical order (RFC 4034 §6.1).
@@ -59,10 +61,16 @@ pub enum PageStart {
 pub struct NamesPage {
     /// The names, in canonical order.
     pub names: Vec<NameRow>,
-    /// How many names of the zone match.
-    pub matching: u64,
-    /// How many of them stand in front of this page.
-    pub before: u64,
+    /// How many names the zone has.
+    pub of: u64,
+    /// The name that a page in front of this one ends in front of, if there may be one.
+    pub previous: Option<String>,
+    /// The name that the page behind this one begins behind, if there may be one.
+    pub next: Option<String>,
+    /// How many names were looked at.
+    pub looked_at: usize,
+    /// Whether that were as many as allowed, so that what was looked for may stand in those that follow.
+    pub is_cut: bool,
 }
 
 /// One owner name.
@@ -72,6 +80,8 @@ pub struct NameRow {
     pub name: String,
     /// What is served for it, signatures and NSEC aside.
     pub rrsets: Vec<RrsetRow>,
+    /// What is configured for it, whatever health says.
+    pub configured: Vec<RrsetRow>,
     /// Endpoints that count as up, of those that are checked; `None` if none is.
     pub health: Option<HealthRow>,
     /// Where it comes from besides the zone file.
@@ -98,10 +108,19 @@ pub struct RrsetRow {
     pub rtype: String,
     /// TTL in seconds.
     pub ttl: u32,
-    /// The first of them, as presentation text.
-    pub data: Vec<String>,
+    /// The first of them.
+    pub data: Vec<RecordRow>,
     /// How many there are.
     pub count: usize,
+}
+
+/// A record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecordRow {
+    /// Its data as presentation text.
+    pub text: String,
+    /// Whether it is both configured and served.
+    pub is_both: bool,
 }
 
 /// How a zone is signed.

@@ -18,7 +18,8 @@ pub struct RecordsPage {
     pub serial: u32,
     /// The RRsets.
     pub records: Vec<RrsetReport>,
-    /// What to give as `after` for the next page; nothing if this is the last.
+    /// What to give as `after` for the next page; nothing if this is the last. A page may have fewer records than asked for, even none, and a
+    /// next one all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }

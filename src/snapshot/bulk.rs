@@ -9,7 +9,7 @@
 //! knows from the one before it which of its ancestors are new. What an owner adds to its parent's count of children goes into
 //! the parent's bin as a record without RRsets, which is what an empty non-terminal is; those of one name become one record.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::choice::Tables;
 use super::compile::{self, ImageError};
@@ -248,7 +248,7 @@ pub fn join(
     sealed.sort_unstable_by_key(|(unit, _)| *unit);
     let shards: Vec<Shard> = sealed.into_iter().flat_map(|(_, shards)| shards).collect();
     totals.shard_bytes = shards.iter().map(|shard| shard.len()).sum();
-    image_of((key, apex.clone()), Radix::of_shards(bits, &shards), totals, denial, tables)
+    image_of((key, apex.clone()), Radix::of_shards(bits, &shards), totals, denial, tables, Arc::default())
 }
 
 /// Makes shards of bins, one bin after the other in the same memory.

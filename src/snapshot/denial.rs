@@ -1,4 +1,5 @@
-//! The ordered set of names that hold an NSEC RRset, in canonical order (RFC 4034 §6.1).
+//! The ordered set of names that hold an NSEC RRset, in canonical order (RFC 4034 §6.1); also of all names, where somebody turns their
+//! pages (order.rs).
 //!
 //! Names are kept as sort keys (model/sort_key.rs). They stand in blocks of about 128 that are shared between snapshots; a flip
 //! that changes no type bitmap's owner never touches them. The first eight octets of each block's first key stand beside the
@@ -22,7 +23,8 @@ struct Block {
     bytes: Arc<[u8]>,
 }
 
-fn head_of(key: &[u8]) -> u64 {
+/// The first eight octets of a key.
+pub(super) fn head_of(key: &[u8]) -> u64 {
     let mut head = [0u8; 8];
     for (to, from) in head.iter_mut().zip(key) {
         *to = *from;
@@ -129,6 +131,33 @@ impl DenialIndex {
         self.blocks.get(index + 1).map(|b| b.key(0)).or_else(first)
     }
 
+    /// Every key after `key`, or every key, in order, without going round.
+    pub(super) fn walk_after(&self, key: Option<&[u8]>) -> impl Iterator<Item = &[u8]> + use<'_> {
+        let block = key.map_or(0, |key| self.block_rank(key).saturating_sub(1));
+        let start = key.and_then(|key| Some(self.blocks.get(block)?.rank(key))).unwrap_or(0);
+        let blocks = self.blocks.iter().skip(block).enumerate();
+        blocks.flat_map(move |(i, block)| {
+            let first = if i == 0 { start } else { 0 };
+            (first..block.len()).map(|i| block.key(i))
+        })
+    }
+
+    /// Every key before `key`, the last one first, without going round.
+    pub(super) fn walk_before(&self, key: &[u8]) -> impl Iterator<Item = &[u8]> + use<'_> {
+        let blocks = self.block_rank(key);
+        let last = blocks.checked_sub(1).and_then(|last| self.blocks.get(last));
+        let end = last.map_or(0, |block| {
+            let rank = block.rank(key);
+            // A key that is there counts among those at or before itself.
+            if rank > 0 && block.key(rank - 1) == key { rank - 1 } else { rank }
+        });
+        let blocks = self.blocks.iter().take(blocks).rev().enumerate();
+        blocks.flat_map(move |(i, block)| {
+            let end = if i == 0 { end } else { block.len() };
+            (0..end).rev().map(|i| block.key(i))
+        })
+    }
+
     fn last(&self) -> Option<&[u8]> {
         self.blocks.last().and_then(|b| Some(b.key(b.len().checked_sub(1)?)))
     }
@@ -139,6 +168,11 @@ impl DenialIndex {
             let starts = std::iter::once(0).chain(run.ends.iter().copied());
             starts.zip(&run.ends).map(|(start, end)| &run.keys[start as usize..*end as usize])
         });
+        Self::of_sorted(keys)
+    }
+
+    /// A set of keys that come in order.
+    pub(super) fn of_sorted<'k>(keys: impl Iterator<Item = &'k [u8]>) -> Self {
         let (mut blocks, mut block) = (Vec::new(), Vec::with_capacity(KEYS_PER_BLOCK));
         for key in keys {
             block.push(key);

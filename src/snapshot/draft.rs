@@ -13,6 +13,7 @@ use super::compile::{self, ImageError};
 use super::denial::{DenialChanges, DenialIndex};
 use super::image::OwnerRecords;
 use super::keyed::KeyedName;
+use super::order::{NameOrder, OrderChanges};
 use super::radix::{OpenRadix, Radix};
 use super::record::{Node, flag};
 use super::zone::ZoneImage;
@@ -82,6 +83,13 @@ impl Totals {
     }
 }
 
+/// What a draft does to the sets of names beside the shards.
+#[derive(Debug, Default)]
+struct Changes {
+    denial: DenialChanges,
+    order: OrderChanges,
+}
+
 /// An owner in the form of the store, which any thread can make.
 #[derive(Debug)]
 pub struct EncodedOwner {
@@ -115,7 +123,7 @@ pub struct ZoneDraft {
     shards: OpenRadix,
     totals: Totals,
     denial: DenialIndex,
-    denial_changes: DenialChanges,
+    changes: Changes,
     tables: Tables,
     /// The name in work, and its record: kept to use their memory again.
     name: Box<KeyedName>,
@@ -132,7 +140,7 @@ impl ZoneDraft {
             shards: OpenRadix::new(key, name.whole_hash()),
             totals: Totals::new(),
             denial: DenialIndex::default(),
-            denial_changes: DenialChanges::default(),
+            changes: Changes::default(),
             tables: Tables::default(),
             name,
             record: Vec::new(),
@@ -155,7 +163,7 @@ impl ZoneDraft {
             shards: OpenRadix::from_radix(image.key(), name.whole_hash(), image.radix()),
             totals: image.totals().clone(),
             denial: image.denial().clone(),
-            denial_changes: DenialChanges::default(),
+            changes: Changes { denial: DenialChanges::default(), order: OrderChanges::to(image.order()) },
             tables: image.tables().clone(),
             name,
             record: Vec::new(),
@@ -196,7 +204,7 @@ impl ZoneDraft {
         self.name.set(self.key, name);
         let (hash, depth) = (self.name.whole_hash(), self.name.depth());
         let prefix = self.name.prefix(depth, self.apex.wire().len());
-        let (totals, changes, record) = (&mut self.totals, &mut self.denial_changes, &mut self.record);
+        let (totals, changes, record) = (&mut self.totals, &mut self.changes, &mut self.record);
         // Nearly every commit replaces what is there.
         if let Some((shard, place)) = self.shards.patch(hash, prefix) {
             exchange(shard.node(place), record, prefix, totals, changes);
@@ -256,8 +264,9 @@ impl ZoneDraft {
         let Some(old) = shard.node(position).filter(|node| node.is_declared()) else { return };
         self.totals.count(old, false);
         if old.flags() & flag::NSEC != 0 {
-            self.denial_changes.set(SortKey::of_prefix(prefix).as_bytes(), false);
+            self.changes.denial.set(SortKey::of_prefix(prefix).as_bytes(), false);
         }
+        self.changes.order.set(prefix, false);
         if old.children() > 0 || prefix.is_empty() {
             compile::start_record(prefix, 0, 0, &mut self.record);
             compile::set_neighbours(&mut self.record, old.children(), old.has_wildcard_child());
@@ -296,10 +305,11 @@ impl ZoneDraft {
     /// # Errors
     /// No single SOA record at the apex.
     pub fn finish(mut self) -> Result<ZoneImage, ImageError> {
-        let denial = self.denial.changed(&self.denial_changes);
+        let denial = self.denial.changed(&self.changes.denial);
         let (radix, difference) = self.shards.seal();
         self.totals.shard_bytes = self.totals.shard_bytes.saturating_add_signed(difference);
-        image_of((self.key, self.apex), radix, self.totals, denial, self.tables)
+        let order = self.changes.order.finish();
+        image_of((self.key, self.apex), radix, self.totals, denial, self.tables, order)
     }
 }
 
@@ -309,10 +319,11 @@ fn exchange(
     record: &mut [u8],
     prefix: &[u8],
     totals: &mut Totals,
-    changes: &mut DenialChanges,
+    changes: &mut Changes,
 ) {
-    let mut had_nsec = false;
+    let (mut had_nsec, mut was_there) = (false, false);
     if let Some(old) = old {
+        was_there = old.is_declared();
         had_nsec = old.flags() & flag::NSEC != 0;
         totals.count(old, false);
         compile::set_neighbours(record, old.children(), old.has_wildcard_child());
@@ -323,7 +334,10 @@ fn exchange(
         totals.count(new, true);
     }
     if had_nsec != has_nsec {
-        changes.set(SortKey::of_prefix(prefix).as_bytes(), has_nsec);
+        changes.denial.set(SortKey::of_prefix(prefix).as_bytes(), has_nsec);
+    }
+    if !was_there {
+        changes.order.set(prefix, true);
     }
 }
 
@@ -337,6 +351,7 @@ pub(super) fn image_of(
     totals: Totals,
     denial: DenialIndex,
     tables: Tables,
+    order: Arc<NameOrder>,
 ) -> Result<ZoneImage, ImageError> {
     let no_soa = || ImageError::NoSoa { apex: apex.clone() };
     let node = radix.find(key.name(&apex), &[], &[]).ok_or_else(no_soa)?;
@@ -359,5 +374,6 @@ pub(super) fn image_of(
         is_signed,
         negative_soa,
         tables,
+        order,
     }))
 }

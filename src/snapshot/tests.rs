@@ -93,6 +93,7 @@ fn check(image: &ZoneImage, want: &BTreeMap<Name, OwnerRecords>) {
         (0..image.parts()).flat_map(|part| image.owners_of_part(part)).collect();
     parts.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     assert_eq!(parts.iter().map(|o| text(Some(o))).collect::<Vec<_>>(), listed);
+    check_order(image, &want.keys().cloned().collect::<Vec<_>>());
     assert_eq!(image.totals().names, exist.len());
     assert_eq!(image.radix().nodes().count(), exist.len());
     assert_eq!(image.size().owners, want.len());
@@ -105,6 +106,52 @@ fn check(image: &ZoneImage, want: &BTreeMap<Name, OwnerRecords>) {
         assert_eq!(image.denial_next(holder).as_ref(), Some(nsec[(i + 1) % nsec.len()]));
         assert_eq!(image.denial_previous(holder).as_ref(), Some(nsec[(i + nsec.len() - 1) % nsec.len()]));
     }
+}
+
+/// The order of its names, which stays known to images that are made of this one.
+fn check_order(image: &ZoneImage, want: &[Name]) {
+    let order = image.names_in_order();
+    assert_eq!(order.after(None).collect::<Vec<_>>(), want);
+    assert_eq!(order.after(Some(&name("elsewhere.test"))).count(), want.len());
+    assert_eq!(order.before(&name("elsewhere.test")).count(), 0);
+    // Names that are there, the apex and the last one among them, and names that are not.
+    let some = want.iter().step_by(97).chain(want.last()).cloned();
+    let beside = some.clone().filter_map(|name| name.prepend(b"0").ok());
+    for from in some.chain(beside).collect::<Vec<_>>() {
+        let split = want.partition_point(|name| *name <= from);
+        assert_eq!(
+            order.after(Some(&from)).take(200).collect::<Vec<_>>(),
+            want[split..].iter().take(200).cloned().collect::<Vec<_>>()
+        );
+        let split = want.partition_point(|name| *name < from);
+        let before: Vec<Name> = want[..split].iter().rev().take(200).cloned().collect();
+        assert_eq!(order.before(&from).take(200).collect::<Vec<_>>(), before);
+    }
+}
+
+#[test]
+fn the_order_of_names_is_shared_until_it_is_forgotten() {
+    let apex = name("example.test");
+    let mut draft = ZoneDraft::new(apex.clone(), key());
+    draft.put(&owner("example.test", vec![soa("example.test", 1)])).unwrap();
+    let first = Arc::new(draft.finish().unwrap());
+    let octets = first.size().bytes;
+    assert_eq!(first.names_in_order().after(None).count(), 1);
+    assert!(first.size().bytes > octets, "what it takes is told");
+    let next = |image: &Arc<ZoneImage>, put: &str| {
+        let mut draft = ZoneDraft::from_image(image);
+        draft.put(&owner(put, vec![soa("example.test", 2)])).unwrap();
+        Arc::new(draft.finish().unwrap())
+    };
+    let same_names = next(&first, "example.test");
+    assert!(Arc::ptr_eq(first.order(), same_names.order()), "a flip makes no order");
+    let one_more = next(&same_names, "a.example.test");
+    assert!(one_more.order().known().is_some(), "it is carried over");
+    same_names.forget_order();
+    assert!(first.order().known().is_none() && one_more.order().known().is_some());
+    let yet_one_more = next(&same_names, "b.example.test");
+    assert!(yet_one_more.order().known().is_none());
+    check_order(&yet_one_more, &[apex, name("b.example.test")]);
 }
 
 #[test]

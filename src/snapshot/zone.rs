@@ -1,5 +1,7 @@
 //! A compiled zone: immutable, and shared by every snapshot in which it stands.
 
+use std::sync::Arc;
+
 use crate::model::hash::HashKey;
 use crate::model::name::{MAX_LABELS, MAX_NAME_OCTETS, Name};
 use crate::model::rrtype::RrType;
@@ -11,6 +13,7 @@ use super::compile;
 use super::denial::DenialIndex;
 use super::draft::Totals;
 use super::image::{Note, OwnerRecords};
+use super::order::NameOrder;
 use super::radix::Radix;
 use super::record::{Node, RrsetView};
 use super::shard;
@@ -22,7 +25,8 @@ pub struct ZoneSize {
     pub owners: usize,
     /// RRsets, without RRSIGs.
     pub rrsets: usize,
-    /// Octets of all shards, of the denial index and of the tables that clients are looked up in, which zones may share.
+    /// Octets of all shards, of the denial index, of the order of its names where somebody has asked for that, and of the tables that clients
+    /// are looked up in, which zones may share.
     pub bytes: usize,
 }
 
@@ -44,6 +48,7 @@ pub struct ZoneImage {
     serial: Serial,
     totals: Totals,
     tables: Tables,
+    order: Arc<NameOrder>,
 }
 
 pub(super) struct Parts {
@@ -56,11 +61,13 @@ pub(super) struct Parts {
     pub(super) is_signed: bool,
     pub(super) negative_soa: Box<[u8]>,
     pub(super) tables: Tables,
+    pub(super) order: Arc<NameOrder>,
 }
 
 impl ZoneImage {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { key, apex, radix, totals, denial, serial, is_signed, negative_soa, tables } = parts;
+        let Parts { key, apex, radix, totals, denial, serial, is_signed, negative_soa, tables, order } =
+            parts;
         Self {
             key,
             apex_hash: key.name(&apex),
@@ -74,6 +81,7 @@ impl ZoneImage {
             serial,
             totals,
             tables,
+            order,
             apex,
         }
     }
@@ -98,7 +106,7 @@ impl ZoneImage {
         ZoneSize {
             owners: self.totals.owners,
             rrsets: self.totals.rrsets,
-            bytes: self.totals.shard_bytes + self.denial.bytes() + self.tables.octets(),
+            bytes: self.totals.shard_bytes + self.denial.bytes() + self.tables.octets() + self.order.bytes(),
         }
     }
 
@@ -110,28 +118,14 @@ impl ZoneImage {
 
     /// Every owner that was put, in canonical order (RFC 4034 §6.1).
     pub fn owners(&self) -> impl Iterator<Item = OwnerRecords> + '_ {
-        self.owners_after(None)
-    }
-
-    /// Those of them that come after a name; of a name that is not in the zone, all.
-    pub fn owners_after(&self, after: Option<&Name>) -> impl Iterator<Item = OwnerRecords> + '_ {
-        let after = after.and_then(|name| Some(SortKey::of_prefix(self.prefix_of(name)?)));
         let mut nodes: Vec<(Box<[u8]>, Node<'_>)> = self
             .radix
             .nodes()
             .filter(|node| node.is_declared())
-            .map(|node| (SortKey::of_prefix(node.prefix()), node))
-            .filter(|(key, _)| after.as_ref().is_none_or(|after| key.as_bytes() > after.as_bytes()))
-            .map(|(key, node)| (key.as_bytes().into(), node))
+            .map(|node| (SortKey::of_prefix(node.prefix()).as_bytes().into(), node))
             .collect();
         nodes.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         nodes.into_iter().filter_map(|(_, node)| compile::decode_owner(node, &self.apex, &self.tables))
-    }
-
-    /// The name of every owner that was put, in no order.
-    pub fn names(&self) -> impl Iterator<Item = Name> + '_ {
-        let declared = self.radix.nodes().filter(|node| node.is_declared());
-        declared.filter_map(|node| Name::from_wire(&[node.prefix(), self.apex.wire()].concat()).ok())
     }
 
     /// Into how many parts [`ZoneImage::owners_of_part`] divides it: more, the larger it is.
@@ -162,19 +156,13 @@ impl ZoneImage {
     /// `None` if no name holds an NSEC RRset or `name` is not in the zone.
     pub fn denial_previous(&self, name: &Name) -> Option<Name> {
         let key = SortKey::of_prefix(self.prefix_of(name)?);
-        self.name_of_key(self.denial.before(key.as_bytes())?)
+        name_of_key(self.denial.before(key.as_bytes())?, &self.apex)
     }
 
     /// The owner of the NSEC RRset after `name`, likewise.
     pub fn denial_next(&self, name: &Name) -> Option<Name> {
         let key = SortKey::of_prefix(self.prefix_of(name)?);
-        self.name_of_key(self.denial.after(key.as_bytes())?)
-    }
-
-    fn name_of_key(&self, key: &[u8]) -> Option<Name> {
-        let mut buffer = [0; MAX_NAME_OCTETS];
-        let start = prefix_of_key(key, &mut buffer);
-        Name::from_wire(&[&buffer[start..], self.apex.wire()].concat()).ok()
+        name_of_key(self.denial.after(key.as_bytes())?, &self.apex)
     }
 
     fn prefix_of<'n>(&self, name: &'n Name) -> Option<&'n [u8]> {
@@ -196,6 +184,10 @@ impl ZoneImage {
 
     pub(super) fn denial(&self) -> &DenialIndex {
         &self.denial
+    }
+
+    pub(super) fn order(&self) -> &Arc<NameOrder> {
+        &self.order
     }
 
     pub(super) fn apex_hash(&self) -> u64 {
@@ -247,4 +239,11 @@ impl ZoneImage {
         let prefix = &buffer[start..];
         self.find(shard::hash_prefix(self.key, self.apex_hash, prefix), &[], prefix)
     }
+}
+
+/// The name of a sort key in the zone `apex`.
+pub(super) fn name_of_key(key: &[u8], apex: &Name) -> Option<Name> {
+    let mut buffer = [0; MAX_NAME_OCTETS];
+    let start = prefix_of_key(key, &mut buffer);
+    Name::from_wire(&[&buffer[start..], apex.wire()].concat()).ok()
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Extension, Query, State};
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Frame;
 use maud::{Markup, html};
@@ -19,6 +19,7 @@ use tokio::time::{sleep, timeout};
 use super::guard::Visitor;
 use super::layout::{self, Section};
 use super::parts::{self, ROWS, Tone, name_link, nothing, now_s, page_of, pager, query, state, when};
+use super::trouble::Trouble;
 use super::{Here, Page, Ui};
 use crate::admin::access::Door;
 use crate::model::event::{Event, EventKind};
@@ -29,6 +30,9 @@ use crate::model::target::Verdict;
 const PAUSE: Duration = Duration::from_millis(500);
 /// What is said into the silence, so that whoever has gone is noticed, and a proxy does not hang up.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Pages at once that are told by a stream; the others ask every 15 seconds. Less than half of the connections of a listener, so that a page
+/// that somebody opens always finds one.
+pub(super) const STREAMS: usize = 64;
 /// Names of an event that are shown.
 const NAMES: usize = 4;
 
@@ -154,8 +158,17 @@ fn about(event: &Event) -> Markup {
 
 /// `GET /ui/events/stream`: says `news` with the number of the last event, and nothing of what it is: pages fetch that.
 pub(super) async fn stream(State(ui): Here, Extension(visitor): Extension<Visitor>) -> Response {
+    let Ok(place) = Arc::clone(&ui.streams).try_acquire_owned() else {
+        // A browser does not try again, and the page goes by its clock.
+        return Trouble::new(StatusCode::SERVICE_UNAVAILABLE, "too many pages are told of news already")
+            .into_response();
+    };
+    // One line waits for the page and no more: a batch of news is dropped when its number is known.
     let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(tell(ui, visitor, sender));
+    tokio::spawn(async move {
+        let _place = place;
+        tell(ui, visitor, sender).await;
+    });
     ([(header::CONTENT_TYPE, "text/event-stream")], Body::new(Lines(receiver))).into_response()
 }
 

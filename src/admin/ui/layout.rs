@@ -24,11 +24,13 @@ pub(super) enum Section {
     Events,
     /// Keys and signatures.
     Dnssec,
+    /// What DNS says of a name.
+    Test,
     /// None of them.
     Elsewhere,
 }
 
-const MENU: [(Section, &str, &str); 7] = [
+const MENU: [(Section, &str, &str); 8] = [
     (Section::Overview, "/ui", "Overview"),
     (Section::Zones, "/ui/zones", "Zones"),
     (Section::Targets, "/ui/targets", "Targets"),
@@ -36,6 +38,7 @@ const MENU: [(Section, &str, &str); 7] = [
     (Section::Overrides, "/ui/overrides", "Overrides"),
     (Section::Events, "/ui/events", "Events"),
     (Section::Dnssec, "/ui/dnssec", "DNSSEC"),
+    (Section::Test, "/ui/test", "Test"),
 ];
 
 /// A page with the menu.

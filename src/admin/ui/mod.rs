@@ -8,6 +8,7 @@ mod assets;
 mod dnssec;
 mod events;
 mod guard;
+mod hidden;
 mod insight;
 mod layout;
 mod login;
@@ -19,6 +20,7 @@ mod search;
 mod session;
 mod sources;
 mod targets;
+mod test_dns;
 mod trouble;
 mod zones;
 
@@ -30,6 +32,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware;
 use axum::response::{Redirect, Response};
 use axum::routing::{any, get, post};
+use tokio::sync::Semaphore;
 
 use super::access::{Door, Rules};
 use super::pages::Shared;
@@ -49,6 +52,8 @@ struct Ui {
     door: Door,
     rules: Arc<Rules>,
     sessions: Sessions,
+    /// Places for those that are told of news.
+    streams: Arc<Semaphore>,
 }
 
 type Page = Result<Response, Trouble>;
@@ -56,7 +61,8 @@ type Here = State<Arc<Ui>>;
 
 /// The routes, behind rules of their own.
 pub(super) fn routes(control: Shared, door: Door, rules: Arc<Rules>) -> Router {
-    let ui = Arc::new(Ui { control, door, rules, sessions: Sessions::default() });
+    let streams = Arc::new(Semaphore::new(events::STREAMS));
+    let ui = Arc::new(Ui { control, door, rules, sessions: Sessions::default(), streams });
     Router::new()
         .route("/", get(|| async { Redirect::to("/ui") }))
         .route("/ui", get(overview::page))
@@ -71,6 +77,10 @@ pub(super) fn routes(control: Shared, door: Door, rules: Arc<Rules>) -> Router {
         .route("/ui/sources", get(sources::list).post(sources::change))
         .route("/ui/overrides", get(overrides::list).post(overrides::set))
         .route("/ui/overrides/clear", post(overrides::clear))
+        .route("/ui/hide", post(hidden::hide))
+        .route("/ui/unhide", post(hidden::unhide))
+        .route("/ui/test", get(test_dns::page))
+        .route("/ui/backup", post(overview::backup))
         .route("/ui/events", get(events::list))
         .route("/ui/events/stream", get(events::stream))
         .route("/ui/dnssec", get(dnssec::page))

@@ -11,8 +11,10 @@ use super::guard::Visitor;
 use super::layout::{self, Section};
 use super::parts::{self, duration, nothing, override_mark, query, read_name, shown, sparkline, verdict};
 use super::trouble::Trouble;
-use super::{Here, Page, targets};
-use crate::model::explain::{EndpointReport, Explanation, NameExplanation, SelectionReport, TypeReport};
+use super::{Here, Page, hidden, targets};
+use crate::model::explain::{
+    Client, ClientNetwork, EndpointReport, Explanation, NameExplanation, SelectionReport, TypeReport,
+};
 use crate::model::insight::Attempt;
 use crate::model::rrtype::RrType;
 
@@ -23,6 +25,9 @@ pub(super) struct NameQuery {
     rtype: String,
     #[serde(default)]
     client: String,
+    /// The network that the client, a resolver, asks for.
+    #[serde(default)]
+    ecs: String,
 }
 
 /// The last probes by target.
@@ -44,15 +49,22 @@ pub(super) async fn page(
         "" => Ipv4Addr::LOCALHOST.into(),
         text => text.parse().map_err(|_| bad(text, "an address"))?,
     };
+    let network: Option<ClientNetwork> = match wanted.ecs.trim() {
+        "" => None,
+        text => Some(text.parse().map_err(|why: String| Trouble::new(StatusCode::BAD_REQUEST, why))?),
+    };
+    let client = Client { address: client, network };
     let (explained, trails) = ui
         .ask(move |control| {
-            let explained = control.explain(&name, rtype, client.into());
+            let explained = control.explain(&name, rtype, client);
             let ids: Vec<u32> = target_ids(&explained).collect();
             let trails: Trails = ids.iter().copied().zip(control.attempts(&ids)).collect();
             (explained, trails)
         })
         .await?;
-    let pairs = [("name", &*explained.name), ("type", &*explained.rtype), ("client", wanted.client.trim())];
+    let (client, ecs) = (wanted.client.trim(), wanted.ecs.trim());
+    let pairs = [("name", &*explained.name), ("type", &*explained.rtype), ("client", client), ("ecs", ecs)];
+    let is_discovered = explained.names.first().is_some_and(|name| !name.from.is_empty());
     let here = format!("/ui/name?{}", query(&pairs));
     let zone = explained.names.first().and_then(|name| name.zone.as_ref());
     let body = html! {
@@ -61,8 +73,15 @@ pub(super) async fn page(
             @if let Some(zone) = zone { " / " a.mono href={ "/ui/zone?" (query(&[("zone", &zone.apex)])) } { (shown(&zone.apex)) } }
             " / " span.mono { (shown(&explained.name)) }
         }
-        div.head { h1.mono { (shown(&explained.name)) } (override_link(&visitor, &format!("name:{}", explained.name), &here)) }
-        (question(&explained, wanted.client.trim()))
+        div.head {
+            h1.mono { (shown(&explained.name)) }
+            div.buttons {
+                a.button href={ "/ui/test?" (query(&[("hostname", shown(&explained.name))])) } { "Test" }
+                @if is_discovered { (hidden::link(&visitor, &explained.name)) }
+                (override_link(&visitor, &format!("name:{}", explained.name), &here))
+            }
+        }
+        (question(&explained, client, ecs))
         (parts::live(&here, &html! {
             (answer(&explained))
             @for name in &explained.names { (one_name(name, explained.names.len() > 1, &visitor, &here, &trails)) }
@@ -86,12 +105,13 @@ fn override_link(visitor: &Visitor, subject: &str, back: &str) -> Markup {
 }
 
 /// Asks for another type, or as somebody else.
-fn question(explained: &Explanation, client: &str) -> Markup {
+fn question(explained: &Explanation, client: &str, ecs: &str) -> Markup {
     html! {
         form.filter action="/ui/name" {
             input type="hidden" name="name" value=(explained.name);
             label { "Type " input name="type" value=(explained.rtype) size="8" spellcheck="false"; }
             label { "Asked by " input name="client" value=(client) placeholder="127.0.0.1" size="16" spellcheck="false"; }
+            label { "for clients in " input name="ecs" value=(ecs) placeholder="192.0.2.0/24" size="18" spellcheck="false" title="The network that a resolver asks for: EDNS Client Subnet"; }
             button { "Ask" }
         }
     }
@@ -102,7 +122,9 @@ fn answer(explained: &Explanation) -> Markup {
     html! {
         section.card {
             h2 { "Answer to " (explained.rtype) }
-            p { strong { (answer.rcode) } @if let Some(error) = &answer.extended_error { " · extended error " (error) } }
+            p { strong { (answer.rcode) }
+                @if let Some(ecs) = &explained.ecs { " · for " span.mono { (ecs) } @match answer.ecs_scope { Some(bits) => { ", holds for /" (bits) }, None => ", which counts for nothing here" } }
+                @if let Some(error) = &answer.extended_error { " · extended error " (error) } }
             @if answer.records.is_empty() { (nothing("No records.")) }
             @else { pre tabindex="0" { @for record in &answer.records { (record) "\n" } } }
         }

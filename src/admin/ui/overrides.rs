@@ -1,4 +1,4 @@
-//! A person's word over verdicts: those in force, and a new one.
+//! A person's word over verdicts: those in force, and a new one; and the names that people hide.
 
 use axum::extract::{Extension, Query, State};
 use maud::{Markup, html};
@@ -8,7 +8,7 @@ use super::guard::{Fields, Visitor};
 use super::layout::{self, Section};
 use super::parts::{self, Tone, ask, csrf, nothing, now_s, plural, query, shown, state, when};
 use super::session::Note;
-use super::{Here, Page};
+use super::{Here, Page, hidden};
 use crate::admin::ChangeError;
 use crate::model::overrides::{MAX_REASON_OCTETS, Word};
 use crate::model::report::{OverrideChange, OverrideReport, OverrideRequest};
@@ -18,6 +18,9 @@ use crate::model::report::{OverrideChange, OverrideReport, OverrideRequest};
 pub(super) struct ListQuery {
     #[serde(default)]
     subject: String,
+    /// The name that the other form is filled in with.
+    #[serde(default)]
+    hide: String,
     #[serde(default)]
     back: String,
 }
@@ -28,15 +31,17 @@ pub(super) async fn list(
     Extension(visitor): Extension<Visitor>,
     Query(wanted): Query<ListQuery>,
 ) -> Page {
-    let all = ui.ask(|control| control.overrides()).await?;
-    let here = format!("/ui/overrides?{}", query(&[("subject", &wanted.subject), ("back", &wanted.back)]));
+    let (all, hidden_names) = ui.ask(|control| (control.overrides(), control.hidden())).await?;
+    let pairs = [("subject", &*wanted.subject), ("hide", &wanted.hide), ("back", &wanted.back)];
+    let here = format!("/ui/overrides?{}", query(&pairs));
     let body = html! {
         h1 { "Overrides" }
         (parts::live(&here, &html! {
             @if all.is_empty() { (nothing("None in force: probes alone decide.")) } @else { (table(&all, &visitor)) }
+            (hidden::table(&hidden_names, &visitor))
         }))
         (parts::read_only(&visitor))
-        @if visitor.may_change() { (form(&visitor, &wanted)) }
+        @if visitor.may_change() { (form(&visitor, &wanted)) (hidden::form(&visitor, &wanted.hide)) }
     };
     Ok(layout::page(Section::Overrides, "Overrides", &visitor, &body))
 }
@@ -78,6 +83,11 @@ const LASTS: [(&str, &str); 6] = [
     ("forever", "Until cleared"),
 ];
 
+/// For how long something is said.
+pub(super) fn lasts_choice(id: &str) -> Markup {
+    html! { select id=(id) name="for" { @for (value, label) in LASTS { option value=(value) selected[value == "1h"] { (label) } } } }
+}
+
 fn form(visitor: &Visitor, wanted: &ListQuery) -> Markup {
     html! {
         section.card #new {
@@ -100,7 +110,7 @@ fn form(visitor: &Visitor, wanted: &ListQuery) -> Markup {
                 }
                 div {
                     label for="for" { "For" }
-                    select #for name="for" { @for (value, label) in LASTS { option value=(value) selected[value == "1h"] { (label) } } }
+                    (lasts_choice("for"))
                 }
                 div {
                     label for="zone" { "Only in zone " span.muted { "(optional)" } }
@@ -183,7 +193,7 @@ fn told(done: &str, change: &OverrideChange) -> String {
     format!("{done}: {} for {}; {names}.{kept}", change.entry.word, change.entry.subject)
 }
 
-fn why(error: ChangeError) -> String {
+pub(super) fn why(error: ChangeError) -> String {
     match error {
         ChangeError::Bad(why) | ChangeError::Full(why) | ChangeError::Failed(why) => why,
     }

@@ -3,16 +3,20 @@
 use std::sync::Arc;
 
 use axum::extract::{Extension, State};
+use axum::http::header;
+use axum::response::IntoResponse;
 use maud::{Markup, html};
 
 use super::guard::Visitor;
 use super::layout::{self, Section};
 use super::parts::{
-    self, Tone, duration, nothing, now_s, number, plural, query, shown, source_state, state, verdict, when,
-    zone_state,
+    self, Tone, ask, duration, nothing, now_s, number, plural, query, shown, source_state, state, verdict,
+    when, zone_state,
 };
+use super::session::Note;
 use super::targets::{self, Row, brake_note};
 use super::{Here, Page, events};
+use crate::admin::{ExportError, export};
 use crate::model::discovery_report::SourceReport;
 use crate::model::event::Event;
 use crate::model::report::{Status, TargetReport, ZoneReport, ZoneState};
@@ -60,7 +64,7 @@ pub(super) async fn page(State(ui): Here, Extension(visitor): Extension<Visitor>
                 @if seen.events.is_empty() { (nothing("Nothing has happened since the start.")) }
                 @else { (events::table(&seen.events)) p { a href="/ui/events" { "All events" } } }
             }
-            (server(&seen.status))
+            (server(&seen.status, &visitor))
         }))
     };
     Ok(layout::page(Section::Overview, "Overview", &visitor, &body))
@@ -149,11 +153,37 @@ fn attention(seen: &Seen) -> Markup {
     }
 }
 
-fn server(status: &Status) -> Markup {
+/// `POST /ui/backup`: no link, since what is sent holds private keys.
+pub(super) async fn backup(State(ui): Here, Extension(visitor): Extension<Visitor>) -> Page {
+    let control = ui.control.clone();
+    let body = match export::written(move |out| control.backup(out)).await {
+        Ok(body) => body,
+        Err(error) => {
+            let why = match error {
+                ExportError::Broken(why) => why,
+                ExportError::UnknownZone => "there is nothing to back up".to_owned(),
+                ExportError::Write(error) => error.to_string(),
+            };
+            return Ok(ui.back(&visitor, "/ui", Note { good: false, text: format!("No backup: {why}.") }));
+        }
+    };
+    tracing::info!(by = visitor.owner, "backup downloaded");
+    let name = format!("attachment; filename=\"hale-{}.tar\"", parts::utc(now_s()).replace([':', '-'], ""));
+    let headers =
+        [(header::CONTENT_TYPE, "application/x-tar".to_owned()), (header::CONTENT_DISPOSITION, name)];
+    Ok((headers, body).into_response())
+}
+
+fn server(status: &Status, visitor: &Visitor) -> Markup {
     let now_s = now_s();
     html! {
         section.card {
-            h2 { "Server" }
+            div.head {
+                h2 { "Server" }
+                @if status.state.is_some() {
+                    (ask(visitor, "/ui/backup", &[], "Download a backup", "Download the state directory? The file holds the private keys of signed zones: keep it as you keep those."))
+                }
+            }
             dl.facts {
                 div { dt { "Version" } dd { (status.version) } }
                 div { dt { "Running for" } dd { (duration(now_s.saturating_sub(status.started_at))) } }

@@ -6,16 +6,21 @@ use serde::Deserialize;
 
 use super::guard::Visitor;
 use super::layout::{self, Section};
-use super::parts::{nothing, number, plural, query};
+use super::parts::{nothing, number, plural, query, shown};
 use super::targets::{self, matching};
 use super::zones::name_table;
 use super::{Here, Page};
+use crate::admin::View;
 use crate::model::insight::{NameRow, NamesQuery, PageStart};
 use crate::model::name::Name;
 use crate::model::report::ZoneState;
 
 /// How many of each are shown.
 const SHOWN: usize = 25;
+/// Names that are looked at for them, of all zones together.
+const LOOKED_AT: usize = 100_000;
+/// Zones that are named where there may be more.
+const SHOWN_ZONES: usize = 8;
 
 #[derive(Deserialize)]
 pub(super) struct SearchQuery {
@@ -36,21 +41,31 @@ pub(super) async fn page(
         return Ok(layout::page(Section::Elsewhere, "Search", &visitor, &body));
     }
     let asked = search.clone();
-    let (names, matching_names, targets, matching_targets) = ui
+    let (found, targets, matching_targets) = ui
         .ask(move |control| {
-            let (names, total) = names(&**control, &asked);
+            let names = names(&**control, &asked);
             let mut found = matching(control.targets(), &asked, "");
             let total_targets = found.len() as u64;
             found.truncate(SHOWN);
-            (names, total, targets::rows(&**control, found), total_targets)
+            (names, targets::rows(&**control, found), total_targets)
         })
         .await?;
     let body = html! {
         h1 { "Search: " span.mono { (search) } }
         section {
-            h2 { (plural(matching_names, "name")) }
-            @if names.is_empty() { (nothing("No name contains that.")) } @else { (name_table(&names)) }
-            @if matching_names > names.len() as u64 { p.muted { "The first " (names.len()) " of " (number(matching_names)) "; a zone's own page has all of its names." } }
+            h2 { "Names" }
+            @if found.names.is_empty() { (nothing("No name contains that.")) } @else { (name_table(&found.names, View::Served)) }
+            @if !found.unfinished.is_empty() {
+                p.muted {
+                    "There may be more. Search on in "
+                    @for (i, (zone, after)) in found.unfinished.iter().take(SHOWN_ZONES).enumerate() {
+                        @if i > 0 { ", " }
+                        a.mono href={ "/ui/zone?" (query(&[("zone", zone), ("q", &search), ("after", after)])) } { (shown(zone)) }
+                    }
+                    @if found.unfinished.len() > SHOWN_ZONES { " and " (plural((found.unfinished.len() - SHOWN_ZONES) as u64, "other zone")) }
+                    "."
+                }
+            }
         }
         section {
             h2 { (plural(matching_targets, "target")) }
@@ -61,18 +76,49 @@ pub(super) async fn page(
     Ok(layout::page(Section::Elsewhere, "Search", &visitor, &body))
 }
 
-/// The first names of all zones that match, and how many do.
-fn names(control: &dyn crate::admin::Control, search: &str) -> (Vec<NameRow>, u64) {
-    let (mut rows, mut total) = (Vec::new(), 0);
-    for zone in control.zones().into_iter().filter(|zone| zone.state != ZoneState::Broken) {
-        let Ok(apex) = Name::parse_absolute(&zone.zone) else { continue };
-        let limit = SHOWN.saturating_sub(rows.len()).max(1);
-        let asked = NamesQuery { zone: apex, search: search.to_owned(), from: PageStart::Top, limit };
-        if let Some(page) = control.names(&asked) {
-            total += page.matching;
-            rows.extend(page.names);
-            rows.truncate(SHOWN);
+/// What was found among the names.
+#[derive(Default)]
+struct Found {
+    names: Vec<NameRow>,
+    /// Zones that were not searched to their end, and behind which name to go on; nothing where to begin at the top.
+    unfinished: Vec<(String, String)>,
+}
+
+/// The first names of all zones that contain `search`; a name that is just that before all others, whichever zone it is in.
+fn names(control: &dyn crate::admin::Control, search: &str) -> Found {
+    let zones = control.zones().into_iter().filter(|zone| zone.state != ZoneState::Broken);
+    let apexes: Vec<Name> = zones.filter_map(|zone| Name::parse_absolute(&zone.zone).ok()).collect();
+    let mut found =
+        Found { names: exact(control, &apexes, search).into_iter().collect(), ..Found::default() };
+    let mut left = LOOKED_AT;
+    for apex in apexes {
+        let limit = SHOWN.saturating_sub(found.names.len());
+        if limit == 0 || left == 0 {
+            found.unfinished.push((apex.to_string(), String::new()));
+            continue;
+        }
+        let asked = NamesQuery {
+            zone: apex,
+            search: search.to_owned(),
+            from: PageStart::Top,
+            limit,
+            looked_at: left,
+        };
+        let Some(page) = control.names(&asked) else { continue };
+        left = left.saturating_sub(page.looked_at);
+        let known = found.names.first().map(|row| row.name.clone());
+        found.names.extend(page.names.into_iter().filter(|row| Some(&row.name) != known.as_ref()));
+        if let Some(next) = page.next {
+            found.unfinished.push((asked.zone.to_string(), next));
         }
     }
-    (rows, total)
+    found
+}
+
+/// The name that is searched for, if it is a whole one.
+fn exact(control: &dyn crate::admin::Control, apexes: &[Name], search: &str) -> Option<NameRow> {
+    let name = Name::parse_absolute(search).ok()?;
+    let zone =
+        std::iter::successors(Some(name.clone()), Name::parent).find(|above| apexes.contains(above))?;
+    control.name_row(&zone, &name)
 }

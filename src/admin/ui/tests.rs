@@ -3,7 +3,9 @@
 use super::*;
 use crate::model::discovery_report::FailureReport;
 use crate::model::event::{EventKind, News};
-use crate::model::insight::{Attempt, KeyRow, NameRow, NamesPage, NamesQuery, RrsetRow, SigningReport};
+use crate::model::insight::{
+    Attempt, KeyRow, NameRow, NamesPage, NamesQuery, RecordRow, RrsetRow, SigningReport,
+};
 
 /// What an attacker who controls a label, a source's error or a reason would write.
 const EVIL: &str = "<script>alert(1)</script>\"'&";
@@ -18,18 +20,12 @@ impl Insight for Fake {
     }
 
     fn names(&self, query: &NamesQuery) -> Option<NamesPage> {
-        let rrset = RrsetRow { rtype: "TXT".into(), ttl: 300, data: vec![EVIL.into()], count: 1 };
-        let row = NameRow {
-            name: format!("{EVIL}.example.test."),
-            rrsets: vec![rrset],
-            from: vec![EVIL.into()],
-            ..NameRow::default()
-        };
-        (query.zone.to_string() == "example.test.").then(|| NamesPage {
-            names: vec![row],
-            matching: 1,
-            before: 0,
-        })
+        let page = NamesPage { names: vec![evil_row()], of: 1, ..NamesPage::default() };
+        (query.zone.to_string() == "example.test.").then_some(page)
+    }
+
+    fn name_row(&self, _zone: &Name, _name: &Name) -> Option<NameRow> {
+        Some(evil_row())
     }
 
     fn signing(&self) -> Vec<SigningReport> {
@@ -42,8 +38,20 @@ impl Insight for Fake {
     }
 }
 
+fn evil_row() -> NameRow {
+    let data = vec![RecordRow { text: EVIL.into(), is_both: false }];
+    let rrset = RrsetRow { rtype: "TXT".into(), ttl: 300, data, count: 1 };
+    NameRow {
+        name: format!("{EVIL}.example.test."),
+        rrsets: vec![rrset.clone()],
+        configured: vec![rrset],
+        from: vec![EVIL.into()],
+        ..NameRow::default()
+    }
+}
+
 /// Every page, as somebody who is logged in may ask for it.
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 14] = [
     "/ui",
     "/ui/zones",
     "/ui/zone?zone=example.test",
@@ -54,6 +62,8 @@ const PAGES: [&str; 12] = [
     "/ui/overrides",
     "/ui/events",
     "/ui/dnssec",
+    "/ui/test",
+    "/ui/test?hostname=www.example.test",
     "/ui/search?q=a",
     "/ui/login",
 ];
@@ -229,6 +239,9 @@ fn a_change_takes_a_login_and_a_form_of_it() {
         ("/ui/sources", "source=nix&action=resync".into(), "/ui/sources", "There is no source nix"),
         ("/ui/reload", String::new(), "/ui/zones", "Read again"),
         ("/ui/brake", String::new(), "/ui/targets", "The brake is released"),
+        ("/ui/hide", "name=a.test&for=1h&reason=x".into(), "/ui/overrides", "a.test is hidden"),
+        ("/ui/unhide", "name=a.test".into(), "/ui/overrides", "not hidden any more"),
+        ("/ui/unhide", "name=a..test".into(), "/ui/overrides", "not hidden any more"),
     ];
     for (path, form, back, says) in cases {
         let answer = post(&server, path, &cookie, &format!("{form}&csrf={csrf}"));
@@ -297,6 +310,64 @@ fn open_pages_are_told_that_something_has_happened() {
     server.fake.events.publish(News::new(EventKind::ReloadDone, "secret words"));
     read_until("event: news");
     assert!(seen.contains("content-type: text/event-stream") && !seen.contains("secret"), "{seen}");
+}
+
+/// Five hundred browsers: as many as there are places for are told by a stream, the others are told so at once and go by their clocks, and whoever
+/// opens a page is answered.
+#[test]
+fn of_many_browsers_some_are_told_by_a_stream() {
+    let server = Running::start("127.0.0.1", None);
+    let open = || {
+        let mut stream = server.tcp();
+        stream.write_all(b"GET /ui/events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).unwrap();
+        (String::from_utf8_lossy(&head).into_owned(), stream)
+    };
+    let mut told = Vec::new();
+    let mut refused = 0;
+    for _ in 0..490 {
+        match open() {
+            (head, stream) if head == "HTTP/1.1 200" => told.push(stream),
+            (head, _) => refused += u32::from(head == "HTTP/1.1 503"),
+        }
+    }
+    assert_eq!((told.len(), refused), (64, 426));
+    server.fake.events.publish_all((0..10_000).map(|_| News::new(EventKind::ReloadDone, "x")));
+    let page = exchange(server.unix(), "GET /ui/events", "", "");
+    assert_eq!(page.status, 200);
+    assert_eq!(exchange(server.tcp(), "GET /healthz", "", "").status, 200);
+    told.clear();
+    // A place is free as soon as the server has seen that somebody has gone.
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while open().0 != "HTTP/1.1 200" {
+        assert!(std::time::Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Who follows the events and takes none of them is let go of: what he has not taken is not kept for him.
+#[test]
+fn a_reader_that_takes_nothing_is_dropped() {
+    let server = Running::start_late("127.0.0.1", None, true, |_| {});
+    let mut stream = server.tcp();
+    stream.write_all(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+    let long = "x".repeat(16 * 1024);
+    server.fake.events.publish_all((0..2000).map(|_| News::new(EventKind::ReloadDone, long.clone())));
+    std::thread::sleep(Duration::from_secs(2));
+    let mut taken = 0;
+    let mut buffer = vec![0; 1 << 20];
+    // It ends, by a reset or in the middle of the stream, which by itself has no end.
+    while let Ok(n) = stream.read(&mut buffer) {
+        if n == 0 {
+            break;
+        }
+        taken += n;
+    }
+    assert!(taken < 2000 * long.len() / 2, "{taken} octets waited for nobody");
 }
 
 /// What the fake says when somebody else has written it.

@@ -14,9 +14,13 @@ use super::parts::{
 use super::session::Note;
 use super::trouble::Trouble;
 use super::{Here, Page};
-use crate::model::insight::{HealthRow, NameRow, NamesPage, NamesQuery, PageStart};
+use crate::admin::View;
+use crate::model::insight::{HealthRow, NameRow, NamesPage, NamesQuery, PageStart, RrsetRow};
 use crate::model::name::Name;
 use crate::model::report::ZoneReport;
+
+/// Names that are looked at for a page of those that contain something.
+const LOOKED_AT: usize = 50_000;
 
 #[derive(Deserialize)]
 pub(super) struct ListQuery {
@@ -110,6 +114,9 @@ pub(super) struct ZoneQuery {
     zone: String,
     #[serde(default)]
     q: String,
+    /// `both` for what is configured beside what is answered.
+    #[serde(default)]
+    view: String,
     after: Option<String>,
     before: Option<String>,
 }
@@ -127,7 +134,9 @@ pub(super) async fn zone(
         (None, Some(before)) => PageStart::Before(parts::read_name(before)?),
         (None, None) => PageStart::Top,
     };
-    let asked = NamesQuery { zone: apex.clone(), search: search.clone(), from, limit: ROWS };
+    let view = if wanted.view == "both" { View::Configured } else { View::Served };
+    let asked =
+        NamesQuery { zone: apex.clone(), search: search.clone(), from, limit: ROWS, looked_at: LOOKED_AT };
     let (report, page) = ui.ask(move |control| of_zone(&**control, &asked)).await?;
     let Some(report) = report else {
         return Err(Trouble::new(StatusCode::NOT_FOUND, format!("{apex} is not a zone of this server")));
@@ -136,6 +145,7 @@ pub(super) async fn zone(
     let here = parts::query(&[
         ("zone", &zone),
         ("q", &search),
+        ("view", &wanted.view),
         ("after", wanted.after.as_deref().unwrap_or_default()),
         ("before", wanted.before.as_deref().unwrap_or_default()),
     ]);
@@ -143,14 +153,15 @@ pub(super) async fn zone(
         p.crumbs { a href="/ui/zones" { "Zones" } " / " span.mono { (shown(&zone)) } }
         h1.mono { (shown(&zone)) }
         (facts(&report))
-        (parts::filter("/ui/zone", "Filter names", &search, &html! { input type="hidden" name="zone" value=(zone); }))
+        (parts::filter("/ui/zone", "Filter names", &search, &view_choice(&zone, view)))
         (parts::live(&format!("/ui/zone?{here}"), &html! {
             @match &page {
                 None => (nothing("This zone is not served, so it has no names.")),
-                Some(page) if page.names.is_empty() => (nothing("No name matches.")),
                 Some(page) => {
-                    (name_table(&page.names))
-                    (names_pager(&zone, &search, page))
+                    @if !page.names.is_empty() { (name_table(&page.names, view)) }
+                    @else if page.is_cut { (nothing(&format!("None of these {} matches.", plural(page.looked_at as u64, "name")))) }
+                    @else { (nothing("No name matches.")) }
+                    (names_pager(&[("zone", &zone), ("q", &search), ("view", &wanted.view)], wanted.after.is_some() || wanted.before.is_some(), page))
                 },
             }
         }))
@@ -184,42 +195,53 @@ fn facts(zone: &ZoneReport) -> Markup {
     }
 }
 
-fn names_pager(zone: &str, search: &str, page: &NamesPage) -> Markup {
-    let (first, last) = (page.names.first(), page.names.last());
-    let shown_now = page.names.len() as u64;
-    let link = |key: &str, row: &NameRow| {
-        format!("/ui/zone?{}", query(&[("zone", zone), ("q", search), (key, &row.name)]))
-    };
+/// Whether what is configured is shown as well.
+fn view_choice(zone: &str, view: View) -> Markup {
     html! {
-        nav.pager aria-label="Pages of this list" {
-            span.muted { (number(page.before + 1)) "–" (number(page.before + shown_now)) " of " (number(page.matching)) }
-            @if let Some(first) = first.filter(|_| page.before > 0) { a.button.small href=(link("before", first)) rel="prev" { "Previous" } }
-            @if let Some(last) = last.filter(|_| page.before + shown_now < page.matching) { a.button.small href=(link("after", last)) rel="next" { "Next" } }
+        input type="hidden" name="zone" value=(zone);
+        label.hidden for="view" { "View" }
+        select #view name="view" {
+            option value="" { "What is answered" }
+            option value="both" selected[view == View::Configured] { "Configured beside answered" }
         }
     }
 }
 
-/// Names with what is served for them.
-pub(super) fn name_table(names: &[NameRow]) -> Markup {
+/// A page begins behind a name or ends in front of one, wherever that is in the zone: nobody has counted up to it.
+fn names_pager(here: &[(&str, &str)], is_within: bool, page: &NamesPage) -> Markup {
+    let link = |more: &[(&str, &str)]| format!("/ui/zone?{}", query(&[here, more].concat()));
+    let shown_now = page.names.len() as u64;
     html! {
-        table.list {
+        nav.pager aria-label="Pages of this list" {
+            span.muted {
+                (plural(shown_now, "name")) " of " (number(page.of))
+                @if page.is_cut { ": " (number(page.looked_at as u64)) " looked at" }
+            }
+            @if is_within { a.button.small href=(link(&[])) rel="first" { "First" } }
+            @if let Some(previous) = &page.previous { a.button.small href=(link(&[("before", previous)])) rel="prev" { "Previous" } }
+            @if let Some(next) = &page.next { a.button.small href=(link(&[("after", next)])) rel="next" { @if page.is_cut { "Search on" } @else { "Next" } } }
+        }
+    }
+}
+
+/// Names with what is served for them, and with what is configured if the view is that.
+pub(super) fn name_table(names: &[NameRow], view: View) -> Markup {
+    let is_both = view == View::Configured;
+    html! {
+        table.list.names {
             thead { tr {
-                th scope="col" { "Name" } th scope="col" { "Health" } th scope="col" { "Records" } th scope="col" { "Source" }
+                th scope="col" { "Name" } th scope="col" { "Health" }
+                @if is_both { th scope="col" { "Configured" } th scope="col" { "Answered" } } @else { th scope="col" { "Records" } }
+                th scope="col" { "Source" }
             } }
             tbody { @for row in names { tr {
                 th scope="row" { (name_link(&row.name)) }
                 td data-label="Health" { (health(row.health)) }
-                td data-label="Records" {
-                    @if row.rrsets.is_empty() { span.muted { "none served" } }
-                    ul.records { @for rrset in &row.rrsets {
-                        li {
-                            span.type { (rrset.rtype) } span.ttl title="time to live" { (parts::duration(rrset.ttl.into())) }
-                            span.data {
-                                @for data in &rrset.data { span { (data) } }
-                                @if rrset.count > rrset.data.len() { span.muted { "and " (rrset.count - rrset.data.len()) " more" } }
-                            }
-                        }
-                    } }
+                @if is_both {
+                    td data-label="Configured" { (records(&row.configured, Some("not answered"))) }
+                    td data-label="Answered" { (records(&row.rrsets, Some("not configured"))) }
+                } @else {
+                    td data-label="Records" { (records(&row.rrsets, None)) }
                 }
                 td data-label="Source" {
                     @if row.from.is_empty() { span.muted { "zone file" } }
@@ -227,6 +249,27 @@ pub(super) fn name_table(names: &[NameRow]) -> Markup {
                 }
             } } }
         }
+    }
+}
+
+/// RRsets with their TTL; `alone` is said of records that the other view has not.
+fn records(rrsets: &[RrsetRow], alone: Option<&str>) -> Markup {
+    html! {
+        @if rrsets.is_empty() { span.muted { "none" } }
+        ul.records { @for rrset in rrsets {
+            li {
+                span.type { (rrset.rtype) } span.ttl title="time to live" { (parts::duration(rrset.ttl.into())) }
+                span.data {
+                    @for record in &rrset.data {
+                        @match alone.filter(|_| !record.is_both) {
+                            Some(alone) => span.alone { (record.text) " " span.tag { (alone) } },
+                            None => span { (record.text) },
+                        }
+                    }
+                    @if rrset.count > rrset.data.len() { span.muted { "and " (rrset.count - rrset.data.len()) " more" } }
+                }
+            }
+        } }
     }
 }
 
