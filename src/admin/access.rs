@@ -7,6 +7,7 @@ use std::time::Instant;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use ring::hmac;
 use ring::rand::SystemRandom;
+use tokio::sync::watch;
 
 use super::limit::Limiter;
 use super::problem::Refusal;
@@ -54,40 +55,34 @@ impl Wish {
 /// The token to be presented. What is kept is its HMAC under a key of this process's own: comparing the codes takes the same time
 /// for every wrong token, whatever its length.
 #[derive(Debug)]
-pub struct Token(RwLock<(hmac::Key, hmac::Tag)>);
+struct Token(hmac::Key, hmac::Tag);
 
 impl Token {
     /// `None` where the system gives no randomness.
-    pub(super) fn new(token: &str) -> Option<Self> {
-        sealed(token).map(|sealed| Self(RwLock::new(sealed)))
-    }
-
-    /// Another token counts from now on. False where the system gives no randomness: then the old one goes on.
-    pub fn replace(&self, token: &str) -> bool {
-        let Some(sealed) = sealed(token) else { return false };
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = sealed;
-        true
+    fn new(token: &str) -> Option<Self> {
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok()?;
+        let code = hmac::sign(&key, token.as_bytes());
+        Some(Self(key, code))
     }
 
     /// Whether this is the token.
-    pub(super) fn is(&self, presented: &[u8]) -> bool {
-        let sealed = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        hmac::verify(&sealed.0, presented, sealed.1.as_ref()).is_ok()
+    fn is(&self, presented: &[u8]) -> bool {
+        hmac::verify(&self.0, presented, self.1.as_ref()).is_ok()
     }
 }
 
-fn sealed(token: &str) -> Option<(hmac::Key, hmac::Tag)> {
-    let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok()?;
-    let code = hmac::sign(&key, token.as_bytes());
-    Some((key, code))
-}
+/// The system gives no random numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRandomness;
 
-/// What all listeners of a server hold requests to.
+/// What all listeners of a server hold requests to. It can change while they serve.
 #[derive(Debug)]
-pub(super) struct Rules {
-    pub(super) token: Option<Arc<Token>>,
+pub struct Rules {
+    token: RwLock<Option<Token>>,
+    /// The number of the token that counts: whatever rests on a token before it has ended.
+    token_number: watch::Sender<u64>,
     /// Names that this server goes by, beside its addresses and `localhost`.
-    pub(super) hosts: Vec<String>,
+    hosts: RwLock<Arc<[String]>>,
     /// Whether browsers come by TLS, so that cookies may be kept to it.
     pub(super) has_tls: bool,
     limiter: Mutex<Limiter>,
@@ -96,9 +91,63 @@ pub(super) struct Rules {
 
 impl Rules {
     /// `hosts` in lower case.
-    pub(super) fn new(token: Option<Token>, hosts: Vec<String>, requests_per_second: u32) -> Self {
-        let limiter = Mutex::new(Limiter::new(requests_per_second));
-        Self { token: token.map(Arc::new), hosts, has_tls: false, limiter, started: Instant::now() }
+    ///
+    /// # Errors
+    /// There are no random numbers for the token.
+    pub(super) fn new(
+        token: Option<&str>,
+        hosts: &[String],
+        requests_per_second: u32,
+    ) -> Result<Self, NoRandomness> {
+        Ok(Self {
+            token: RwLock::new(token.map(|token| Token::new(token).ok_or(NoRandomness)).transpose()?),
+            token_number: watch::Sender::new(0),
+            hosts: RwLock::new(hosts.into()),
+            has_tls: false,
+            limiter: Mutex::new(Limiter::new(requests_per_second)),
+            started: Instant::now(),
+        })
+    }
+
+    /// Another token counts from now on, or none. Logins and streams that rest on the one before end.
+    ///
+    /// # Errors
+    /// There are no random numbers; the old one goes on.
+    pub fn set_token(&self, token: Option<&str>) -> Result<(), NoRandomness> {
+        let token = token.map(|token| Token::new(token).ok_or(NoRandomness)).transpose()?;
+        *self.token.write().unwrap_or_else(PoisonError::into_inner) = token;
+        self.token_number.send_modify(|number| *number += 1);
+        Ok(())
+    }
+
+    /// Other names, in lower case.
+    pub fn set_hosts(&self, hosts: &[String]) {
+        *self.hosts.write().unwrap_or_else(PoisonError::into_inner) = hosts.into();
+    }
+
+    /// Another rate for each client.
+    pub fn set_requests_per_second(&self, rate: u32) {
+        self.limiter().0.set_rate(rate);
+    }
+
+    /// Whether there is a token at all.
+    pub(super) fn has_token(&self) -> bool {
+        self.token.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// The number of the token that counts.
+    pub(super) fn token_number(&self) -> u64 {
+        *self.token_number.borrow()
+    }
+
+    /// Tells when another token counts than now.
+    pub(super) fn watch_token(&self) -> watch::Receiver<u64> {
+        self.token_number.subscribe()
+    }
+
+    /// Names that this server goes by.
+    pub(super) fn hosts(&self) -> Arc<[String]> {
+        Arc::clone(&self.hosts.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn limiter(&self) -> (MutexGuard<'_, Limiter>, u64) {
@@ -129,7 +178,8 @@ impl Rules {
             Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens came from this address")
                 .retry_after(wait_s)
         })?;
-        let is_right = self.token.as_ref().is_some_and(|token| token.is(presented));
+        let token = self.token.read().unwrap_or_else(PoisonError::into_inner);
+        let is_right = token.as_ref().is_some_and(|token| token.is(presented));
         if is_right {
             limiter.right(from, now_ms);
         } else {
@@ -189,7 +239,7 @@ pub(super) fn decide(
     if wish == Wish::Change {
         same_origin(headers)?;
     }
-    if let (Some(presented), true) = (presented(headers), rules.token.is_some()) {
+    if let (Some(presented), true) = (presented(headers), rules.has_token()) {
         let from = from.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         return match rules.try_token(from, presented)? {
             true => Ok(()),
@@ -197,11 +247,11 @@ pub(super) fn decide(
         };
     }
     if door == Door::Loopback {
-        local_host(headers, &rules.hosts)?;
+        local_host(headers, &rules.hosts())?;
     }
     match (wish, door) {
         (Wish::Page, _) | (Wish::Read, Door::Loopback) => Ok(()),
-        _ if rules.token.is_none() => {
+        _ if !rules.has_token() => {
             Err(Refusal::new(StatusCode::FORBIDDEN, "this needs a token, and the server was given none")
                 .hint("set admin.token, or use the unix socket in the state directory"))
         }
@@ -265,7 +315,7 @@ mod tests {
     }
 
     fn rules(has_token: bool) -> Rules {
-        Rules::new(has_token.then(|| Token::new("s3cret").unwrap()), vec!["dns.lan".to_owned()], 100)
+        Rules::new(has_token.then_some("s3cret"), &["dns.lan".to_owned()], 100).unwrap()
     }
 
     #[test]
@@ -299,6 +349,36 @@ mod tests {
             assert_eq!(got.map_or_else(|r| r.status.as_u16(), |()| 0), *want, "{extra:?}");
             assert!(decide(Door::Loopback, Wish::Read, &rules(true), None, &headers).is_ok(), "{extra:?}");
         }
+    }
+
+    #[test]
+    fn rules_change_while_they_count() {
+        let rules = rules(false);
+        let read = |host: &str, token: &str| {
+            let got = decide(Door::Loopback, Wish::Change, &rules, None, &headers(host, token));
+            got.map_or_else(|refusal| refusal.status.as_u16(), |()| 0)
+        };
+        assert_eq!((read("127.0.0.1", "Bearer one"), read("127.0.0.1", "")), (403, 403));
+        let watch = rules.watch_token();
+        rules.set_token(Some("one")).unwrap();
+        assert!(watch.has_changed().unwrap());
+        assert_eq!((read("127.0.0.1", "Bearer one"), read("127.0.0.1", "")), (0, 401));
+        rules.set_token(Some("two")).unwrap();
+        assert_eq!((read("127.0.0.1", "Bearer one"), read("127.0.0.1", "Bearer two")), (401, 0));
+        assert_eq!(rules.token_number(), 2);
+        rules.set_token(None).unwrap();
+        assert_eq!(read("127.0.0.1", "Bearer two"), 403);
+        let allowed =
+            |host: &str| decide(Door::Loopback, Wish::Read, &rules, None, &headers(host, "")).is_ok();
+        assert_eq!((allowed("dns.lan"), allowed("ns.lan")), (true, false));
+        rules.set_hosts(&["ns.lan".to_owned()]);
+        assert_eq!((allowed("dns.lan"), allowed("ns.lan")), (false, true));
+        let from = IpAddr::from([192, 0, 2, 9]);
+        let at_once = || (0..10_000).take_while(|_| rules.count(from).is_ok()).count();
+        assert!((500..600).contains(&at_once()));
+        rules.set_requests_per_second(100_000);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        assert!(at_once() > 1000);
     }
 
     #[test]

@@ -46,6 +46,11 @@ impl Limiter {
         Self { cost_us: 1_000_000 / u64::from(requests_per_second.max(1)), clients: HashMap::new() }
     }
 
+    /// Another rate from the next request on.
+    pub(super) fn set_rate(&mut self, requests_per_second: u32) {
+        self.cost_us = 1_000_000 / u64::from(requests_per_second.max(1));
+    }
+
     /// Counts a request.
     ///
     /// # Errors

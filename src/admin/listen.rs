@@ -8,7 +8,7 @@ use std::sync::Arc;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
 
-use super::access::{Door, Rules, Token};
+use super::access::{Door, Rules};
 use super::control::Control;
 use super::tls::Tls;
 use super::{pages, serve};
@@ -55,10 +55,9 @@ impl Admin {
     /// # Errors
     /// A listener off loopback without a token, or a socket that cannot be bound.
     pub fn bind(config: &AdminConfig, state: Option<&Path>) -> Result<Self, Diagnostic> {
-        let token = match &config.token {
-            Some(token) => Some(Token::new(token).ok_or_else(|| no_randomness("admin.token"))?),
-            None => None,
-        };
+        let token = config.token.as_deref();
+        let mut rules = Rules::new(token, &config.hosts, config.requests_per_second)
+            .map_err(|_| no_randomness("admin.token"))?;
         let tls = config.tls.as_ref().map(Tls::load).transpose()?.map(Arc::new);
         let wanted = [
             (Carries::Everything, "admin.listen", config.listen),
@@ -91,7 +90,6 @@ impl Admin {
             }
             None => None,
         };
-        let mut rules = Rules::new(token, config.hosts.clone(), config.requests_per_second);
         rules.has_tls = tls.is_some();
         Ok(Self {
             tcp,
@@ -107,9 +105,9 @@ impl Admin {
         self.tcp.iter().map(|&(carries, address, _)| (carries.name(), address))
     }
 
-    /// The token that is asked for, to replace it by; `None` where there is none.
-    pub fn token(&self) -> Option<Arc<Token>> {
-        self.rules.token.clone()
+    /// What requests are held to, which can change while they are served.
+    pub fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules)
     }
 
     /// Serves on the current runtime until `stop` turns true (or its sender is gone), then lets requests under way end, for a

@@ -24,7 +24,7 @@ mod sources;
 mod tls;
 mod ui;
 
-pub use access::Token;
+pub use access::{NoRandomness, Rules};
 pub use control::{ChangeError, Control, ExportError, ExportFormat, RecordsQuery, View};
 pub use listen::Admin;
 pub use ui::Insight;

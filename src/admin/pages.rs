@@ -19,6 +19,7 @@ use super::control::{Control, ExportFormat, View};
 use super::peer::Peer;
 use super::problem::Refusal;
 use super::route::{self, Route};
+use super::serve::Stop;
 use super::{events, explain, export, external, openapi, overrides, records, sources, ui};
 use crate::model::name::Name;
 use crate::model::report::{HistoryReport, ReloadReport, Status, TargetReport, ZoneReport};
@@ -80,7 +81,7 @@ pub(super) fn everything(control: Shared, door: Door, rules: Arc<Rules>) -> Rout
 }
 
 /// Lets a request pass or refuses it, and writes one line to the log for each change that is asked for: who, what, and what came of it.
-async fn guarded(door: Door, rules: &Rules, request: Request, next: Next) -> Response {
+async fn guarded(door: Door, rules: &Rules, mut request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let wish = Wish::of(&method, &path);
     let peer = request.extensions().get::<Peer>().copied();
@@ -89,6 +90,12 @@ async fn guarded(door: Door, rules: &Rules, request: Request, next: Next) -> Res
         Some(from) if wish != Wish::Page => rules.count(from),
         _ => Ok(()),
     };
+    // Before the token is looked at, so that no change of it is missed.
+    if door != Door::Unix
+        && let Some(stop) = request.extensions_mut().get_mut::<Stop>()
+    {
+        stop.until_other_token(rules.watch_token());
+    }
     let allowed = counted.and_then(|()| access::decide(door, wish, rules, from, request.headers()));
     let response = match allowed {
         Ok(()) => next.run(request).await,

@@ -118,12 +118,26 @@ pub(super) async fn accept<L: Listener>(
 
 /// Tells an answer that has no end of its own that the server stops.
 #[derive(Clone, Debug)]
-pub(super) struct Stop(watch::Receiver<bool>);
+pub(super) struct Stop {
+    server: watch::Receiver<bool>,
+    /// What let the request in.
+    token: Option<watch::Receiver<u64>>,
+}
 
 impl Stop {
-    /// Returns when the server stops.
+    /// Ends also when another token counts than now: whoever was let in by it has to show the new one.
+    pub(super) fn until_other_token(&mut self, token: watch::Receiver<u64>) {
+        self.token = Some(token);
+    }
+
+    /// Returns when the server stops, or with the token.
     pub(super) async fn told(&mut self) {
-        told(&mut self.0).await;
+        let Some(token) = &mut self.token else { return told(&mut self.server).await };
+        tokio::select! {
+            () = told(&mut self.server) => {}
+            // Without a sender there is nobody left who could change it, and the server stops.
+            _ = token.changed() => {}
+        }
     }
 }
 
@@ -140,7 +154,7 @@ async fn converse(
     mut stop: watch::Receiver<bool>,
 ) {
     let router = TowerToHyperService::new(router);
-    let stopping = Stop(stop.clone());
+    let stopping = Stop { server: stop.clone(), token: None };
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(stopping.clone());

@@ -31,7 +31,6 @@ use crate::resolver::ResolverHandle;
 use crate::snapshot::handle::Published;
 use crate::state::overrides::OverrideStore;
 use crate::telemetry::counters::{Counters, Protocol};
-use crate::telemetry::query_log::QueryLog;
 
 /// Read-only handles of every part, and the keeper's channel.
 pub(super) struct Handles {
@@ -47,8 +46,6 @@ pub(super) struct Handles {
     pub(super) board: Arc<VerdictBoard>,
     /// Finds the zone files, to say where something stands in them.
     pub(super) find_sources: FindSources,
-    /// Whether the client subnet option is honoured; see [`crate::answer::Settings::client_subnet`].
-    pub(super) client_subnet: Option<bool>,
     /// What a reload changes besides zones.
     pub(super) live: Live,
     pub(super) state: Option<PathBuf>,
@@ -57,12 +54,8 @@ pub(super) struct Handles {
     pub(super) reloaded_s: AtomicU32,
     pub(super) discovery: Arc<Discovery>,
     pub(super) events: Arc<Events>,
-    /// Where queries are recorded, if they are.
-    pub(super) query_log: Option<Arc<QueryLog>>,
     /// Names of zones whose pages somebody turns.
     pub(super) orders: Orders,
-    /// Whether /metrics has series for each target.
-    pub(super) target_metrics: bool,
 }
 
 impl Handles {
@@ -348,6 +341,7 @@ fn reload_report(
             records_added: zone.records.added as u64,
             records_removed: zone.records.removed as u64,
             records: zone.records.told.iter().map(ToString::to_string).collect(),
+            problem: status.and_then(|status| status.trouble.clone()),
         })
     });
     ReloadReport {

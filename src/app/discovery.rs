@@ -2,7 +2,7 @@
 //! keeps what was found. The deciding itself is pure, and stands in `discovery`.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -47,7 +47,7 @@ pub(super) struct Discovery {
     /// All sources were ready once: no later one makes the server unready.
     was_ready: AtomicBool,
     started: Instant,
-    ready_timeout: Duration,
+    ready_timeout_ms: AtomicU64,
     pub(super) state: Option<Arc<StateDir>>,
     /// Somebody has changed something that the task is to look at.
     wake: Notify,
@@ -69,7 +69,7 @@ impl Discovery {
             ready: Mutex::default(),
             was_ready: AtomicBool::new(false),
             started,
-            ready_timeout: Duration::from_millis(config.sources.ready_timeout_ms),
+            ready_timeout_ms: AtomicU64::new(config.sources.ready_timeout_ms),
             state: state.cloned(),
             wake: Notify::new(),
             replaced: AtomicBool::new(false),
@@ -118,6 +118,7 @@ impl Discovery {
     /// Takes the sources of another configuration over. Those that are the same go on untouched; what stands of others stands until they
     /// say otherwise.
     pub(super) fn replace(&self, config: &Config) {
+        self.ready_timeout_ms.store(config.sources.ready_timeout_ms, Ordering::Relaxed);
         self.core().replace(&config.sources, Arc::clone(&config.shared), self.now());
         self.replaced.store(true, Ordering::Release);
         self.wake.notify_one();
@@ -237,7 +238,8 @@ impl Discovery {
 
     /// The part of readiness of each source.
     pub(super) fn readiness(&self) -> Vec<ReadinessPart> {
-        let is_over = self.was_ready.load(Ordering::Relaxed) || self.started.elapsed() >= self.ready_timeout;
+        let patience = Duration::from_millis(self.ready_timeout_ms.load(Ordering::Relaxed));
+        let is_over = self.was_ready.load(Ordering::Relaxed) || self.started.elapsed() >= patience;
         let sources = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
         let part = |(name, ready): &(String, bool)| {
             let detail = match (ready, is_over) {

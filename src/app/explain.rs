@@ -43,7 +43,7 @@ const CLIENT_SUBNET: u16 = 8;
 impl Handles {
     /// What `client` would be answered for a name and type, and why.
     pub(super) fn explanation(&self, name: &Name, rtype: RrType, client: Client) -> Explanation {
-        let settings = Settings { client_subnet: self.client_subnet, ..Settings::default() };
+        let settings = Settings { client_subnet: self.live.client_subnet(), ..Settings::default() };
         let wire = wire_answer(&self.published.load(), settings, name, rtype, client);
         let network = client.network.filter(|_| wire.report.ecs_scope.is_some());
         // A resolver that does not say for whom it asks is looked up itself (RFC 7871 §7.2.1).

@@ -34,9 +34,9 @@ pub(super) fn page(handles: &Handles) -> String {
     aliases(&mut page, &handles.aliases.report(), now_s());
     overrides(&mut page, &handles.overrides_in_force());
     health(&mut page, &handles.health.figures(), handles.health.earliest_certificate_expiry_s());
-    let targets = if handles.target_metrics { handles.health.report() } else { Vec::new() };
+    let targets = if handles.live.target_metrics() { handles.health.report() } else { Vec::new() };
     each_target(&mut page, &targets);
-    query_log::write_metrics(&mut page, handles.query_log.as_deref());
+    query_log::write_metrics(&mut page, Some(handles.live.query_log()));
     handles.discovery.metrics(&mut page, &handles.published);
     page.finish()
 }

@@ -170,7 +170,7 @@ impl House {
         let random = SystemRandom::new();
         let (targets_sender, targets) = watch::channel(TargetSet::default());
         let overrides = load_overrides(state.as_ref(), started_s)?;
-        let live = Live::new(config, reread, bound.addresses(), admin.token(), &random)?;
+        let live = Live::new(config, reread, bound.addresses(), admin.rules(), &random)?;
         let mut tools = tools(state.as_ref(), targets_sender, live.find_sources(), &random)?;
         tools.workshop.overrides = overrides.current();
         let events = Arc::clone(&tools.workshop.events);
@@ -219,7 +219,6 @@ impl House {
             registry,
             board,
             find_sources: find_sources(reread),
-            client_subnet: config.client_subnet,
             live,
             state: state.as_ref().map(|s| s.path().to_owned()),
             started_s,
@@ -228,8 +227,6 @@ impl House {
             discovery: Arc::new(Discovery::load(config, state.as_ref(), Arc::clone(&events))),
             events,
             orders: orders::Orders::default(),
-            target_metrics: config.target_metrics,
-            query_log: query_log::start(config.query_log.as_ref())?,
         });
         runtime.spawn(events::look_after(Arc::clone(&handles)));
         if let Some(watch) = watch {
@@ -258,7 +255,7 @@ impl House {
         let (discovery_stop, stopped) = watch::channel(false);
         let discovering =
             self.runtime.spawn(Arc::clone(discovery).run(keeper.clone(), Arc::clone(published), stopped));
-        self.handles.live.start(config, bound.recorded(self.handles.query_log.clone()), &self.handles)?;
+        self.handles.live.start(config, bound, &self.handles)?;
         for address in self.handles.live.listeners() {
             logs::listening("udp", address);
             logs::listening("tcp", address);
@@ -270,9 +267,7 @@ impl House {
     /// Ends what is still there: health with a last save, then the admin listener, so that /healthz tells the truth to the last.
     fn close(self) {
         // After the last answer.
-        if let Some(query_log) = &self.handles.query_log {
-            query_log.stop();
-        }
+        self.handles.live.query_log().stop();
         self.runtime.block_on(self.health.shutdown());
         if let Some(keep_saved) = self.keep_saved {
             // What goes wrong with the last save it logs itself.
@@ -535,9 +530,6 @@ impl Upkeep {
 
     fn reload(&self, why: &str, handles: &Arc<Handles>) {
         info!("{why}: reading configuration and zones again");
-        if let Some(query_log) = &handles.query_log {
-            query_log.reopen();
-        }
         self.notifier.reloading();
         let (handles, notifier) = (Arc::clone(handles), Arc::clone(&self.notifier));
         tokio::task::spawn_blocking(move || {

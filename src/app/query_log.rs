@@ -1,15 +1,18 @@
-//! Starts the query log that the configuration asks for.
-
-use std::sync::Arc;
+//! The query log that the configuration asks for.
 
 use super::{AppError, running};
 use crate::config::QueryLogConfig;
 use crate::telemetry::query_log::{DnstapSettings, JsonSettings, QueryLog, Settings};
 
-/// Starts it, if it is asked for.
-pub(super) fn start(config: Option<&QueryLogConfig>) -> Result<Option<Arc<QueryLog>>, AppError> {
-    let Some(config) = config else { return Ok(None) };
-    let settings = Settings {
+/// Starts it; without outputs where it is not asked for.
+pub(super) fn start(config: Option<&QueryLogConfig>) -> Result<QueryLog, AppError> {
+    QueryLog::start(&settings(config)).map_err(|e| running("query_log", e.to_string()))
+}
+
+/// What it is to do.
+pub(super) fn settings(config: Option<&QueryLogConfig>) -> Settings {
+    let Some(config) = config else { return Settings { dnstap: None, json: None, buffer_octets: 0 } };
+    Settings {
         dnstap: config.dnstap.as_ref().map(|dnstap| DnstapSettings {
             socket: dnstap.socket.clone(),
             queries: dnstap.queries,
@@ -20,8 +23,14 @@ pub(super) fn start(config: Option<&QueryLogConfig>) -> Result<Option<Arc<QueryL
         }),
         json: config.json.as_ref().map(|json| JsonSettings { file: json.file.clone(), sample: json.sample }),
         buffer_octets: config.buffer_octets,
-    };
-    QueryLog::start(&settings).map(|log| Some(Arc::new(log))).map_err(|e| running("query_log", e.to_string()))
+    }
+}
+
+/// Where queries are recorded, in words.
+pub(super) fn describe(config: &QueryLogConfig) -> String {
+    let dnstap = config.dnstap.as_ref().map(|dnstap| format!("dnstap to {}", dnstap.socket.display()));
+    let json = config.json.as_ref().map(|json| format!("JSON lines to {}", json.file.display()));
+    dnstap.into_iter().chain(json).collect::<Vec<_>>().join(", ")
 }
 
 fn host_name() -> String {

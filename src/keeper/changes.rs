@@ -275,6 +275,67 @@ mod tests {
         }
     }
 
+    #[derive(Clone, Default)]
+    struct Sink(Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_has_its_record_and_where_that_comes_from_as_fields() {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let lines = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone());
+        let origin =
+            |source: &str, object: &str| Some(Origin { source: source.into(), object: object.into() });
+        let change = |is_new, origin| RecordChange {
+            name: Name::parse_absolute("www.example.test").unwrap(),
+            is_new,
+            rtype: RrType::A,
+            ttl: 60,
+            data: "192.0.2.1".to_owned(),
+            origin,
+        };
+        let zone = Name::parse_absolute("example.test").unwrap();
+        tracing::subscriber::with_default(lines.finish(), || {
+            let file = Path::new("zones/example.json");
+            log(&change(true, origin("prod", "ingress/team-a/shop")), &zone, file, "discovery");
+            log(&change(false, origin("edge", "router/shop@docker")), &zone, file, "health");
+            log(&change(true, None), &zone, file, "reload");
+        });
+        let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        let read = |line: &str| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert_eq!(
+                (&line["hostname"], &line["zone"], &line["type"], &line["data"], &line["ttl"]),
+                (
+                    &"www.example.test.".into(),
+                    &"example.test.".into(),
+                    &"A".into(),
+                    &"192.0.2.1".into(),
+                    &60.into()
+                )
+            );
+            ["message", "source", "namespace", "resource", "why"]
+                .map(|field| line[field].as_str().unwrap().to_owned())
+        };
+        assert_eq!(
+            text.lines().map(read).collect::<Vec<_>>(),
+            [
+                ["record added", "prod", "team-a", "ingress/team-a/shop", "discovery"],
+                ["record removed", "edge", "docker", "router/shop@docker", "health"],
+                ["record added", "file", "", "zones/example.json", "reload"],
+            ]
+        );
+    }
+
     #[test]
     fn records_that_come_and_go() {
         let check = |before: Option<OwnerRecords>, after: Option<OwnerRecords>, want: &[&str]| {

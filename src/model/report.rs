@@ -340,6 +340,9 @@ pub struct ZoneChange {
     /// The first of these records: `+ www.example.test. 300 A 192.0.2.1`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub records: Vec<String>,
+    /// Why it is not as its file says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// What a reload did to a zone.

@@ -79,10 +79,20 @@ pub struct AliasReport {
 #[derive(Clone)]
 pub struct ResolverHandle {
     known: Arc<Mutex<BTreeMap<Name, Resolving>>>,
+    servers: Arc<Mutex<Vec<SocketAddr>>>,
     began: Instant,
 }
 
 impl ResolverHandle {
+    /// Others are asked from now on; what could not be resolved so far is asked for again at once.
+    pub fn ask_others(&self, servers: &[SocketAddr]) {
+        servers.clone_into(&mut lock(&self.servers));
+        let now_ms = self.began.elapsed().as_millis() as u64;
+        for resolving in lock(&self.known).values_mut().filter(|resolving| resolving.problem.is_some()) {
+            resolving.due_ms = resolving.due_ms.min(now_ms);
+        }
+    }
+
     /// How every host name stands.
     pub fn report(&self) -> Vec<AliasReport> {
         let now_ms = self.began.elapsed().as_millis() as u64;
@@ -124,10 +134,13 @@ pub fn saved(state: &StateDir) -> Known {
 
 /// Starts resolving on `runtime`; it ends with that, or when nobody names names any more.
 pub fn spawn(runtime: &Handle, tools: Tools) -> ResolverHandle {
-    let handle = ResolverHandle { known: Arc::default(), began: Instant::now() };
+    let servers = Arc::new(Mutex::new(tools.servers));
+    let handle = ResolverHandle { known: Arc::default(), servers, began: Instant::now() };
+    let asking =
+        Asking { servers: Arc::clone(&handle.servers), local: tools.local, random: SystemRandom::new() };
     let driver = Driver {
         saved: tools.saved.iter().cloned().collect(),
-        asking: Arc::new(Asking { servers: tools.servers, local: tools.local, random: SystemRandom::new() }),
+        asking: Arc::new(asking),
         handle: handle.clone(),
         names: tools.names,
         publish: tools.publish,
@@ -272,7 +285,7 @@ fn write(state: &StateDir, list: &[(String, Addresses)]) -> Result<(), StateErro
 
 /// What every round shares.
 struct Asking {
-    servers: Vec<SocketAddr>,
+    servers: Arc<Mutex<Vec<SocketAddr>>>,
     local: Local,
     random: SystemRandom,
 }
@@ -299,11 +312,10 @@ impl Asking {
 
     /// Asks one server after the other, until one says something of the name.
     async fn upstream(&self, name: &Name, rtype: RrType) -> Said {
-        let servers = if self.servers.is_empty() {
-            system_servers(Path::new(RESOLV_CONF))
-        } else {
-            self.servers.clone()
-        };
+        let mut servers = lock(&self.servers).clone();
+        if servers.is_empty() {
+            servers = system_servers(Path::new(RESOLV_CONF));
+        }
         let mut last = Reply::Failed(format!("{RESOLV_CONF} names no server"));
         for server in servers {
             let query = query(u16::from_be_bytes(self.random_octets()), name, rtype);

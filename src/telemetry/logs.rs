@@ -5,6 +5,7 @@
 
 use std::fmt::{self, Debug, Display, Write};
 use std::io::{self, IsTerminal};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing::Level;
@@ -14,6 +15,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::reload;
 
 /// The levels that `--log-level` takes, from terse to verbose.
 pub const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
@@ -25,31 +27,60 @@ pub const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 /// A sentence for the user where the level is none of [`LEVELS`] or a logger was set before.
 pub fn init(level: &str, json: bool) -> Result<(), String> {
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    let subscriber = subscriber(level, json, colour, io::stderr)?;
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| "the log was set up twice".to_owned())
+    let (subscriber, change) = subscriber(level, json, colour, io::stderr)?;
+    let twice = |_| "the log was set up twice".to_owned();
+    tracing::subscriber::set_global_default(subscriber).map_err(twice)?;
+    CHANGE.set(change).map_err(|_| "the log was set up twice".to_owned())
 }
 
-/// The logger behind [`init`], for any writer.
+/// Changes level and form of the process's logger from the next line on.
+///
+/// # Errors
+/// A sentence for the user where the level is none of [`LEVELS`] or no logger was set by [`init`].
+pub fn change(level: &str, json: bool) -> Result<(), String> {
+    CHANGE.get().ok_or("the log was not set up by this program")?(level, json)
+}
+
+/// Sets level and form of a logger.
+type Change = Box<dyn Fn(&str, bool) -> Result<(), String> + Send + Sync>;
+
+/// That of the process's logger.
+static CHANGE: OnceLock<Change> = OnceLock::new();
+
+/// The logger behind [`init`], for any writer, and what changes it. Both forms are there all the time, and the filter of one lets nothing
+/// pass: filters are what can be exchanged in a logger that is set.
 fn subscriber<W>(
     level: &str,
     json: bool,
     colour: bool,
     writer: W,
-) -> Result<impl tracing::Subscriber + Send + Sync, String>
+) -> Result<(impl tracing::Subscriber + Send + Sync, Change), String>
 where
-    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+    W: for<'a> MakeWriter<'a> + Clone + Send + Sync + 'static,
 {
-    let layer = tracing_subscriber::fmt::layer();
-    let layer = if json {
-        // Without the module as "target": that is what a probe's field is called.
-        let layer = layer.json().flatten_event(true).with_target(false);
-        let layer = layer.with_current_span(false).with_span_list(false);
-        layer.with_writer(writer).boxed()
-    } else {
-        let fields = debug_fn(write_field).delimited(" ");
-        layer.compact().with_target(false).with_ansi(colour).fmt_fields(fields).with_writer(writer).boxed()
+    let [for_text, for_lines] = filters(level, json)?;
+    let (for_text, set_text) = reload::Layer::new(for_text);
+    let (for_lines, set_lines) = reload::Layer::new(for_lines);
+    let layer = tracing_subscriber::fmt::layer().compact().with_target(false).with_ansi(colour);
+    let layer = layer.fmt_fields(debug_fn(write_field).delimited(" ")).with_writer(writer.clone());
+    let subscriber = tracing_subscriber::registry().with(layer.with_filter(for_text));
+    // Without the module as "target": that is what a probe's field is called.
+    let layer = tracing_subscriber::fmt::layer().json().flatten_event(true).with_target(false);
+    let layer = layer.with_current_span(false).with_span_list(false).with_writer(writer);
+    let subscriber = subscriber.with(layer.with_filter(for_lines));
+    let change = move |level: &str, json| {
+        let [text, lines] = filters(level, json)?;
+        let gone = |error: reload::Error| error.to_string();
+        set_text.reload(text).map_err(gone)?;
+        set_lines.reload(lines).map_err(gone)
     };
-    Ok(tracing_subscriber::registry().with(layer.with_filter(filter(level)?)))
+    Ok((subscriber, Box::new(change)))
+}
+
+/// What passes as text, and what as JSON.
+fn filters(level: &str, json: bool) -> Result<[Targets; 2], String> {
+    let (passes, nothing) = (filter(level)?, Targets::new());
+    Ok(if json { [nothing, passes] } else { [passes, nothing] })
 }
 
 /// Writes the message, or `name=value`.
@@ -161,10 +192,39 @@ mod tests {
     fn capture(level: &str, json: bool, log: impl FnOnce()) -> String {
         let sink = Sink::default();
         let writer = sink.clone();
-        let subscriber = subscriber(level, json, false, move || writer.clone()).unwrap();
+        let (subscriber, _) = subscriber(level, json, false, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, log);
         let bytes = sink.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn level_and_form_change_under_way() {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let (subscriber, change) = subscriber("info", false, false, move || writer.clone()).unwrap();
+        let mut written = Vec::new();
+        tracing::subscriber::with_default(subscriber, || {
+            let said = |text: &str| {
+                tracing::debug!("debug {text}");
+                tracing::warn!(zone = %"a.test.", "warn {text}");
+                String::from_utf8(std::mem::take(&mut *sink.0.lock().unwrap())).unwrap()
+            };
+            written.push(said("1"));
+            for (level, json) in [("debug", false), ("debug", true), ("error", true), ("warn", false)] {
+                change(level, json).unwrap();
+                written.push(said(level));
+            }
+            assert!(change("loud", true).unwrap_err().contains("not a log level"));
+            written.push(said("last"));
+        });
+        assert_eq!(written.iter().map(|text| text.lines().count()).collect::<Vec<_>>(), [1, 2, 2, 0, 1, 1]);
+        let is_json = |text: &String| text.starts_with('{');
+        assert_eq!(
+            written.iter().map(is_json).collect::<Vec<_>>(),
+            [false, false, true, false, false, false]
+        );
+        assert!(written[0].ends_with("WARN warn 1 zone=a.test.\n"), "{written:?}");
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl<E: Engine> Responder<E> {
         let took = self.began.elapsed();
         // 584 years fit.
         self.counters.batch_took(account::protocol(transport), took.as_nanos() as u64);
-        if let Some(tap) = &mut self.tap {
+        if let Some(tap) = self.open_tap() {
             tap.end(took);
         }
         if let Some(forgotten) = self.limiter.as_mut().map(Limiter::take_forgotten).filter(|n| *n > 0) {
@@ -135,16 +135,22 @@ impl<E: Engine> Responder<E> {
     /// Says who is asked from here on, where that is recorded; `server` is only called then.
     #[inline]
     pub(super) fn asked(&mut self, server: impl FnOnce() -> Option<SocketAddr>) {
-        if let Some(tap) = &mut self.tap {
+        if let Some(tap) = self.open_tap() {
             tap.asked(server());
         }
+    }
+
+    /// What records, while anything is recorded.
+    #[inline]
+    fn open_tap(&mut self) -> Option<&mut Tap> {
+        self.tap.as_deref_mut().filter(|tap| tap.is_open())
     }
 
     /// Nothing arrives: the time to let go of what a busy moment has left.
     pub(super) fn idle(&mut self) {
         self.engine.idle();
         if let Some(tap) = &mut self.tap {
-            tap.flush();
+            tap.idle();
         }
     }
 
@@ -158,7 +164,7 @@ impl<E: Engine> Responder<E> {
         client: SocketAddr,
         (reply, out): (&Reply, &[u8]),
     ) {
-        if let Some(tap) = &mut self.tap {
+        if let Some(tap) = self.open_tap() {
             let response = if fate == Fate::Answered { &out[..reply.len] } else { &[] };
             let (protocol, rcode) = (account::protocol(transport), reply.class.rcode);
             tap.record(&Logged { protocol, fate, rcode, client, server: tap.server(), query, response });

@@ -22,6 +22,7 @@ use super::parts::{self, ROWS, Tone, name_link, nothing, now_s, page_of, pager, 
 use super::trouble::Trouble;
 use super::{Here, Page, Ui};
 use crate::admin::access::Door;
+use crate::admin::serve::Stop;
 use crate::model::event::{Event, EventKind};
 use crate::model::events::KEPT;
 use crate::model::target::Verdict;
@@ -157,7 +158,11 @@ fn about(event: &Event) -> Markup {
 }
 
 /// `GET /ui/events/stream`: says `news` with the number of the last event, and nothing of what it is: pages fetch that.
-pub(super) async fn stream(State(ui): Here, Extension(visitor): Extension<Visitor>) -> Response {
+pub(super) async fn stream(
+    State(ui): Here,
+    Extension(visitor): Extension<Visitor>,
+    Extension(stop): Extension<Stop>,
+) -> Response {
     let Ok(place) = Arc::clone(&ui.streams).try_acquire_owned() else {
         // A browser does not try again, and the page goes by its clock.
         return Trouble::new(StatusCode::SERVICE_UNAVAILABLE, "too many pages are told of news already")
@@ -167,19 +172,20 @@ pub(super) async fn stream(State(ui): Here, Extension(visitor): Extension<Visito
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         let _place = place;
-        tell(ui, visitor, sender).await;
+        tell(ui, visitor, stop, sender).await;
     });
     ([(header::CONTENT_TYPE, "text/event-stream")], Body::new(Lines(receiver))).into_response()
 }
 
-/// Ends when nobody listens any more, or the login that was needed to listen is over.
-async fn tell(ui: Arc<Ui>, visitor: Visitor, sender: mpsc::Sender<Bytes>) {
+/// Ends when nobody listens any more, the server stops or takes another token, or the login that was needed to listen is over.
+async fn tell(ui: Arc<Ui>, visitor: Visitor, mut stop: Stop, sender: mpsc::Sender<Bytes>) {
     let mut watcher = ui.control.events().watch(None);
     let mut line = Bytes::from_static(b": watching\n\n");
     while sender.send(line).await.is_ok() {
         sleep(PAUSE).await;
         line = tokio::select! {
             () = sender.closed() => return,
+            () = stop.told() => return,
             news = timeout(HEARTBEAT, watcher.next()) => match news {
                 Ok(batch) => {
                     let id = batch.events.last().map_or(0, |event| event.id);

@@ -16,6 +16,7 @@ use super::trouble::Trouble;
 use crate::admin::access::{self, Door};
 use crate::admin::pages::limited;
 use crate::admin::peer::Peer;
+use crate::admin::serve::Stop;
 
 /// Name of the cookie with the session's number.
 pub(super) const COOKIE: &str = "hale_session";
@@ -63,7 +64,7 @@ impl Fields {
 pub(super) async fn guard(State(ui): State<Arc<Ui>>, mut request: Request, next: Next) -> Response {
     // By the unix socket comes whoever forwards a port of theirs to it, under that port's name.
     if ui.door != Door::Open
-        && let Err(refusal) = access::local_host(request.headers(), &ui.rules.hosts)
+        && let Err(refusal) = access::local_host(request.headers(), &ui.rules.hosts())
     {
         return Trouble::from(refusal).into_response();
     }
@@ -74,6 +75,12 @@ pub(super) async fn guard(State(ui): State<Arc<Ui>>, mut request: Request, next:
     let path = request.uri().path().to_owned();
     if path.starts_with("/ui/assets/") {
         return next.run(request).await;
+    }
+    // Before the session is looked for, so that no change of the token is missed.
+    if ui.door != Door::Unix
+        && let Some(stop) = request.extensions_mut().get_mut::<Stop>()
+    {
+        stop.until_other_token(ui.rules.watch_token());
     }
     let mut visitor = match visitor(&ui, &request) {
         Ok(visitor) => visitor,
@@ -116,13 +123,16 @@ fn visitor(ui: &Ui, request: &Request) -> Result<Visitor, Trouble> {
     let headers = request.headers();
     let session = match ui.door {
         Door::Unix => Some(ui.sessions.local(now)?),
-        _ => cookie(headers, COOKIE).and_then(|number| ui.sessions.find(number, now)),
+        _ => {
+            let token = ui.rules.token_number();
+            cookie(headers, COOKIE).and_then(|number| ui.sessions.find(number, token, now))
+        }
     };
     let peer = request.extensions().get::<Peer>().map(Peer::owner).unwrap_or_default();
     Ok(Visitor {
         csrf: session.and_then(|id| ui.sessions.csrf(id, now)).unwrap_or_default(),
         session,
-        can_log_in: session.is_none() && ui.rules.token.is_some(),
+        can_log_in: session.is_none() && ui.rules.has_token(),
         can_log_out: session.is_some() && ui.door != Door::Unix,
         theme: match cookie(headers, THEME_COOKIE) {
             Some("dark") => Some("dark"),

@@ -30,7 +30,7 @@ pub(super) async fn page(
     if visitor.may_change() {
         return Redirect::to(own_page(&query.next)).into_response();
     }
-    form(&visitor, &query.next, ui.rules.token.is_some(), None)
+    form(&visitor, &query.next, ui.rules.has_token(), None)
 }
 
 /// `POST /ui/login`.
@@ -40,7 +40,7 @@ pub(super) async fn log_in(
     Extension(fields): Extension<Fields>,
     Extension(peer): Extension<Peer>,
 ) -> Page {
-    if ui.rules.token.is_none() {
+    if !ui.rules.has_token() {
         return Err(Trouble::new(StatusCode::FORBIDDEN, "the server was given no token to log in with")
             .hint("set admin.token in hale.json"));
     }
@@ -49,6 +49,8 @@ pub(super) async fn log_in(
     let again = |status: StatusCode, why: &str| {
         Ok((status, form(&visitor, fields.get("next"), true, Some(why))).into_response())
     };
+    // Before it is looked at: a login that meets a change of the token is one by the old one.
+    let token = ui.rules.token_number();
     match ui.rules.try_token(from, fields.get("token").as_bytes()) {
         Ok(true) => {}
         Ok(false) => {
@@ -58,7 +60,7 @@ pub(super) async fn log_in(
         Err(refusal) => return again(refusal.status, "Too many wrong tokens: wait a while."),
     }
     tracing::info!(by = visitor.owner, "logged in");
-    let number = ui.sessions.start(Instant::now())?;
+    let number = ui.sessions.start(token, Instant::now())?;
     let cookie = cookie(ui.rules.has_tls, &number, LIFETIME.as_secs());
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to(own_page(fields.get("next")))).into_response())
 }
@@ -93,7 +95,7 @@ fn form(visitor: &Visitor, next: &str, has_token: bool, wrong: Option<&str>) -> 
                     @if let Some(wrong) = wrong { p #wrong .error role="alert" { (wrong) } }
                     p.actions { button.primary { "Log in" } }
                 }
-                p.muted { "The value of " code { "admin.token" } " in " code { "hale.json" } ". A login lasts twelve hours, or until the server stops." }
+                p.muted { "The value of " code { "admin.token" } " in " code { "hale.json" } ". A login lasts twelve hours, or until the server stops or is given another token." }
             } @else {
                 p { "This server was given no token, so nobody can log in." }
                 p.muted { "Set " code { "admin.token" } " in " code { "hale.json" } ", or use the command line." }

@@ -25,6 +25,8 @@ pub(super) const LOCAL: SessionId = SessionId([0; 32]);
 struct Session {
     /// What each form must bring along, so that no other page can send one.
     csrf: String,
+    /// The number of the token that it was begun with: with another one it is over. `None` for those who need no login.
+    token: Option<u64>,
     since: Instant,
     /// What to say on the next page.
     note: Option<Note>,
@@ -48,38 +50,40 @@ pub(super) struct Sessions(Mutex<HashMap<SessionId, Session>>);
 pub(super) struct NoRandomness;
 
 impl Sessions {
-    /// Starts a session and returns its number for the cookie.
-    pub(super) fn start(&self, now: Instant) -> Result<String, NoRandomness> {
+    /// Starts a session by a token and returns its number for the cookie.
+    pub(super) fn start(&self, token: u64, now: Instant) -> Result<String, NoRandomness> {
         let number = random_text()?;
-        self.put(id_of(&number), now)?;
+        self.put(id_of(&number), Some(token), now)?;
         Ok(number)
     }
 
     /// The session that everybody on the unix socket shares.
     pub(super) fn local(&self, now: Instant) -> Result<SessionId, NoRandomness> {
         if self.csrf(LOCAL, now).is_none() {
-            self.put(LOCAL, now)?;
+            self.put(LOCAL, None, now)?;
         }
         Ok(LOCAL)
     }
 
-    fn put(&self, id: SessionId, since: Instant) -> Result<(), NoRandomness> {
+    fn put(&self, id: SessionId, token: Option<u64>, since: Instant) -> Result<(), NoRandomness> {
         let csrf = random_text()?;
         let mut all = self.lock();
-        all.retain(|_, session| since.duration_since(session.since) < LIFETIME);
+        let is_of_now = |session: &Session| token.is_none() || session.token.is_none_or(|t| Some(t) >= token);
+        all.retain(|_, session| since.duration_since(session.since) < LIFETIME && is_of_now(session));
         if all.len() >= MOST
             && let Some(oldest) = all.iter().min_by_key(|(_, session)| session.since).map(|(id, _)| *id)
         {
             all.remove(&oldest);
         }
-        all.insert(id, Session { csrf, since, note: None });
+        all.insert(id, Session { csrf, token, since, note: None });
         Ok(())
     }
 
-    /// The session with the number that a cookie holds, if it is one and still lasts.
-    pub(super) fn find(&self, number: &str, now: Instant) -> Option<SessionId> {
+    /// The session with the number that a cookie holds, if it is one and still lasts; `token` is the number of the token that counts.
+    pub(super) fn find(&self, number: &str, token: u64, now: Instant) -> Option<SessionId> {
         let id = id_of(number);
-        self.csrf(id, now).map(|_| id)
+        let began_with = self.lock().get(&id)?.token;
+        self.csrf(id, now).filter(|_| began_with == Some(token)).map(|_| id)
     }
 
     /// What forms of this session bring along; `None` when it is over.
@@ -136,27 +140,40 @@ mod tests {
     #[test]
     fn sessions_begin_and_end() {
         let (sessions, start) = (Sessions::default(), Instant::now());
-        let number = sessions.start(start).unwrap();
+        let number = sessions.start(0, start).unwrap();
         assert_eq!(number.len(), 43);
-        let id = sessions.find(&number, start).unwrap();
-        assert!(sessions.find("", start).is_none() && sessions.find(&number[1..], start).is_none());
+        let id = sessions.find(&number, 0, start).unwrap();
+        assert!(sessions.find("", 0, start).is_none() && sessions.find(&number[1..], 0, start).is_none());
         let csrf = sessions.csrf(id, start).unwrap();
         assert_ne!(csrf, number);
         let last = start + LIFETIME - Duration::from_secs(1);
-        assert_eq!(sessions.find(&number, last), Some(id));
-        assert_eq!(sessions.find(&number, start + LIFETIME), None, "it is over");
+        assert_eq!(sessions.find(&number, 0, last), Some(id));
+        assert_eq!(sessions.find(&number, 0, start + LIFETIME), None, "it is over");
         sessions.end(id);
-        assert_eq!(sessions.find(&number, start), None);
+        assert_eq!(sessions.find(&number, 0, start), None);
+    }
+
+    #[test]
+    fn another_token_ends_them_all() {
+        let (sessions, now) = (Sessions::default(), Instant::now());
+        let numbers: Vec<String> = (0..3).map(|_| sessions.start(1, now).unwrap()).collect();
+        let local = sessions.local(now).unwrap();
+        assert!(numbers.iter().all(|number| sessions.find(number, 1, now).is_some()));
+        assert!(numbers.iter().all(|number| sessions.find(number, 2, now).is_none()));
+        let next = sessions.start(2, now).unwrap();
+        assert!(sessions.find(&next, 2, now).is_some());
+        assert_eq!(sessions.lock().len(), 2, "they are forgotten");
+        assert!(sessions.csrf(local, now).is_some(), "nobody logged in there");
     }
 
     #[test]
     fn the_oldest_makes_room() {
         let (sessions, start) = (Sessions::default(), Instant::now());
         let at = |n: usize| start + Duration::from_secs(n as u64);
-        let numbers: Vec<String> = (0..=MOST).map(|n| sessions.start(at(n)).unwrap()).collect();
+        let numbers: Vec<String> = (0..=MOST).map(|n| sessions.start(0, at(n)).unwrap()).collect();
         let now = at(MOST);
-        assert_eq!(sessions.find(&numbers[0], now), None);
-        assert!(numbers[1..].iter().all(|number| sessions.find(number, now).is_some()));
+        assert_eq!(sessions.find(&numbers[0], 0, now), None);
+        assert!(numbers[1..].iter().all(|number| sessions.find(number, 0, now).is_some()));
     }
 
     #[test]

@@ -63,6 +63,20 @@ impl JsonFile {
     pub(super) fn new(settings: &JsonSettings) -> Self {
         Self { settings: settings.clone(), file: None }
     }
+
+    /// Opens it for a moment, and makes it where it is not there: whoever else writes it is not disturbed.
+    pub(super) fn try_out(&self) -> io::Result<()> {
+        self.open_file().map(drop)
+    }
+
+    fn open_file(&self) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true);
+        // It says who has asked for what.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
+        options.open(&self.settings.file)
+    }
 }
 
 impl Sink for JsonFile {
@@ -70,12 +84,7 @@ impl Sink for JsonFile {
         if self.file.is_some() {
             return Ok(());
         }
-        let mut options = OpenOptions::new();
-        options.read(true).append(true).create(true);
-        // It says who has asked for what.
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
-        let mut file = options.open(&self.settings.file)?;
+        let mut file = self.open_file()?;
         // A full disk may have left the beginning of a line.
         let mut last = [b'\n'];
         if file.metadata()?.len() > 0 {

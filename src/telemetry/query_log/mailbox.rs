@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{Output, lock};
+use super::{Output, Outputs, lock};
 use crate::telemetry::counters::Protocol;
 
 const HEAD: usize = 4 + 8 + 4 + 8;
@@ -85,6 +85,9 @@ impl Mailbox {
 /// What one thread that answers records by. Without an output for which a query is drawn nothing is copied.
 #[derive(Debug)]
 pub struct Tap {
+    /// All that there are, and which version of them [`Tap::outputs`] is.
+    all: Arc<Outputs>,
+    version: u32,
     outputs: Vec<TapOutput>,
     received: Duration,
     server: Option<SocketAddr>,
@@ -104,27 +107,38 @@ struct TapOutput {
 }
 
 impl Tap {
-    pub(super) fn new(outputs: &[Arc<Output>]) -> Self {
-        let attach = |output: &Arc<Output>| {
-            let mailbox = Arc::new(Mailbox::default());
-            *lock(&mailbox.full) = Vec::with_capacity(output.buffer_octets);
-            lock(&output.mailboxes).push(Arc::clone(&mailbox));
-            TapOutput {
-                output: Arc::clone(output),
-                mailbox,
-                own: Vec::with_capacity(output.buffer_octets),
-                head: None,
-                threshold: u64::MAX / u64::from(output.sample.max(1)),
-            }
-        };
+    pub(super) fn new(all: Arc<Outputs>) -> Self {
         // The standard library's hash keys differ from worker to worker; xorshift must not begin with 0.
         let random = std::hash::RandomState::new().hash_one(0u8) | 1;
-        Self { outputs: outputs.iter().map(attach).collect(), received: Duration::ZERO, server: None, random }
+        let (version, outputs) = (0, Vec::new());
+        let mut tap = Self { all, version, outputs, received: Duration::ZERO, server: None, random };
+        tap.attach();
+        tap
     }
 
-    /// Reads the clock, once for all queries that came together.
+    /// Turns to the outputs that there are now.
+    #[cold]
+    fn attach(&mut self) {
+        self.flush();
+        let list = lock(&self.all.list);
+        self.version = self.all.version.load(Relaxed);
+        self.outputs = list.iter().map(TapOutput::new).collect();
+    }
+
+    /// Whether anything is recorded at all.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
+    /// Sees whether there are other outputs, and reads the clock, once for all queries that came together.
     pub fn begin(&mut self) {
-        self.received = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        if self.version != self.all.version.load(Relaxed) {
+            self.attach();
+        }
+        if self.is_open() {
+            self.received = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        }
     }
 
     /// Who is asked from here on.
@@ -162,13 +176,34 @@ impl Tap {
         }
     }
 
-    /// Hands over what could not be handed over before; for workers that have nothing to do.
-    pub fn flush(&mut self) {
+    /// Hands over what could not be handed over before.
+    fn flush(&mut self) {
         self.outputs.iter_mut().for_each(TapOutput::hand_over);
+    }
+
+    /// For workers that have nothing to do: hands over what is left, and sees whether there are other outputs.
+    pub fn idle(&mut self) {
+        self.flush();
+        if self.version != self.all.version.load(Relaxed) {
+            self.attach();
+        }
     }
 }
 
 impl TapOutput {
+    fn new(output: &Arc<Output>) -> Self {
+        let mailbox = Arc::new(Mailbox::default());
+        *lock(&mailbox.full) = Vec::with_capacity(output.buffer_octets);
+        lock(&output.mailboxes).push(Arc::clone(&mailbox));
+        Self {
+            output: Arc::clone(output),
+            mailbox,
+            own: Vec::with_capacity(output.buffer_octets),
+            head: None,
+            threshold: u64::MAX / u64::from(output.sample.max(1)),
+        }
+    }
+
     fn push(&mut self, received: Duration, logged: &Logged<'_>) {
         // Messages are no longer than 65,535 octets; what is, no transport has brought.
         let (query, response) = (cut(logged.query), cut(logged.response));

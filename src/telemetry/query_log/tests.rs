@@ -24,6 +24,12 @@ fn output(sample: u32, buffer_octets: usize) -> Arc<Output> {
     Arc::new(Output::new("test", sample, buffer_octets))
 }
 
+fn tap_of(output: &Arc<Output>) -> Tap {
+    let all = Outputs::default();
+    all.replace(vec![Arc::clone(output)]);
+    Tap::new(Arc::new(all))
+}
+
 /// How many records an output's mailboxes hold.
 fn held(output: &Output) -> u64 {
     let mut count = 0;
@@ -42,7 +48,7 @@ fn held(output: &Output) -> u64 {
 #[test]
 fn a_record_comes_out_as_it_went_in() {
     let output = output(1, 1 << 16);
-    let mut tap = Tap::new(&[Arc::clone(&output)]);
+    let mut tap = tap_of(&output);
     let records = [
         logged(QUERY, b"response"),
         Logged {
@@ -79,7 +85,7 @@ fn a_record_comes_out_as_it_went_in() {
 #[test]
 fn what_is_not_taken_is_counted_and_nobody_waits() {
     let output = output(1, 1 << 16);
-    let mut tap = Tap::new(&[Arc::clone(&output)]);
+    let mut tap = tap_of(&output);
     let mailbox = Arc::clone(&lock(&output.mailboxes)[0]);
     let busy = Instant::now();
     for _ in 0..10_000 {
@@ -93,7 +99,7 @@ fn what_is_not_taken_is_counted_and_nobody_waits() {
         std::thread::scope(|scope| {
             mailbox.take(&mut other);
             scope.spawn(|| {
-                tap.flush();
+                tap.idle();
                 tap.record(&logged(QUERY, &[0; 100]));
             });
         });
@@ -107,7 +113,7 @@ fn what_is_not_taken_is_counted_and_nobody_waits() {
 fn one_in_so_many_is_drawn() {
     for (sample, least, most) in [(1, 100_000, 100_000), (10, 9_000, 11_000), (1000, 40, 180)] {
         let output = output(sample, 64 << 20);
-        let mut tap = Tap::new(&[Arc::clone(&output)]);
+        let mut tap = tap_of(&output);
         for _ in 0..1000 {
             tap.begin();
             (0..100).for_each(|_| tap.record(&logged(QUERY, b"")));
@@ -146,7 +152,7 @@ fn a_file_that_was_renamed_is_opened_anew() {
     let json = JsonSettings { file: file.clone(), sample: 1 };
     let log = QueryLog::start(&Settings { json: Some(json), ..settings() }).unwrap();
     record(&log, 3);
-    until("three lines", || log.outputs[0].written.load(Relaxed) == 3);
+    until("three lines", || log.outputs.current()[0].written.load(Relaxed) == 3);
     std::fs::rename(&file, &old).unwrap();
     log.reopen();
     until("it is there again", || file.exists());
@@ -162,6 +168,56 @@ fn a_file_that_was_renamed_is_opened_anew() {
 }
 
 #[test]
+fn other_outputs_count_while_it_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let to = |name: &str, buffer_octets| Settings {
+        json: Some(JsonSettings { file: file(name), sample: 1 }),
+        buffer_octets,
+        ..settings()
+    };
+    let log = QueryLog::start(&settings()).unwrap();
+    let (over, batches) = (AtomicBool::new(false), AtomicU64::new(0));
+    let mut tap = log.tap();
+    assert!(!tap.is_open());
+    let recording = |tap: &mut Tap| {
+        while !over.load(Relaxed) {
+            tap.begin();
+            tap.record(&logged(QUERY, &[0; 12]));
+            tap.end(Duration::ZERO);
+            tap.idle();
+            batches.fetch_add(u64::from(tap.is_open()), Relaxed);
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    };
+    let lines = |name: &str| {
+        let text = std::fs::read_to_string(file(name)).unwrap();
+        for line in text.lines() {
+            assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "{line}");
+        }
+        text.lines().count() as u64
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| recording(&mut tap));
+        // Of one and the same file no line is torn or lost, whoever writes it.
+        for (name, buffer) in [("a", 1 << 16), ("a", 1 << 17), ("b", 1 << 16), ("a", 1 << 16)] {
+            log.change(&to(name, buffer)).unwrap();
+            let before = batches.load(Relaxed);
+            until("some batches", || batches.load(Relaxed) > before + 50);
+        }
+        let wrong = log.change(&to("missing/file", 1 << 16)).unwrap_err().to_string();
+        assert!(wrong.contains("missing/file"), "{wrong}");
+        let before = batches.load(Relaxed);
+        until("it goes on", || batches.load(Relaxed) > before + 50);
+        log.change(&settings()).unwrap();
+        over.store(true, Relaxed);
+    });
+    log.stop();
+    assert!(lines("b") >= 50);
+    assert_eq!(lines("a") + lines("b"), batches.load(Relaxed), "each query is a line");
+}
+
+#[test]
 fn a_file_that_cannot_be_written_is_an_error_at_start_and_counted_later() {
     let folder = tempfile::tempdir().unwrap();
     let json = JsonSettings { file: folder.path().join("missing/file"), sample: 1 };
@@ -171,7 +227,7 @@ fn a_file_that_cannot_be_written_is_an_error_at_start_and_counted_later() {
         let json = JsonSettings { file: "/dev/full".into(), sample: 1 };
         let log = QueryLog::start(&Settings { json: Some(json), ..settings() }).unwrap();
         record(&log, 1);
-        until("a failure", || log.outputs[0].failures.load(Relaxed) > 0);
+        until("a failure", || log.outputs.current()[0].failures.load(Relaxed) > 0);
         log.stop();
     }
 }
@@ -219,7 +275,7 @@ fn a_reader_that_comes_late_and_goes_is_sent_what_is_there() {
     let log = QueryLog::start(&Settings { dnstap: Some(dnstap), ..settings() }).unwrap();
     // Nobody listens yet: it is kept.
     record(&log, 2);
-    until("a failed try", || log.outputs[0].failures.load(Relaxed) > 0);
+    until("a failed try", || log.outputs.current()[0].failures.load(Relaxed) > 0);
     let listener = UnixListener::bind(&socket).unwrap();
     let frames = read_frames(&listener, 4);
     // Identity, version, then the message and its type.
@@ -229,9 +285,9 @@ fn a_reader_that_comes_late_and_goes_is_sent_what_is_there() {
     let has = |frame: &[u8], part: &[u8]| frame.windows(part.len()).any(|window| window == part);
     assert!(has(&frames[0], QUERY) && !has(&frames[1], QUERY));
     // It has gone; that is seen without writing, and a new one is sent the rest, to the orderly end.
-    until("its going is seen", || !log.outputs[0].is_up.load(Relaxed));
+    until("its going is seen", || !log.outputs.current()[0].is_up.load(Relaxed));
     let reading = std::thread::spawn(move || read_frames(&listener, usize::MAX));
-    until("a new connection", || log.outputs[0].is_up.load(Relaxed));
+    until("a new connection", || log.outputs.current()[0].is_up.load(Relaxed));
     record(&log, 1);
     log.stop();
     assert_eq!(reading.join().unwrap().len(), 2);
@@ -258,12 +314,12 @@ fn a_reader_that_takes_nothing_is_left_and_costs_no_worker_anything() {
         stream.write_all(b"\0\0\0\0\0\0\0\x04\0\0\0\x01").unwrap();
         (stream, listener)
     });
-    until("connected", || log.outputs[0].is_up.load(Relaxed));
+    until("connected", || log.outputs.current()[0].is_up.load(Relaxed));
     let kept = stuck.join().unwrap();
     let mut tap = log.tap();
     let deadline = Instant::now() + Duration::from_secs(20);
     let mut slowest = Duration::ZERO;
-    while log.outputs[0].failures.load(Relaxed) == 0 {
+    while log.outputs.current()[0].failures.load(Relaxed) == 0 {
         assert!(Instant::now() < deadline, "the reader is not left");
         let began = Instant::now();
         tap.begin();
@@ -274,7 +330,7 @@ fn a_reader_that_takes_nothing_is_left_and_costs_no_worker_anything() {
     }
     // A second would be the writer's patience; what a busy machine takes is far less.
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
-    assert!(log.outputs[0].left_out() > 0);
+    assert!(log.outputs.current()[0].left_out() > 0);
     drop(kept);
     log.stop();
 }
