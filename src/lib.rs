@@ -51,7 +51,7 @@
 //! | [`transport`] | `config`, `answer`, `snapshot::handle`, `telemetry` |
 //! | [`admin`] | `model`, `config`, `telemetry` |
 //! | [`app`] | all but `cli` |
-//! | [`cli`] | `model`, `config`, `telemetry`, `zone`, `dnssec`, `app` |
+//! | [`cli`] | `model`, `config`, `telemetry`, `tls`, `zone`, `dnssec`, `app` |
 //!
 //! `tests/architecture.rs` holds the sources to this table.
 #![cfg_attr(test, allow(clippy::unwrap_used))]

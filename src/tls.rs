@@ -1,4 +1,4 @@
-//! TLS towards others: which certificates the probes of health checks and the clients of discovery accept.
+//! TLS towards others: which certificates the probes of health checks, the clients of discovery and commands accept.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -43,7 +43,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "admin",
         ],
     ),
-    ("cli", &["model", "config", "telemetry", "zone", "dnssec", "app"]),
+    ("cli", &["model", "config", "telemetry", "tls", "zone", "dnssec", "app"]),
 ];
 
 /// Lines of a file, its tests aside.

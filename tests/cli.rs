@@ -1,5 +1,5 @@
 //! The command line as its users meet it: the binary's output and exit codes.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -230,6 +230,7 @@ impl Control for Fake {
                 records_added: 0,
                 records_removed: 0,
                 records: Vec::new(),
+                problem: (!remove_missing).then(|| "the zone file is gone".to_owned()),
             }],
             unchanged: 2,
             settings: Vec::new(),
@@ -344,22 +345,27 @@ impl Insight for Fake {
 
 /// Runs `test` beside a [`Fake`] server; it is given the state directory and the address of the admin listener.
 fn with_server(token: Option<&str>, test: impl FnOnce(&Path, &str)) {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let state = std::env::temp_dir().join(format!("hale-cli-{}-{number}", std::process::id()));
-    std::fs::create_dir(&state).unwrap();
     let listen = if token.is_some() { "0.0.0.0:0" } else { "127.0.0.1:0" };
     let config = AdminConfig {
         listen: listen.parse().ok(),
         token: token.map(str::to_owned),
         ..AdminConfig::default()
     };
+    with_server_of(config, |state, port| test(state, &format!("http://127.0.0.1:{port}")));
+}
+
+/// The same with any configuration; it is given the port.
+fn with_server_of(config: AdminConfig, test: impl FnOnce(&Path, u16)) {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let state = std::env::temp_dir().join(format!("hale-cli-{}-{number}", std::process::id()));
+    std::fs::create_dir(&state).unwrap();
     let admin = Admin::bind(&config, Some(&state)).unwrap();
     let port = admin.addresses().next().unwrap().1.port();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let served = runtime.spawn(admin.serve(Arc::new(Fake), stopped));
-    test(&state, &format!("http://127.0.0.1:{port}"));
+    test(&state, port);
     stop.send(true).unwrap();
     runtime.block_on(served).unwrap().unwrap();
     std::fs::remove_dir_all(state).unwrap();
@@ -390,7 +396,7 @@ fn over_the_unix_socket() {
         check(
             &format!("reload {at}"),
             1,
-            "example.test. kept, names ~2 -1\n2 zones unchanged\n",
+            "example.test. kept, names ~2 -1: the zone file is gone\n2 zones unchanged\n",
             "warning: zones/a.json: gone\n",
         );
         check(
@@ -438,7 +444,12 @@ fn over_http_with_a_token() {
             file.display().to_string()
         });
         check(&format!("status --server {url}"), 1, "", "hint: give the token with --token-file FILE");
-        check(&format!("reload --server {url} --token-file {wrong}"), 1, "", "error: the token is wrong");
+        check(
+            &format!("reload --server {url} --token-file {wrong}"),
+            1,
+            "",
+            "error: the token is wrong\n  hint: ",
+        );
         check(&format!("status --server {url} --token-file {right}"), 0, "hale 9.9.9, process 4711", "");
         check(
             &format!("reload --remove-missing --server {url} --token-file {right}"),
@@ -447,6 +458,241 @@ fn over_http_with_a_token() {
             "warning",
         );
         check(&format!("healthcheck --server {url}"), 0, "alive", "");
+    });
+}
+
+/// Commands that ask a server, each with what it takes besides.
+const ASKING: [&str; 13] = [
+    "status",
+    "zone show",
+    "zone show example.test",
+    "zone export example.test",
+    "zone diff example.test",
+    "explain www.example.test",
+    "sources",
+    "plan",
+    "resync edge",
+    "events",
+    "events --follow",
+    "override list",
+    "reload",
+];
+
+#[test]
+fn each_command_tells_what_is_wrong_with_the_server() {
+    let closed = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        format!("http://{}", listener.local_addr().unwrap())
+    };
+    let says = |what: &'static [u8]| {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        // Ends with the process: it waits in accept.
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let _ = std::io::Read::read(&mut stream, &mut [0; 4096]);
+                let _ = stream.write_all(what);
+            }
+        });
+        format!("http://{address}")
+    };
+    let no_http = says(b"SSH-2.0-OpenSSH_9.2\r\n");
+    let other = says(b"HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\n\r\nno\n");
+    let cut = says(b"HTTP/1.1 200 OK\r\nContent-Length: 300\r\n\r\n{");
+    let empty = tempfile::tempdir().unwrap();
+    with_server(Some("s3cret"), |state, url| {
+        let wrong = state.join("wrong");
+        std::fs::write(&wrong, "guess").unwrap();
+        let at = [
+            (
+                format!("--state {}", empty.path().display()),
+                "error: no server is running at ",
+                "  hint: start one with `hale serve`",
+            ),
+            (
+                format!("--server {closed}"),
+                "error: no server answers at http://",
+                "  hint: start one with `hale serve`",
+            ),
+            (
+                format!("--server {no_http}"),
+                " broke off: it is not HTTP",
+                "  hint: a server with admin.tls is asked by https://",
+            ),
+            (
+                format!("--server {other}"),
+                " answers with HTTP status 404",
+                "  hint: is this the admin listener of a Hale server?",
+            ),
+            (format!("--server {url}"), "error: ", "  hint: give the token with --token-file FILE"),
+        ];
+        for command in ASKING {
+            for (at, message, hint) in &at {
+                let line = format!("{command} {at}");
+                check(&line, 1, "", message);
+                check(&line, 1, "", hint);
+            }
+        }
+        // An export has begun by then, which is why it goes to a file with --output.
+        for command in ASKING
+            .into_iter()
+            .filter(|command| !command.contains("export") && !command.contains("events --follow"))
+        {
+            check(&format!("{command} --server {cut}"), 1, "", "error: the answer of http://127.0.0.1:");
+        }
+        // Each wrong token makes the next try wait for longer, so not for every command.
+        check(
+            &format!("status --server {url} --token-file {}", wrong.display()),
+            1,
+            "",
+            "error: the token is wrong\n  hint: the file of --token-file",
+        );
+        check(
+            &format!("events --follow --server {url} --token-file {}", wrong.display()),
+            1,
+            "",
+            "error: the token is wrong",
+        );
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn a_socket_of_somebody_else_is_told_as_such() {
+    use std::os::unix::process::CommandExt as _;
+    with_server(None, |state, _| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hale"));
+        command.args(["status", "--state"]).arg(state).current_dir("/");
+        if rustix::process::geteuid().is_root() {
+            // Nobody.
+            command.uid(65_534).gid(65_534);
+        } else {
+            std::fs::set_permissions(
+                state.join("hale.sock"),
+                std::os::unix::fs::PermissionsExt::from_mode(0o000),
+            )
+            .unwrap();
+        }
+        // A build folder that nobody else may enter keeps it from being started.
+        let Ok(output) = command.output() else { return };
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let error = text(&output.stderr);
+        assert!(
+            error.contains("hale.sock may not be opened") && error.contains("hint: the socket belongs to"),
+            "{error}"
+        );
+    });
+}
+
+/// A server with TLS, and files: its certificate, its token.
+fn with_tls(names: &[&str], test: impl FnOnce(u16, &str, &str)) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let made = rcgen::generate_simple_self_signed(names).unwrap();
+    std::fs::write(path("cert.pem"), made.cert.pem()).unwrap();
+    std::fs::write(path("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    std::fs::write(path("token"), "s3cret\n").unwrap();
+    let config = AdminConfig {
+        listen: "0.0.0.0:0".parse().ok(),
+        token: Some("s3cret".to_owned()),
+        tls: Some(hale::config::TlsFiles { cert: path("cert.pem"), key: path("key.pem") }),
+        ..AdminConfig::default()
+    };
+    let (cert, token) = (path("cert.pem").display().to_string(), path("token").display().to_string());
+    with_server_of(config, |_, port| test(port, &cert, &token));
+}
+
+#[test]
+fn over_tls() {
+    with_tls(&["localhost", "127.0.0.1"], |port, cert, token| {
+        let (at, by_name) = (format!("https://127.0.0.1:{port}"), format!("https://localhost:{port}/"));
+        let trusting = format!("--ca-file {cert} --token-file {token}");
+        check(&format!("status --server {at} {trusting}"), 0, "hale 9.9.9, process 4711", "");
+        check(&format!("status --server {by_name} {trusting}"), 0, "hale 9.9.9, process 4711", "");
+        check(
+            &format!("zone export example.test --server {at} {trusting}"),
+            0,
+            "example.test. 300 IN NS",
+            "",
+        );
+        check(&format!("reload --remove-missing --server {at} {trusting}"), 0, "removed", "warning");
+        check(
+            &format!("status --server {at} --ca-file {cert}"),
+            1,
+            "",
+            "hint: give the token with --token-file FILE",
+        );
+        // Whoever is not who is meant is sent nothing.
+        let refused = format!("error: the certificate of {at} is not accepted: ");
+        check(&format!("status --server {at} --token-file {token}"), 1, "", &refused);
+        check(&format!("status --server {at} --token-file {token}"), 1, "", "with --ca-file FILE");
+        check(
+            &format!("status --server http://127.0.0.1:{port}"),
+            1,
+            "",
+            "hint: a server with admin.tls is asked by https://",
+        );
+        check(&format!("status --server {at} --ca-file {token}"), 2, "", "holds no certificate");
+        check(
+            &format!("status --server {at} --ca-file /nonexistent"),
+            2,
+            "",
+            "ca_file /nonexistent: No such file",
+        );
+        // Whether it lives, a container asks at an address that no certificate has.
+        check(&format!("healthcheck --server https://127.0.0.2:{port}"), 0, "alive", "");
+        let output = Command::new(env!("CARGO_BIN_EXE_hale"))
+            .args(["status", "--json"])
+            .envs([("HALE_SERVER", at.as_str()), ("HALE_CA_FILE", cert), ("HALE_TOKEN_FILE", token)])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+    });
+    with_tls(&["hale.example.net"], |port, cert, _| {
+        let line = format!("status --server https://127.0.0.1:{port} --ca-file {cert}");
+        check(&line, 1, "", "is not accepted: ");
+        check(&line, 1, "", "hale.example.net");
+    });
+    with_server(None, |_, url| {
+        let at = url.replace("http://", "https://");
+        check(&format!("status --server {at}"), 1, "", "does not speak TLS");
+        check(
+            &format!("status --server {at}"),
+            1,
+            "",
+            "hint: without admin.tls a server is asked by http://",
+        );
+    });
+}
+
+#[test]
+fn a_token_does_not_go_out_in_the_clear() {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    // An address of this machine that is not loopback; nothing is sent.
+    let own = socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr());
+    let Some(own) = own.ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback()) else {
+        eprintln!("skipped: this machine has no address but loopback");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "s3cret").unwrap();
+    with_server(Some("s3cret"), |_, url| {
+        let port = url.rsplit(':').next().unwrap();
+        let line = format!("status --server http://{own}:{port} --token-file {}", token.display());
+        check(
+            &line,
+            2,
+            "",
+            &format!("error: the token would go to http://{own}:{port} in the clear\n  hint: use https://"),
+        );
+        check(
+            &format!("healthcheck --server http://{own}:{port} --token-file {}", token.display()),
+            0,
+            "alive",
+            "",
+        );
     });
 }
 

@@ -1,79 +1,30 @@
 //! Talks to a running server: HTTP/1.1 over the unix socket in its state directory, or to a URL.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
-use std::path::PathBuf;
+use std::io::{self, BufRead, BufReader, Read};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use super::outcome::Failure;
+use super::connect::{Stream, Trust};
+use super::outcome::{Failure, USAGE};
+use super::place::Place;
 use crate::model::report::Problem;
 
-/// Connecting takes at most so long.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A status line and headers are at most so long.
 const HEAD_LIMIT: u64 = 64 * 1024;
 /// Error texts are at most so long.
 const PROBLEM_LIMIT: u64 = 64 * 1024;
-/// What to do where no server is found.
-const WHERE: &str = "start one with `hale serve`, or say where it is: --state DIR or --server URL";
-
-/// Where the server is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// Path of its unix socket.
-    Unix(PathBuf),
-    /// `host:port` of its admin listener.
-    Http(String),
-}
-
-impl Place {
-    /// Reads `unix:PATH` or `http://HOST[:PORT]`.
-    ///
-    /// # Errors
-    /// What is wrong with it, as bad arguments.
-    pub(super) fn parse(text: &str) -> Result<Self, Failure> {
-        if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
-            return Ok(Self::Unix(path.into()));
-        }
-        let wrong = |why: &str| {
-            Failure::usage(format!("--server {text:?}: {why}"))
-                .hint("unix:/var/lib/hale/hale.sock or http://127.0.0.1:8053")
-        };
-        if text.starts_with("https://") {
-            return Err(wrong("https is not in this version"));
-        }
-        let rest = text.strip_prefix("http://").ok_or_else(|| wrong("is neither a unix socket nor a URL"))?;
-        let authority = rest.strip_suffix('/').unwrap_or(rest);
-        if authority.is_empty() || authority.contains(['/', '@', '?', '#', ' ']) {
-            return Err(wrong("is not a host with a port"));
-        }
-        let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        Ok(Self::Http(if has_port { authority.to_owned() } else { format!("{authority}:80") }))
-    }
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Unix(path) => write!(f, "{}", path.display()),
-            Self::Http(authority) => write!(f, "http://{authority}"),
-        }
-    }
-}
 
 /// A server to ask.
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) place: Place,
     pub(super) token: Option<String>,
+    /// Which certificate it has to show, where it is asked by TLS.
+    pub(super) trust: Trust,
     /// Longest silence that is waited for.
     pub(super) patience: Duration,
 }
-
-trait Stream: Read + Write {}
-impl<T: Read + Write> Stream for T {}
 
 impl Client {
     /// Asks for `path` and reads JSON.
@@ -108,37 +59,25 @@ impl Client {
     /// # Errors
     /// See [`Client::get`].
     pub(super) fn request(&self, method: &str, path: &str, body: &str) -> Result<Body, Failure> {
-        let stream = self.connect().map_err(|error| self.unreachable(&error))?;
-        let (status, body) =
-            self.exchange(stream, method, path, body).map_err(|error| self.broke_off(&error))?;
-        if matches!(status, 200 | 201) { Ok(body) } else { Err(self.refused(status, body)) }
+        self.try_request(method, path, body).map_err(|(Hope::Some | Hope::None, failure)| failure)
     }
 
-    fn connect(&self) -> io::Result<Box<dyn Stream>> {
-        match &self.place {
-            #[cfg(unix)]
-            Place::Unix(path) => {
-                let stream = std::os::unix::net::UnixStream::connect(path)?;
-                stream.set_read_timeout(Some(self.patience))?;
-                stream.set_write_timeout(Some(self.patience))?;
-                Ok(Box::new(stream))
-            }
-            #[cfg(not(unix))]
-            Place::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
-            Place::Http(authority) => {
-                let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-                for address in authority.to_socket_addrs()? {
-                    match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
-                        Ok(stream) => {
-                            stream.set_read_timeout(Some(self.patience))?;
-                            stream.set_write_timeout(Some(self.patience))?;
-                            return Ok(Box::new(stream));
-                        }
-                        Err(error) => last = error,
-                    }
-                }
-                Err(last)
-            }
+    /// Likewise, for those who would try again.
+    ///
+    /// # Errors
+    /// With whether there is any hope in that.
+    pub(super) fn try_request(&self, method: &str, path: &str, body: &str) -> Result<Body, (Hope, Failure)> {
+        let away = |failure: Failure| match failure {
+            Failure::Sentence { code: USAGE, .. } => (Hope::None, failure),
+            failure => (Hope::Some, failure),
+        };
+        let stream = self.connect().map_err(away)?;
+        let (status, body) =
+            self.exchange(stream, method, path, body).map_err(|error| away(self.broke_off(&error)))?;
+        match status {
+            200 | 201 => Ok(body),
+            429 | 503 => Err((Hope::Some, self.refused(status, body))),
+            _ => Err((Hope::None, self.refused(status, body))),
         }
     }
 
@@ -151,7 +90,7 @@ impl Client {
     ) -> io::Result<(u16, Body)> {
         let host = match &self.place {
             Place::Unix(_) => "hale",
-            Place::Http(authority) => authority,
+            Place::Url { authority, .. } => authority,
         };
         let token = self
             .token
@@ -165,23 +104,6 @@ impl Client {
         Body::read_head(BufReader::new(stream))
     }
 
-    fn unreachable(&self, error: &io::Error) -> Failure {
-        let place = &self.place;
-        match (place, error.kind()) {
-            (Place::Unix(_), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
-                Failure::running(format!("no server is running at {place}")).hint(WHERE)
-            }
-            (Place::Unix(_), io::ErrorKind::PermissionDenied) => {
-                Failure::running(format!("{place} may not be opened: {error}"))
-                    .hint("the socket belongs to the user the server runs as: be that user, or root")
-            }
-            (Place::Http(_), _) => {
-                Failure::running(format!("no server answers at {place}: {error}")).hint(WHERE)
-            }
-            _ => Failure::running(format!("{place} cannot be reached: {error}")),
-        }
-    }
-
     /// What to say when the connection fails within an answer.
     pub(super) fn broke_off(&self, error: &io::Error) -> Failure {
         match error.kind() {
@@ -191,7 +113,16 @@ impl Client {
                 self.place,
                 self.patience.as_secs()
             )),
-            _ => Failure::running(format!("the answer of {} broke off: {error}", self.place)),
+            _ => {
+                let failure = Failure::running(format!("the answer of {} broke off: {error}", self.place));
+                match &self.place {
+                    // What TLS says to a request in the clear is no HTTP.
+                    Place::Url { tls: false, .. } => {
+                        failure.hint("a server with admin.tls is asked by https://")
+                    }
+                    _ => failure,
+                }
+            }
         }
     }
 
@@ -205,11 +136,21 @@ impl Client {
         };
         let failure = Failure::running(problem.detail);
         match (status, problem.hint) {
-            (401, _) => failure.hint("give the token with --token-file FILE"),
+            (401, _) if self.token.is_none() => failure.hint("give the token with --token-file FILE"),
+            (401, _) => failure.hint("the file of --token-file has to hold what admin.token says now"),
             (_, Some(hint)) => failure.hint(hint),
             _ => failure,
         }
     }
+}
+
+/// Whether a request that failed may do better later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hope {
+    /// The server was not there, or had too much to do.
+    Some,
+    /// It said no, or the arguments are wrong.
+    None,
 }
 
 /// The body of an answer. It ends with an error where the connection ends before the body does.
@@ -328,27 +269,6 @@ fn invalid(why: &str) -> io::Error {
 mod tests {
     use super::*;
     use std::io::Cursor;
-
-    #[test]
-    fn places() {
-        let http = |text: &str| Some(Place::Http(text.to_owned()));
-        for (text, want) in [
-            ("unix:/run/hale.sock", Some(Place::Unix("/run/hale.sock".into()))),
-            ("http://127.0.0.1:8053", http("127.0.0.1:8053")),
-            ("http://[::1]:8053/", http("[::1]:8053")),
-            ("http://[::1]", http("[::1]:80")),
-            ("http://hale.example", http("hale.example:80")),
-            ("https://hale.example", None),
-            ("http://", None),
-            ("http://a/b", None),
-            ("http://user@a", None),
-            ("unix:", None),
-            ("/run/hale.sock", None),
-            ("", None),
-        ] {
-            assert_eq!(Place::parse(text).ok(), want, "{text}");
-        }
-    }
 
     /// What the answer `bytes` reads as: its status and body, or the kind of error.
     fn answer(bytes: &str) -> Result<(u16, String), io::ErrorKind> {

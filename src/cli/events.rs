@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::client::Client;
+use super::client::{Client, Hope};
 use super::outcome::{Failure, Outcome};
 use super::server::ServerArgs;
 use super::terminal;
@@ -70,16 +70,24 @@ pub(super) fn run(args: &EventsArgs) -> Outcome {
         return Ok(());
     }
     let mut seen = recent.events.last().map(|event| event.id).max(newest);
+    let mut is_away = false;
     loop {
         let after = seen.map(|id| format!("&after={id}")).unwrap_or_default();
-        let body = match client.request("GET", &format!("/api/v1/events?{filter}{after}"), "") {
-            Ok(body) => Some(BufReader::new(body)),
-            // It may be on its way up again.
-            Err(Failure::Sentence { .. }) if seen.is_some() => None,
-            Err(failure) => return Err(failure),
-        };
-        if let Some(body) = body {
-            follow(&client, body, args.json, &mut seen)?;
+        match client.try_request("GET", &format!("/api/v1/events?{filter}{after}"), "") {
+            Ok(body) => {
+                if std::mem::take(&mut is_away) {
+                    terminal::print_error(&format!("{} answers again\n", client.place));
+                }
+                follow(&client, BufReader::new(body), args.json, &mut seen)?;
+            }
+            // It answered before, so it may be on its way up again.
+            Err((Hope::Some, failure)) => {
+                if !std::mem::replace(&mut is_away, true) {
+                    let why = failure.sentence();
+                    terminal::print_error(&format!("{why}; trying again until it is back\n"));
+                }
+            }
+            Err((Hope::None, failure)) => return Err(failure),
         }
         sleep(AGAIN);
     }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use super::configuration;
+use super::connect::Trust;
 use super::outcome::{Failure, Outcome};
 use super::server::{self, ServerArgs};
 use super::terminal;
@@ -35,6 +36,8 @@ pub(super) fn run(args: &HealthcheckArgs) -> Outcome {
     }
     let mut client = args.server.client()?;
     client.patience = patience;
+    // The page is for everybody, and whether the server lives is no matter of its name: a container asks at the loopback address.
+    (client.token, client.trust) = (None, Trust::Any);
     match client.request("GET", "/healthz", "") {
         Ok(_) => terminal::print("alive\n"),
         Err(failure) => match configured_listen() {

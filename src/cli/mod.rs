@@ -3,6 +3,7 @@
 mod check;
 mod client;
 mod configuration;
+mod connect;
 mod demo;
 mod events;
 mod explain;
@@ -11,6 +12,7 @@ mod keys;
 mod later;
 mod outcome;
 mod overrides;
+mod place;
 #[cfg(test)]
 mod reference;
 mod reload;

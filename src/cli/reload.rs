@@ -44,7 +44,14 @@ fn lines(texts: &[String]) -> String {
 
 fn describe(report: &ReloadReport) -> String {
     let mut text: String = report.zones.iter().map(describe_zone).collect();
-    text.push_str(&format!("{} unchanged\n", plural(report.unchanged, "zone")));
+    match report.unchanged {
+        // It takes a configuration that cannot be read for no zone to be told of.
+        0 if report.zones.is_empty() && !report.ok => {
+            text.push_str("nothing is changed: all goes on as before\n")
+        }
+        0 if !report.zones.is_empty() => {}
+        unchanged => text.push_str(&format!("{} unchanged\n", plural(unchanged, "zone"))),
+    }
     for SettingChange { key, outcome, detail } in &report.settings {
         let outcome = match outcome {
             SettingOutcome::Applied => "changed",
@@ -66,7 +73,8 @@ fn describe_zone(zone: &ZoneChange) -> String {
     };
     let names = counted("names", &[(zone.added, '+'), (zone.changed, '~'), (zone.removed, '-')]);
     let records = counted("records", &[(zone.records_added, '+'), (zone.records_removed, '-')]);
-    let mut text = format!("{} {}{serial}{names}{records}\n", zone.zone, zone.change);
+    let problem = zone.problem.as_ref().map_or_else(String::new, |problem| format!(": {problem}"));
+    let mut text = format!("{} {}{serial}{names}{records}{problem}\n", zone.zone, zone.change);
     zone.records.iter().for_each(|record| text.push_str(&format!("  {record}\n")));
     let left_out = (zone.records_added + zone.records_removed).saturating_sub(zone.records.len() as u64);
     if left_out > 0 {
@@ -92,6 +100,7 @@ mod tests {
             records_added: added + 1,
             records_removed: 0,
             records: vec!["+ www.a.test. 300 A 192.0.2.1".to_owned(); added as usize],
+            problem: matches!(change, ChangeKind::Kept).then(|| "the zone file is gone".to_owned()),
         };
         let report = ReloadReport {
             ok: false,
@@ -110,8 +119,15 @@ mod tests {
         assert_eq!(
             describe(&report),
             "a.test. changed, serial 9, names +1 -3, records +2\n  + www.a.test. 300 A 192.0.2.1\n  and 1 record more\n\
-             b.test. kept, records +1\n  and 1 record more\n1 zone unchanged\nworkers needs a restart: it is read at the start only\n"
+             b.test. kept, records +1: the zone file is gone\n  and 1 record more\n1 zone unchanged\nworkers needs a restart: it is read at the start only\n"
         );
         assert_eq!(lines(&report.findings), "error: b.json: x\n");
+        let (zones, settings) = (Vec::new(), Vec::new());
+        let mut nothing = ReloadReport { ok: false, zones, unchanged: 0, settings, findings: Vec::new() };
+        assert_eq!(describe(&nothing), "nothing is changed: all goes on as before\n");
+        (nothing.ok, nothing.unchanged) = (true, 2);
+        assert_eq!(describe(&nothing), "2 zones unchanged\n");
+        (nothing.zones, nothing.unchanged) = (vec![zone("c.test.", ChangeKind::Added, Some(1), [0; 3])], 0);
+        assert_eq!(describe(&nothing), "c.test. added, serial 1, records +1\n  and 1 record more\n");
     }
 }

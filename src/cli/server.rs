@@ -5,9 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::client::{Client, Place};
+use super::client::Client;
 use super::configuration;
+use super::connect::Trust;
 use super::outcome::Failure;
+use super::place::Place;
 use crate::config::ServeArgs;
 use crate::model::report::SOCKET_NAME;
 
@@ -18,13 +20,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(clap::Args, Debug)]
 pub(super) struct ServerArgs {
-    /// The running server: unix:PATH or http://HOST:PORT [default: unix:STATE/hale.sock, else the admin listener]
+    /// The running server: unix:PATH, https://HOST:PORT or http://HOST:PORT [default: unix:STATE/hale.sock, else the admin listener]
     /// [env: HALE_SERVER]
     #[arg(long, value_name = "PLACE")]
     server: Option<String>,
-    /// File with the token, for a URL [env: HALE_TOKEN_FILE]
+    /// File with the token, for a URL; it goes out by https or to a loopback address only [env: HALE_TOKEN_FILE]
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// File with the certificates that the server's may rest on [default: the system's] [env: HALE_CA_FILE]
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
     /// State directory of the server [env: HALE_STATE]
     #[arg(long, value_name = "DIR", conflicts_with = "server")]
     state: Option<PathBuf>,
@@ -63,7 +68,9 @@ impl ServerArgs {
             Some(text) => Place::parse(&text)?,
             None => self.configured()?,
         };
-        Ok(Client { place, token: self.token()?, patience: PATIENCE })
+        let ca_file = self.ca_file.clone().or_else(|| variable("HALE_CA_FILE").map(PathBuf::from));
+        let trust = ca_file.map_or(Trust::System, Trust::File);
+        Ok(Client { place, token: self.token()?, trust, patience: PATIENCE })
     }
 
     /// The unix socket in the state directory, or the admin listener of a server that has none.
@@ -77,10 +84,10 @@ impl ServerArgs {
         }
         let args = ServeArgs { config: self.config.clone(), ..ServeArgs::default() };
         match configuration::load(&args) {
-            Ok((config, _)) => Ok(place_of(config.state, config.admin.listen)),
+            Ok((config, _)) => Ok(place_of(config.state, config.admin.listen, config.admin.tls.is_some())),
             Err(errors) if self.config.is_some() => Err(errors.into()),
             // Without a configuration the server that runs can only be one with the defaults.
-            Err(_) => Ok(Place::Http(DEFAULT_ADMIN.to_owned())),
+            Err(_) => Ok(Place::http(DEFAULT_ADMIN)),
         }
     }
 
@@ -98,11 +105,11 @@ impl ServerArgs {
     }
 }
 
-fn place_of(state: Option<PathBuf>, admin: Option<SocketAddr>) -> Place {
+fn place_of(state: Option<PathBuf>, admin: Option<SocketAddr>, tls: bool) -> Place {
     match (state, admin) {
         (Some(state), _) => Place::Unix(state.join(SOCKET_NAME)),
-        (None, Some(admin)) => Place::Http(reachable(admin).to_string()),
-        (None, None) => Place::Http(DEFAULT_ADMIN.to_owned()),
+        (None, Some(admin)) => Place::Url { tls, authority: reachable(admin).to_string() },
+        (None, None) => Place::http(DEFAULT_ADMIN),
     }
 }
 
@@ -128,11 +135,14 @@ mod tests {
     #[test]
     fn where_a_configured_server_is() {
         let address = |text: &str| text.parse::<SocketAddr>().ok();
-        let http = |text: &str| Place::Http(text.to_owned());
-        assert_eq!(place_of(Some("/s".into()), address("127.0.0.1:1")), Place::Unix("/s/hale.sock".into()));
-        assert_eq!(place_of(None, address("0.0.0.0:1")), http("127.0.0.1:1"));
-        assert_eq!(place_of(None, address("[::]:1")), http("[::1]:1"));
-        assert_eq!(place_of(None, address("192.0.2.1:1")), http("192.0.2.1:1"));
-        assert_eq!(place_of(None, None), http(DEFAULT_ADMIN));
+        let http = |text: &str| Place::http(text);
+        let socket = Place::Unix("/s/hale.sock".into());
+        assert_eq!(place_of(Some("/s".into()), address("127.0.0.1:1"), true), socket);
+        assert_eq!(place_of(None, address("0.0.0.0:1"), false), http("127.0.0.1:1"));
+        assert_eq!(place_of(None, address("[::]:1"), false), http("[::1]:1"));
+        assert_eq!(place_of(None, address("192.0.2.1:1"), false), http("192.0.2.1:1"));
+        let secure = Place::Url { tls: true, authority: "127.0.0.1:1".to_owned() };
+        assert_eq!(place_of(None, address("0.0.0.0:1"), true), secure);
+        assert_eq!(place_of(None, None, true), http(DEFAULT_ADMIN));
     }
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use super::client::Place;
 use super::outcome::{Failure, Outcome};
+use super::place::Place;
 use super::server::{ServerArgs, variable};
 use super::terminal::{self, plural};
 use crate::app;
