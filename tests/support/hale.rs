@@ -21,6 +21,10 @@ pub struct Setup {
     environment: Vec<(String, String)>,
     /// Whether flags say where to listen.
     by_flags: bool,
+    /// Whether flags say how to log and where the state is.
+    is_bare: bool,
+    /// What starts it, with its arguments; it has to become the server.
+    within: Vec<String>,
 }
 
 impl Setup {
@@ -32,6 +36,8 @@ impl Setup {
             zones: Vec::new(),
             environment: Vec::new(),
             by_flags: true,
+            is_bare: false,
+            within: Vec::new(),
         }
     }
 
@@ -45,6 +51,17 @@ impl Setup {
     /// Leaves it to the server configuration where to listen and which zones to serve.
     pub fn by_configuration(mut self) -> Setup {
         self.by_flags = false;
+        self
+    }
+
+    /// Leaves everything to it: no flag goes before any key.
+    pub fn bare(self) -> Setup {
+        Setup { is_bare: true, ..self.by_configuration() }
+    }
+
+    /// Has a program start it, which has to become it (exec): then the process id is the same.
+    pub fn within<S: Into<String>>(mut self, program: impl IntoIterator<Item = S>) -> Setup {
+        self.within = program.into_iter().map(Into::into).collect();
         self
     }
 
@@ -73,16 +90,22 @@ impl Setup {
 
     /// `hale serve` as it would be started.
     pub fn command(&self) -> Command {
-        let mut command = hale();
+        let mut command = match self.within.split_first() {
+            Some((program, arguments)) => {
+                let mut command = cleared(program);
+                command.args(arguments).arg(PROGRAM);
+                command
+            }
+            None => hale(),
+        };
         command.arg("serve");
         if self.by_flags {
             command.args(&self.zones).args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
         }
-        command
-            .args(["--log-level", "info", "--state"])
-            .arg(self.state())
-            .args(&self.arguments)
-            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if !self.is_bare {
+            command.args(["--log-level", "info", "--state"]).arg(self.state());
+        }
+        command.args(&self.arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -207,7 +230,11 @@ impl Hale {
 
 /// The command, with nothing of the caller's environment that would configure it.
 pub fn hale() -> Command {
-    let mut command = Command::new(PROGRAM);
+    cleared(PROGRAM)
+}
+
+fn cleared(program: &str) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(|name| name.starts_with("HALE_") || name.starts_with("DNS_")) {
             command.env_remove(name);
@@ -224,6 +251,14 @@ pub fn hale_run<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S
 
 /// The address in the line `listening transport=udp address=127.0.0.1:5300` of a log.
 fn listening(log: &str, transport: &str) -> Option<SocketAddr> {
+    let json = |line: &str| serde_json::from_str::<serde_json::Value>(line).ok();
+    let of_json = |line: serde_json::Value| {
+        let is_it = line["message"] == "listening" && line["transport"] == transport;
+        is_it.then(|| line["address"].as_str()?.parse().ok()).flatten()
+    };
+    if let Some(address) = log.lines().filter_map(json).find_map(of_json) {
+        return Some(address);
+    }
     let wanted = format!("transport={transport} ");
     let line = log.lines().map(plain).find(|line| line.contains("listening") && line.contains(&wanted))?;
     line.split("address=").nth(1)?.split_whitespace().next()?.parse().ok()
