@@ -10,6 +10,9 @@
 //! - `console`: a transcript, which another test holds or nobody does: listed like what is not run.
 //! - `text`, `yaml`, `ini`, `dockerfile`: shown only.
 //!
+//! Blocks in an HTML comment are not shown, and count all the same: the server that a page's commands speak to. Paths of an installed
+//! server (`/var/lib/hale`, `/etc/hale`, `/run/secrets`) are those of the page's folder where commands are run.
+//!
 //! Commands between backquotes must exist, and so must what links lead to.
 #![allow(clippy::unwrap_used)]
 
@@ -235,13 +238,18 @@ fn what_is_not_run_is_listed() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), list, "HALE_BLESS=1 lists it anew");
 }
 
+/// Where an installed server has its files, and where they are while a page is run.
+const INSTALLED: [(&str, &str); 3] =
+    [("/var/lib/hale", "state"), ("/etc/hale/", ""), ("/run/secrets/hale-token", "hale.token")];
+
 /// A script of all that a page has the reader do, which leaves what block N printed in `out/N`.
 fn script(blocks: &[Block], folder: &Path) -> Option<String> {
     let mut script = "set -eu -o pipefail\n".to_owned();
     let mut commands = 0;
     for (number, block) in blocks.iter().enumerate() {
         let out = folder.join(format!("out/{number}")).display().to_string();
-        let (kind, text) = (block.kind.as_str(), &block.text);
+        let kind = block.kind.as_str();
+        let text = INSTALLED.iter().fold(block.text.clone(), |text, (there, here)| text.replace(there, here));
         if let Some(path) = kind.strip_prefix("json ").filter(|path| path.ends_with(".json")) {
             write!(script, "mkdir -p \"$(dirname {path})\"; cat > {path} <<'END'\n{text}END\n").unwrap();
         } else if text.starts_with(NOT_RUN) {
