@@ -120,6 +120,9 @@ fn details(source: &SourceReport) -> String {
         let open = if failure.breaker_open { ", breaker open" } else { "" };
         let (count, retry) = (plural(failure.in_a_row.into(), "failure"), retry.unwrap_or_default());
         lines.push(format!("fails ({}): {} ({count}{open}{retry})", failure.kind, failure.text));
+        if source.names > 0 && source.mode != "observe" {
+            lines.push(format!("  what was known of it stands: {}", plural(source.names, "name")));
+        }
     }
     if let Some(brake) = &source.brake {
         let left = brake.release_after_seconds.saturating_sub(brake.for_seconds);
@@ -227,6 +230,7 @@ prod    kubernetes  ok     12     3s ago    0         sync, continuous
         let want = "
 prod
   fails (connect): connection refused (6 failures, breaker open, again in 31s)
+    what was known of it stands: 12 names
   brake holds the removal of 2 names: too many
     a.test. …
     they go in 9m if that does not change, or with `hale brake release prod`

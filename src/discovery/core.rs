@@ -49,7 +49,7 @@ pub(super) struct Source {
     pub(super) next: Option<u64>,
     /// Milliseconds from the end of the last round to the next one, where a round follows another.
     pub(super) wait_ms: Option<u64>,
-    activity: Activity,
+    pub(super) activity: Activity,
     resync: bool,
     /// The failure that was logged last.
     logged: Option<Failure>,
@@ -58,7 +58,7 @@ pub(super) struct Source {
 
 /// What its driver was last ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Activity {
+pub(super) enum Activity {
     Idle,
     Syncing { since: u64 },
     Watching,
@@ -154,7 +154,12 @@ impl Core {
                     source.pace.failed(now.ms, random);
                 }
             }
-            Report::Listed { .. } | Report::Alive(_) | Report::Changed(..) | Report::Gone(_) => {
+            Report::Listed { .. }
+            | Report::Alive(_)
+            | Report::Resumed(_)
+            | Report::Changed(..)
+            | Report::Gone(_)
+            | Report::Answers => {
                 if source.activity == Activity::Watching {
                     source.pace.succeeded();
                 }

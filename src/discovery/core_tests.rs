@@ -149,6 +149,103 @@ fn a_plan_shows_what_is_held_and_what_is_only_observed() {
     assert_eq!((core.release(0, now(90_001)), core.published.len()), (1, 0));
 }
 
+#[test]
+fn a_source_that_goes_silent_is_shown_and_said_once() {
+    let mut core = core(TWO);
+    core.orders(now(0));
+    let shown = |core: &Core, at: u64| {
+        let report = core.reports(now(at)).remove(1);
+        let figures = core.figures(&[], now(at)).remove(1);
+        (report.state, report.age_seconds, report.failure.map(|failure| failure.text), figures.failing)
+    };
+    let list = Report::Listed { scope: Scope::all(ObjectKind::Ingress), objects: Vec::new() };
+    core.report(1, list, now(1000), 0);
+    core.report(1, Report::Synced, now(1000), 0);
+    assert_eq!(shown(&core, 2000), ("ok".into(), Some(1), None, false));
+    core.take_lines();
+    for (at, text) in [(30_000, "no word for 20 s"), (40_000, "no word for 30 s")] {
+        core.report(1, Report::Failed(None, Failure::new(FailureKind::Timeout, text)), now(at), 0);
+        let age = (at - 1000) / 1000;
+        assert_eq!(shown(&core, at), ("failing".into(), Some(age), Some(text.to_owned()), true));
+    }
+    core.report(1, Report::Answers, now(50_000), 0);
+    // It answers; what it has was known 49 seconds ago, until a watch says more.
+    assert_eq!(shown(&core, 50_000), ("ok".into(), Some(49), None, false));
+    let kinds: Vec<_> = core.take_lines().into_iter().filter_map(|line| line.kind).collect();
+    assert_eq!(kinds, [EventKind::SourceFailed, EventKind::SourceRecovered]);
+}
+
+#[test]
+fn a_router_goes_after_two_polls_unless_told_otherwise() {
+    let check = |keys: &str, stands_until: u64| {
+        let config = format!(
+            r#"{{ "sources": [ {{ "name": "e", "traefik": {{ "url": "http://t" }}, "default_targets": "192.0.2.40" {keys} }} ] }}"#
+        );
+        let mut core = core(&config);
+        core.report(0, routers(&["a.test", "b.test"]), now(0), 0);
+        let mut second = 0;
+        while core.published.len() == 2 {
+            second += 5;
+            core.report(0, routers(&["a.test"]), now(second * 1000), 0);
+            assert!(second < 1000);
+        }
+        // First missed after five seconds.
+        assert_eq!(second - 5, stands_until, "{keys}");
+    };
+    check("", 30);
+    check(r#", "poll": "5s""#, 10);
+    check(r#", "poll": "5s", "remove_after": "5s""#, 5);
+}
+
+fn restarted(core: &Core, config: &str) -> Core {
+    let (sources, shared) = sources(config);
+    let kept = serde_json::from_str(&serde_json::to_string(&core.kept()).unwrap()).unwrap();
+    Core::new(&sources, shared, kept, now(100_000))
+}
+
+/// A name that both sources claim, the second one first: who is answered while both do, after a restart before anybody has said anything, after
+/// the other one has spoken first, and when the first one to claim it lets it go.
+#[test]
+fn who_wins_a_name_is_the_same_after_a_restart() {
+    let (edge, prod, none) = (&["192.0.2.40"][..], &["192.0.2.9"][..], &[][..]);
+    let both = &["192.0.2.40", "192.0.2.9"][..];
+    for (conflict, contested) in [("priority", edge), ("merge", both), ("oldest", prod), ("reject", none)] {
+        let config =
+            format!("{}, \"conflict\": \"{conflict}\" }}", TWO.trim_end().strip_suffix('}').unwrap());
+        let answered = |core: &Core| -> Vec<String> {
+            let found = core.published.values().flat_map(|name| &name.endpoints);
+            found.map(|endpoint| endpoint.data.address().unwrap().to_string()).collect()
+        };
+        let of_prod = || {
+            let targets = Targets::Known(vec![HostTarget::Address("192.0.2.9".parse().unwrap())]);
+            let scope = Scope::all(ObjectKind::Ingress);
+            let objects = vec![(key(ObjectKind::Ingress, "shop", "a"), claim("a.test", targets))];
+            Report::Listed { scope, objects }
+        };
+        let mut core = core(&config);
+        core.report(1, of_prod(), now(0), 0);
+        assert_eq!(answered(&core), prod, "{conflict}: alone");
+        core.report(0, routers(&["a.test"]), now(10_000), 0);
+        assert_eq!(answered(&core), contested, "{conflict}: both");
+        let mut core = restarted(&core, &config);
+        assert_eq!(answered(&core), contested, "{conflict}: restored");
+        core.report(0, routers(&["a.test"]), now(101_000), 0);
+        assert_eq!(answered(&core), contested, "{conflict}: after a word of one");
+        core.report(1, of_prod(), now(102_000), 0);
+        assert_eq!(answered(&core), contested, "{conflict}: after a word of both");
+        // The last name of a source is held by its brake until somebody lets it go.
+        core.report(1, Report::Gone(key(ObjectKind::Ingress, "shop", "a")), now(103_000), 0);
+        assert_eq!(answered(&core), contested, "{conflict}: held");
+        assert_eq!(core.release(1, now(104_000)), 1);
+        assert_eq!(answered(&core), edge, "{conflict}: let go");
+        let mut core = restarted(&core, &config);
+        assert_eq!(answered(&core), edge, "{conflict}: restored without it");
+        core.report(1, of_prod(), now(105_000), 0);
+        let back = if conflict == "oldest" { edge } else { contested };
+        assert_eq!(answered(&core), back, "{conflict}: who comes back is the younger one");
+    }
+}
+
 /// xorshift64*: the sequence of a seed is the same everywhere.
 struct Random(u64);
 
@@ -272,7 +369,17 @@ fn step(core: &mut Core, world: &mut World, random: &mut Random, at: &mut Now) -
             };
             core.report(source, Report::Changed(World::key(source, &object), seen), *at, 0);
         }
-        15 => core.report(source, Report::NotInstalled(KINDS[source]), *at, 0),
+        15 => {
+            let scope = Scope::all(KINDS[source]);
+            let sign = match random.next(4) {
+                0 => Report::NotInstalled(KINDS[source]),
+                // Signs of life say nothing of what there is.
+                1 => Report::Alive(scope),
+                2 => Report::Resumed(scope),
+                _ => Report::Answers,
+            };
+            core.report(source, sign, *at, 0);
+        }
         16 => {
             // The wall clock jumps, either way.
             at.wall_ms = 1_700_000_000_000 + random.next(1 << 40);
@@ -338,7 +445,8 @@ fn no_answer_changes_because_a_source_failed() {
     let seed = std::env::var("HALE_SEED").ok().and_then(|seed| seed.parse().ok());
     let first =
         seed.unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_nanos() as u64));
-    for round in 0..30 {
+    let rounds = std::env::var("HALE_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(30);
+    for round in 0..rounds {
         play(first.wrapping_add(round * 0x9e37_79b9), 250);
     }
 }

@@ -141,8 +141,11 @@ impl Guard {
             Report::Alive(scope) => {
                 let state = self.scopes.entry(scope).or_default();
                 (state.last_ok, state.failure) = (Some(now.ms), None);
-                self.failure = None;
             }
+            Report::Resumed(scope) => {
+                self.scopes.entry(scope).or_default().failure = None;
+            }
+            Report::Answers => self.failure = None,
             Report::Failed(Some(scope), failure) => {
                 self.scopes.entry(scope).or_default().failure = Some(failure);
             }

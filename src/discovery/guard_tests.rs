@@ -346,3 +346,25 @@ fn a_kind_that_is_installed_later_is_no_longer_missing() {
     guard.apply(Report::Listed { scope, objects: vec![] }, at(1));
     assert!(guard.scopes().values().all(|scope| !scope.absent));
 }
+
+#[test]
+fn a_failure_as_a_whole_ends_with_a_list_or_when_it_is_said() {
+    let mut guard = cluster();
+    let scope = || Scope::all(ObjectKind::Ingress);
+    let failure = || Failure::new(FailureKind::Timeout, "x");
+    guard.apply(Report::Failed(None, failure()), at(1));
+    // A bookmark that was on its way says that its watch lives, and nothing of the rest.
+    guard.apply(Report::Alive(scope()), at(2));
+    assert!(guard.failure().is_some());
+    guard.apply(Report::Answers, at(3));
+    assert_eq!((guard.failure(), guard.last_ok()), (None, Some(2000)));
+    guard.apply(Report::Failed(Some(scope()), failure()), at(4));
+    guard.apply(Report::Answers, at(5));
+    assert!(guard.failure().is_some(), "a list that fails does so on");
+    guard.apply(Report::Resumed(scope()), at(5));
+    assert_eq!((guard.failure(), guard.last_ok()), (None, Some(2000)), "its age goes on");
+    guard.apply(Report::Failed(None, failure()), at(6));
+    let objects = vec![(key(ObjectKind::Ingress, "shop/c"), claims(&["c."]))];
+    guard.apply(Report::Listed { scope: scope(), objects }, at(7));
+    assert_eq!((guard.failure(), guard.last_ok()), (None, Some(7000)));
+}

@@ -304,6 +304,32 @@ fn the_default_check_knows_traefiks_404() {
     assert_eq!(seen, [(None, false), (Some("404 page not found"), true)]);
 }
 
+/// Pods that are ready behind an ingress that is not: only what is published is probed, so nothing else can make it look healthy.
+#[test]
+fn what_is_published_is_what_is_probed() {
+    for (kind, route) in [
+        ("ingress", Route::Http(None)),
+        ("ingress", Route::Https(None)),
+        ("tlsroute", Route::Tls(Some(8443))),
+        ("service", Route::Tcp(5432)),
+    ] {
+        let text = format!("1 {kind} shop/a 5 192.0.2.1,2001:db8::1");
+        let (source, key, claim) = object(&text);
+        let found =
+            merged(&format!("{{ {TWO} }}"), "www.shop.test", vec![(source, key, Claim { route, ..claim })]);
+        let endpoints = found.name.unwrap().endpoints;
+        assert_eq!(endpoints.len(), 2);
+        for endpoint in endpoints {
+            let mut probed = 0;
+            endpoint.condition.as_ref().unwrap().for_each_target(&mut |target| {
+                probed += 1;
+                assert_eq!(Some(target.address.ip()), endpoint.data.address(), "{target}");
+            });
+            assert!(probed > 0, "{text}");
+        }
+    }
+}
+
 #[test]
 fn two_names_of_an_address_share_its_gate() {
     let gate = |name: &str| {

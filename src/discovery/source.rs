@@ -52,8 +52,13 @@ pub enum Report {
     Gone(ObjectKey),
     /// The watch of a scope is alive although nothing has changed (a bookmark, or a watch that ended in order).
     Alive(Scope),
-    /// A list or watch of the scope failed after all retries; `None`: the source as a whole (no connection, no credentials). Nothing is concluded from it.
+    /// The watch of a scope that had failed stands again. It fails no longer; what it covers was complete when it last was.
+    Resumed(Scope),
+    /// A list or watch of the scope failed after all retries; `None`: the source as a whole (no connection, no credentials), until a list is
+    /// complete or [`Report::Answers`]. Nothing is concluded from it.
     Failed(Option<Scope>, Failure),
+    /// The source as a whole works again: what [`Report::Failed`] said of no scope is over. Lists and watches that fail do so on.
+    Answers,
     /// The kind is not installed (its CRD is missing), which is no failure. What was known of it stands.
     NotInstalled(ObjectKind),
     /// What [`Order::Sync`] asked for is done: every scope was reported, listed or failed. For a source that watches: after the first list of each.

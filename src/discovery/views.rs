@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::core::{Core, Source, is_watched};
+use super::core::{Activity, Core, Source, is_watched};
 use super::figures::Figures;
 use super::guard::Now;
 use super::source::Scope;
@@ -228,7 +228,11 @@ impl Source {
             text: failure.text.to_string(),
             in_a_row: self.pace.failures(),
             breaker_open: self.pace.is_open(),
-            retry_in_seconds: self.next.map(|next| next.saturating_sub(now.ms).div_ceil(1000)),
+            // A driver that watches tries again at its own pace.
+            retry_in_seconds: self
+                .next
+                .filter(|_| !is_watched(config) && !matches!(self.activity, Activity::Syncing { .. }))
+                .map(|next| next.saturating_sub(now.ms).div_ceil(1000)),
         });
         let brake = guard.brake().held().map(|held| BrakeReport {
             held: held.names.len() as u64,

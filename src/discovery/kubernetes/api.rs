@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::discovery::source::{Call, Failure, FailureKind, Report, Reporter};
 
 use super::draft::shorten;
+use super::pulse::Heard;
 
 /// The waits before the retries of one request.
 const RETRIES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
@@ -30,12 +31,14 @@ pub struct Api {
     reporter: Reporter,
     /// How long one request may take, to the last octet of its response; of a watch, to the first.
     timeout: Duration,
+    heard: Heard,
 }
 
 /// The lines of a watch.
 #[derive(Debug)]
 pub struct Lines {
     body: Body,
+    heard: Heard,
     buffer: Vec<u8>,
     /// How much of the buffer holds no line end.
     searched: usize,
@@ -53,7 +56,25 @@ pub(super) struct Status {
 impl Api {
     /// An API server at the address `server`, which is only for messages.
     pub fn new(client: Client, server: &str, reporter: Reporter, timeout: Duration) -> Self {
-        Self { client, server: server.into(), reporter, timeout }
+        Self { client, server: server.into(), reporter, timeout, heard: Heard::now() }
+    }
+
+    /// When the server last said anything.
+    pub fn heard(&self) -> &Heard {
+        &self.heard
+    }
+
+    /// Its address, for messages.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// Asks for something small that everyone may ask for; any answer is one. It has to come within this time.
+    ///
+    /// # Errors
+    /// No answer, or one that says no: [`Api::heard`] tells them apart.
+    pub async fn ask(&self, within: Duration) -> Result<(), Failure> {
+        self.get_once("version", "GET", "/version", within).await.map(drop)
     }
 
     /// The whole response to a GET of `path`, tried again where that may help. `endpoint` and `method` are for metrics.
@@ -68,7 +89,7 @@ impl Api {
     ) -> Result<Bytes, Failure> {
         let mut waits = RETRIES.into_iter();
         loop {
-            let failure = match self.get_once(endpoint, method, path).await {
+            let failure = match self.get_once(endpoint, method, path, self.timeout).await {
                 Ok(body) => return Ok(body),
                 Err(failure) => failure,
             };
@@ -92,6 +113,7 @@ impl Api {
         endpoint: &'static str,
         method: &'static str,
         path: &str,
+        within: Duration,
     ) -> Result<Bytes, Failure> {
         let started = Instant::now();
         let mut status = 0;
@@ -101,9 +123,9 @@ impl Api {
             let whole = limited.collect().await.map_err(|error| self.broken(endpoint, &*error))?;
             Ok(whole.to_bytes())
         };
-        let result = match tokio::time::timeout(self.timeout, exchange).await {
+        let result = match tokio::time::timeout(within, exchange).await {
             Ok(result) => result,
-            Err(_) => Err(self.too_slow(endpoint)),
+            Err(_) => Err(self.too_slow(endpoint, within)),
         };
         self.count(endpoint, method, status, started).await;
         result
@@ -119,10 +141,11 @@ impl Api {
         let sent = self.send(Method::GET, path, Vec::new(), endpoint, &mut status);
         let result = match tokio::time::timeout(self.timeout, sent).await {
             Ok(result) => result,
-            Err(_) => Err(self.too_slow(endpoint)),
+            Err(_) => Err(self.too_slow(endpoint, self.timeout)),
         };
         self.count(endpoint, "WATCH", status, started).await;
-        Ok(Lines { body: result?.into_body(), buffer: Vec::new(), searched: 0 })
+        let body = result?.into_body();
+        Ok(Lines { body, heard: self.heard.clone(), buffer: Vec::new(), searched: 0 })
     }
 
     /// Writes a merge patch.
@@ -135,7 +158,7 @@ impl Api {
         let sent = self.send(Method::PATCH, path, patch, endpoint, &mut status);
         let result = match tokio::time::timeout(self.timeout, sent).await {
             Ok(result) => result.map(drop),
-            Err(_) => Err(self.too_slow(endpoint)),
+            Err(_) => Err(self.too_slow(endpoint, self.timeout)),
         };
         self.count(endpoint, "PATCH", status, started).await;
         result
@@ -156,6 +179,7 @@ impl Api {
         let request = request.body(Body::from(body));
         let request = request.map_err(|error| Failure::new(FailureKind::Config, error.to_string()))?;
         let response = self.client.send(request).await.map_err(|error| self.unsent(endpoint, &error))?;
+        self.heard.mark();
         *status = response.status().as_u16();
         match FailureKind::of_status(*status) {
             None => Ok(response),
@@ -183,6 +207,8 @@ impl Api {
     fn unsent(&self, endpoint: &str, error: &kube::Error) -> Failure {
         let (kind, text) = match error {
             kube::Error::Auth(_) => (FailureKind::Config, chain(error)),
+            // What it stands in says no more.
+            kube::Error::Service(cause) => (kind_of(&**cause), chain(&**cause)),
             _ => (kind_of(error), chain(error)),
         };
         self.failure(kind, endpoint, &text)
@@ -193,8 +219,8 @@ impl Api {
         self.failure(FailureKind::Decode, endpoint, &format!("the response broke off: {}", chain(error)))
     }
 
-    fn too_slow(&self, endpoint: &str) -> Failure {
-        let text = format!("no whole response within {:?}", self.timeout);
+    fn too_slow(&self, endpoint: &str, within: Duration) -> Failure {
+        let text = format!("no whole response within {within:?}");
         self.failure(FailureKind::Timeout, endpoint, &text)
     }
 
@@ -226,6 +252,7 @@ impl Lines {
             }
             match self.body.frame().await {
                 Some(Ok(frame)) => {
+                    self.heard.mark();
                     if let Ok(data) = frame.into_data() {
                         self.buffer.extend_from_slice(&data);
                     }
@@ -266,16 +293,16 @@ fn kind_of(error: &(dyn StdError + 'static)) -> FailureKind {
         if cause.is::<tokio_rustls::rustls::Error>() {
             return FailureKind::Tls;
         }
+        next = cause.source();
         if let Some(io) = cause.downcast_ref::<std::io::Error>() {
             if io.kind() == std::io::ErrorKind::TimedOut {
                 return FailureKind::Timeout;
             }
-            // rustls' errors travel within those of I/O, which do not name them as their source.
-            if io.get_ref().is_some_and(|inner| inner.is::<tokio_rustls::rustls::Error>()) {
-                return FailureKind::Tls;
+            // It does not name what it holds as its source, but the source of that; and rustls' errors travel within two of them.
+            if let Some(held) = io.get_ref() {
+                next = Some(held);
             }
         }
-        next = cause.source();
     }
     FailureKind::Connect
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use kube::Client;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
 
 use crate::discovery::source::{Condition, Failure, FailureKind, Report, Reporter};
 
@@ -27,7 +29,55 @@ pub enum Access {
         context: Option<Box<str>>,
     },
     /// By the service account of the pod that Hale runs in.
-    InCluster,
+    InCluster(ServiceAccount),
+}
+
+/// What a pod is given to reach its API server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceAccount {
+    /// The folder with `token` and `ca.crt`.
+    pub folder: PathBuf,
+    /// Host and port of the API server, if the environment says them.
+    pub server: Option<(Box<str>, Box<str>)>,
+}
+
+impl ServiceAccount {
+    /// That of this pod: the places are the same in every one, so that no key names them.
+    pub fn of_this_pod() -> Self {
+        let variable = |name: &str| std::env::var(name).ok().map(String::into_boxed_str);
+        Self {
+            folder: PathBuf::from("/var/run/secrets/kubernetes.io/serviceaccount"),
+            server: variable("KUBERNETES_SERVICE_HOST").zip(variable("KUBERNETES_SERVICE_PORT")),
+        }
+    }
+
+    /// The client reads token and certificates again by itself, at least once a minute. As `Config::incluster` of the client library has it, but
+    /// with the file in what it says when one is missing.
+    fn config(&self) -> Result<Config, String> {
+        let Some((host, port)) = &self.server else {
+            return Err(
+                "KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set: this is no pod of a cluster".into(),
+            );
+        };
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
+        let url = format!("https://{host}:{port}");
+        let mut config = Config::new(url.parse().map_err(|error| format!("{url}: {error}"))?);
+        let file = |name: &str| {
+            let path = self.folder.join(name);
+            match std::fs::metadata(&path) {
+                Ok(_) => Ok(path),
+                Err(error) => Err(format!("{}: {error}", path.display())),
+            }
+        };
+        let authority = file("ca.crt")?;
+        let certificates = CertificateDer::pem_file_iter(&authority)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|error| format!("{}: {error}", authority.display()))?;
+        config.root_cert = Some(certificates.iter().map(|one| one.to_vec()).collect());
+        config.root_cert_file = Some(authority);
+        config.auth_info.token_file = Some(file("token")?.display().to_string());
+        Ok(config)
+    }
 }
 
 /// The conditions of a cluster; each is reported when it changes.
@@ -93,13 +143,13 @@ pub async fn open(
             conditions.set(AVAILABLE, true, "Read").await;
             from_file(file, context.as_deref()).await
         }
-        Access::InCluster => match Config::incluster() {
+        Access::InCluster(account) => match account.config() {
             Ok(config) => {
                 conditions.set(AVAILABLE, true, "InCluster").await;
                 Ok(config)
             }
             Err(error) => {
-                let text = format!("in the cluster: {}", sentence(&error));
+                let text = format!("in the cluster: {error}");
                 conditions.set(AVAILABLE, false, &text).await;
                 return Err(Failure::new(FailureKind::Config, text));
             }

@@ -16,6 +16,7 @@ use super::backoff::Backoff;
 use super::connection::{self, Access, Conditions, fingerprint};
 use super::installed::{Installed, installed};
 use super::options::Options;
+use super::pulse::{self, Pulse};
 use super::resource::Resource;
 use super::store::{Event, StatusPatch, Store};
 use super::watch::{Pace, Subject, Told, Watch};
@@ -78,6 +79,8 @@ struct Session<'a> {
     conditions: Conditions,
     /// Whether [`Report::Synced`] was said.
     synced: bool,
+    /// Whether the cluster as a whole may be known as failing: it may be from before this order, too.
+    fails: bool,
 }
 
 /// Why the work with one connection ended.
@@ -92,7 +95,14 @@ enum Ended {
 
 impl<'a> Session<'a> {
     fn new(settings: &'a Settings, reporter: &'a Reporter, once: bool) -> Self {
-        Self { settings, reporter, once, conditions: Conditions::new(reporter.clone()), synced: false }
+        Self {
+            settings,
+            reporter,
+            once,
+            conditions: Conditions::new(reporter.clone()),
+            synced: false,
+            fails: true,
+        }
     }
 
     /// Until everything was listed once, or for good.
@@ -123,7 +133,7 @@ impl<'a> Session<'a> {
             let (api, found) = match found {
                 Ok(found) => found,
                 Err(failure) => {
-                    if !self.reporter.send(Report::Failed(None, failure)).await {
+                    if !self.failed(failure).await {
                         return;
                     }
                     self.say_synced().await;
@@ -135,7 +145,7 @@ impl<'a> Session<'a> {
                 }
             };
             backoff.reset();
-            self.conditions.answered().await;
+            self.answers().await;
             let mut cluster = Cluster::new(self, api);
             match cluster.run(found, print).await {
                 Ended::Done | Ended::Unheard => return,
@@ -157,6 +167,20 @@ impl<'a> Session<'a> {
         tokio::select! {
             () = sleep(wait) => {}
             () = changed => {}
+        }
+    }
+
+    /// The cluster as a whole fails; false when nobody listens.
+    async fn failed(&mut self, failure: Failure) -> bool {
+        self.fails = true;
+        self.reporter.send(Report::Failed(None, failure)).await
+    }
+
+    /// The cluster as a whole works.
+    async fn answers(&mut self) {
+        self.conditions.answered().await;
+        if std::mem::take(&mut self.fails) {
+            self.reporter.send(Report::Answers).await;
         }
     }
 
@@ -241,6 +265,10 @@ impl<'s, 'a> Cluster<'s, 'a> {
 
     async fn run(&mut self, found: Installed, print: u64) -> Ended {
         self.adopt(&found).await;
+        let (beat, mut pulse) = mpsc::channel(1);
+        if !self.session.once {
+            self.tasks.spawn(pulse::run(self.api.clone(), self.session.settings.pace.silence, beat));
+        }
         let mut discovery = interval(self.session.settings.pace.discovery);
         let mut files = interval(self.session.settings.pace.files);
         for ticks in [&mut discovery, &mut files] {
@@ -263,6 +291,7 @@ impl<'s, 'a> Cluster<'s, 'a> {
                     // Never: a sender is held here.
                     None => return Ended::Unheard,
                 },
+                Some(beat) = pulse.recv() => self.feel(beat).await,
                 Some(written) = self.writers.join_next() => self.written(written.unwrap_or(Ok(()))).await,
                 () = at(self.confirm_at), if self.lookup.is_empty() => {
                     self.confirm_at = None;
@@ -281,6 +310,17 @@ impl<'s, 'a> Cluster<'s, 'a> {
         }
     }
 
+    /// The server went silent, or is heard again.
+    async fn feel(&mut self, pulse: Pulse) {
+        match pulse {
+            Pulse::Silent(failure) => {
+                self.session.conditions.failed(&failure).await;
+                self.session.failed(failure).await;
+            }
+            Pulse::Answers => self.session.answers().await,
+        }
+    }
+
     /// Asks again what is installed.
     fn look_up(&mut self) {
         let (api, wanted, since) = (self.api.clone(), self.session.wanted(), Instant::now());
@@ -294,14 +334,14 @@ impl<'s, 'a> Cluster<'s, 'a> {
             Ok(found) => found,
             Err(failure) => {
                 self.session.conditions.failed(&failure).await;
-                self.session.reporter.send(Report::Failed(None, failure)).await;
+                self.session.failed(failure).await;
                 if !self.leaving.is_empty() {
                     self.confirm_at = Some(Instant::now() + self.session.settings.pace.files);
                 }
                 return;
             }
         };
-        self.session.conditions.answered().await;
+        self.session.answers().await;
         let (known, later): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.leaving)
             .into_iter()
             .partition(|(_, deleted)| *deleted + CONFIRM <= since);
@@ -332,7 +372,7 @@ impl<'s, 'a> Cluster<'s, 'a> {
                 self.leaving.remove(&(subject.clone(), (object.namespace.clone(), object.name.clone())));
             }
             Event::Listed(_) => self.leaving.retain(|(held, _), _| held != subject),
-            Event::Alive | Event::Failed(_) => {}
+            Event::Alive | Event::Resumed | Event::Failed(_) => {}
         }
         Some(event)
     }

@@ -16,8 +16,10 @@ pub(super) enum Fault {
     Status(u16),
     /// Answers lists with half of the body.
     Cut,
-    /// Answers nothing at all.
+    /// Answers nothing at all, and ends watches.
     Silent,
+    /// Hangs: answers nothing, and says nothing more on watches that stand.
+    Hung,
     /// Ends every watch within a line.
     CutWatch,
     /// Sends an octet every 50 ms.
@@ -41,6 +43,8 @@ struct State {
     requests: Vec<String>,
     patches: Vec<(String, Value)>,
     terminating: std::collections::BTreeSet<Kind>,
+    /// The only bearer token that is let in, if it matters.
+    token: Option<String>,
     page: Option<usize>,
     /// The next list breaks off before this page.
     expire_pages: usize,
@@ -193,6 +197,11 @@ impl Fake {
         self.bump();
     }
 
+    /// Lets in who comes with this bearer token, and nobody else.
+    pub(super) fn admit(&self, token: &str) {
+        self.state.lock().unwrap().token = Some(token.into());
+    }
+
     /// Answers lists (or watches) of this path as recorded, one after the other.
     pub(super) fn play(&self, path: &str, watched: bool, tape: &[(u16, String)]) {
         self.state.lock().unwrap().tapes.insert((path.into(), watched), tape.iter().cloned().collect());
@@ -259,7 +268,12 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>, mut changed: wat
         let fault = {
             let mut state = state.lock().unwrap();
             state.requests.push(format!("{method} {target}"));
-            state.faults.iter().find(|(path, _)| target.contains(*path)).map(|(_, fault)| fault.clone())
+            let fault = state.faults.iter().find(|(path, _)| target.contains(*path));
+            let is_let_in = state
+                .token
+                .as_ref()
+                .is_none_or(|token| head.lines().any(|line| line.ends_with(&format!(" Bearer {token}"))));
+            if is_let_in { fault.map(|(_, fault)| fault.clone()) } else { Some(Fault::Status(401)) }
         };
         let watched = target.contains("watch=true");
         let played = state.lock().unwrap().played(&target, watched);
@@ -269,7 +283,7 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>, mut changed: wat
         }
         let (status, body) = match fault {
             _ if played.is_some() => played.unwrap(),
-            Some(Fault::Silent) => std::future::pending().await,
+            Some(Fault::Silent | Fault::Hung) => std::future::pending().await,
             Some(Fault::Status(status)) => {
                 (status, json!({"code": status, "message": "as the test says"}).to_string())
             }
@@ -440,8 +454,12 @@ async fn stream_events(
     loop {
         let (lines, ended) = {
             let state = state.lock().unwrap();
-            let faulty = state.faults.iter().any(|(path, _)| target.contains(path.as_str()));
-            if sent < state.compacted {
+            let mut faults =
+                state.faults.iter().filter(|(path, _)| target.contains(path.as_str())).peekable();
+            let faulty = faults.peek().is_some();
+            if faults.any(|(_, fault)| *fault == Fault::Hung) {
+                (String::new(), false)
+            } else if sent < state.compacted {
                 let error =
                     json!({"type": "ERROR", "object": {"code": 410, "message": "too old resource version"}});
                 (format!("{error}\n"), true)

@@ -23,6 +23,7 @@ pub mod listener;
 pub mod objects;
 pub mod options;
 pub mod pairs;
+pub mod pulse;
 pub mod resource;
 pub mod service;
 pub mod settings;

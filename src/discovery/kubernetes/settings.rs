@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::config::{KubernetesConfig, KubernetesResource, SourceConfig};
 use crate::discovery::claim::ObjectKind;
 
-use super::connection::Access;
+use super::connection::{Access, ServiceAccount};
 use super::driver::Settings;
 use super::options::Options;
 use super::watch::Pace;
@@ -23,7 +23,7 @@ pub fn settings(source: &SourceConfig, config: &KubernetesConfig) -> Settings {
     };
     let access = match &config.kubeconfig {
         Some(file) => Access::Kubeconfig { file: file.clone(), context: config.context.clone() },
-        None => Access::InCluster,
+        None => Access::InCluster(ServiceAccount::of_this_pod()),
     };
     Settings {
         access,

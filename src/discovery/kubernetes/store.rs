@@ -30,6 +30,8 @@ pub enum Event {
     Gone(Path),
     /// The watch lives.
     Alive,
+    /// A watch that had failed stands again; that nothing was missed meanwhile is not known yet.
+    Resumed,
     /// A call failed after all retries.
     Failed(Failure),
 }
@@ -191,6 +193,7 @@ impl Store {
                 self.reports.push(Report::Gone(key));
             }
             Event::Alive => self.reports.push(Report::Alive(scope)),
+            Event::Resumed => self.reports.push(Report::Resumed(scope)),
             Event::Failed(failure) => self.reports.push(Report::Failed(Some(scope), failure)),
         }
     }
@@ -378,7 +381,7 @@ fn apply<T: Object>(
             None => false,
         },
         Event::Gone(path) => known.remove(&path),
-        Event::Alive => false,
+        Event::Alive | Event::Resumed => false,
         Event::Failed(failure) => {
             known.fail(scope, &failure.text);
             false

@@ -22,6 +22,8 @@ use super::world::Path;
 const PAGE: usize = 500;
 /// Lists that are begun again at once because their pages expired; more of that is a failure.
 const EXPIRED_LISTS: usize = 3;
+/// A watch that stands for so long after one that failed is no longer a failure. One that breaks at once, again and again, is.
+const STANDS: Duration = Duration::from_secs(2);
 
 /// How often and how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub struct Pace {
     pub watch: Duration,
     /// How much later than that a watch is cut off as dead.
     pub grace: Duration,
+    /// A server that says nothing on any connection for this long, even when it is asked, fails.
+    pub silence: Duration,
     /// How often a cluster is asked what is installed.
     pub discovery: Duration,
     /// How often the files of a kubeconfig are looked at.
@@ -45,6 +49,7 @@ impl Default for Pace {
             request: seconds(60),
             watch: seconds(60),
             grace: seconds(15),
+            silence: seconds(20),
             discovery: seconds(30),
             files: seconds(5),
         }
@@ -167,10 +172,12 @@ impl Watch {
 
     /// Watches from a version on until a new list is needed; false when nobody listens.
     async fn follow(&self, mut version: Box<str>, backoff: &mut Backoff) -> bool {
+        let mut failed = false;
         loop {
             let started = Instant::now();
-            match self.watch(&mut version, backoff).await {
+            match self.watch(&mut version, backoff, failed).await {
                 Ok(()) => {
+                    failed = false;
                     if !self.event(Event::Alive).await {
                         return false;
                     }
@@ -186,6 +193,7 @@ impl Watch {
                 }
                 Err(Ended::Failed(failure)) if failure.kind == FailureKind::NotFound => return true,
                 Err(Ended::Failed(failure)) => {
+                    failed = true;
                     if !self.event(Event::Failed(failure)).await {
                         return false;
                     }
@@ -251,8 +259,8 @@ impl Watch {
         }
     }
 
-    /// One watch, to its end. `version` goes on with what it tells.
-    async fn watch(&self, version: &mut Box<str>, backoff: &mut Backoff) -> Result<(), Ended> {
+    /// One watch, to its end. `version` goes on with what it tells. Where the one before `failed`, it is told once this one stands.
+    async fn watch(&self, version: &mut Box<str>, backoff: &mut Backoff, failed: bool) -> Result<(), Ended> {
         let query = format!(
             "watch=true&allowWatchBookmarks=true&timeoutSeconds={}&resourceVersion={}",
             self.pace.watch.as_secs(),
@@ -264,8 +272,15 @@ impl Watch {
             Err(failure) if failure.kind == FailureKind::Gone => return Err(Ended::Expired),
             Err(failure) => return Err(Ended::Failed(failure)),
         };
+        let mut stands_at = failed.then(|| Instant::now() + STANDS);
         loop {
-            let line = match timeout_at(deadline, lines.next()).await {
+            let line = match timeout_at(stands_at.unwrap_or(deadline).min(deadline), lines.next()).await {
+                Err(_) if stands_at.take().is_some() => {
+                    if !self.event(Event::Resumed).await {
+                        return Err(Ended::Unheard);
+                    }
+                    continue;
+                }
                 Ok(Ok(Some(line))) => line,
                 Ok(Ok(None)) => return Ok(()),
                 Ok(Err(why)) => {

@@ -192,6 +192,7 @@ async fn both_lists_are_reported() {
         ],
     )
     .await;
+    // And no more than that: UDP routers carry no names.
     assert_eq!(driven.calls, ["version 200", "http/routers 200", "tcp/routers 200"]);
 }
 

@@ -4,10 +4,13 @@
 
 mod driver;
 mod gateways;
+mod in_cluster;
 mod objects;
 mod real;
+mod real_routes;
 mod recorded;
 mod services;
+mod silence;
 
 use std::fmt::Write as _;
 

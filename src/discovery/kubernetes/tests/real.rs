@@ -41,16 +41,38 @@ fn free_port() -> u16 {
 }
 
 /// An API server with etcd, without admission that creates objects of its own.
-struct Server {
-    folder: tempfile::TempDir,
+pub(super) struct Server {
+    pub(super) folder: tempfile::TempDir,
     api: Program,
     _etcd: Program,
-    port: u16,
+    pub(super) port: u16,
     etcd_port: u16,
     admin: Client,
 }
 
 impl Server {
+    /// A server with the role that docs/kubernetes.md gives, and a user `hale` who has it; `None` where no programs are named, which is said.
+    // It says that it was skipped.
+    #[allow(clippy::print_stderr)]
+    pub(super) async fn documented() -> Option<Self> {
+        let (Ok(etcd), Ok(apiserver)) = (std::env::var("ETCD_BIN"), std::env::var("KUBE_APISERVER_BIN"))
+        else {
+            eprintln!("skipped: ETCD_BIN and KUBE_APISERVER_BIN do not both name a program");
+            return None;
+        };
+        let server = Self::start(&etcd, &apiserver).await;
+        server.send(Method::POST, ROLES, &documented_role()).await;
+        let group = "rbac.authorization.k8s.io";
+        let binding = json!({"apiVersion": format!("{group}/v1"), "kind": "ClusterRoleBinding", "metadata": {"name": "hale"},
+            "subjects": [{"kind": "User", "name": "hale", "apiGroup": group},
+                {"kind": "ServiceAccount", "name": "hale", "namespace": "default"}],
+            "roleRef": {"kind": "ClusterRole", "name": "hale", "apiGroup": group}});
+        server
+            .send(Method::POST, &format!("/apis/{group}/v1/clusterrolebindings"), &binding.to_string())
+            .await;
+        Some(server)
+    }
+
     async fn start(etcd: &str, apiserver: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
@@ -107,7 +129,7 @@ impl Server {
     }
 
     /// Sends JSON (or YAML, which is what a text that starts with a letter is) and gives the response.
-    async fn send(&self, method: Method, path: &str, body: &str) -> Value {
+    pub(super) async fn send(&self, method: Method, path: &str, body: &str) -> Value {
         let kind = match (&method, body.starts_with('a')) {
             (&Method::PATCH, _) => "application/merge-patch+json",
             (_, true) => "application/yaml",
@@ -125,13 +147,27 @@ impl Server {
     }
 
     /// Creates an object in the namespace `default`, and writes its status.
-    async fn create(&self, resource: &str, object: Value) {
+    pub(super) async fn create(&self, resource: &str, object: Value) {
         let path = format!("{resource}/{}", object["metadata"]["name"].as_str().unwrap());
         self.send(Method::POST, resource, &object.to_string()).await;
         if !object["status"].is_null() {
             let status = json!({"status": object["status"]}).to_string();
             self.send(Method::PATCH, &format!("{path}/status"), &status).await;
         }
+    }
+
+    /// Waits until this list is served, which takes a moment after its CRD is there.
+    pub(super) async fn until_served(&self, path: &str) {
+        let served = async {
+            loop {
+                let request = Request::get(path).body(Body::empty()).unwrap();
+                if self.admin.send(request).await.is_ok_and(|response| response.status() == 200) {
+                    return;
+                }
+                sleep(Duration::from_millis(100)).await;
+            }
+        };
+        timeout(Duration::from_secs(30), served).await.expect(path);
     }
 
     fn signal(&self, signal: rustix::process::Signal) {
@@ -158,7 +194,7 @@ impl Server {
     }
 }
 
-fn kubeconfig(folder: &Path, port: u16, token: &str) -> String {
+pub(super) fn kubeconfig(folder: &Path, port: u16, token: &str) -> String {
     json!({"apiVersion": "v1", "kind": "Config", "current-context": "c",
         "clusters": [{"name": "k", "cluster": {"server": format!("https://127.0.0.1:{port}"),
             "certificate-authority": folder.join("certificates/apiserver.crt")}}],
@@ -168,7 +204,7 @@ fn kubeconfig(folder: &Path, port: u16, token: &str) -> String {
 }
 
 /// The lines of all reports up to one that holds the text.
-async fn until(reports: &mut mpsc::Receiver<(usize, Report)>, text: &str) -> Vec<String> {
+pub(super) async fn until(reports: &mut mpsc::Receiver<(usize, Report)>, text: &str) -> Vec<String> {
     let mut all = Vec::new();
     let found = async {
         while let Some((_, report)) = reports.recv().await {
@@ -185,18 +221,18 @@ async fn until(reports: &mut mpsc::Receiver<(usize, Report)>, text: &str) -> Vec
     all
 }
 
-const INGRESSES: &str = "/apis/networking.k8s.io/v1/namespaces/default/ingresses";
-const ENDPOINTS: &str = "/apis/externaldns.k8s.io/v1alpha1/namespaces/default/dnsendpoints";
-const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+pub(super) const INGRESSES: &str = "/apis/networking.k8s.io/v1/namespaces/default/ingresses";
+pub(super) const ENDPOINTS: &str = "/apis/externaldns.k8s.io/v1alpha1/namespaces/default/dnsendpoints";
+pub(super) const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
 
-fn ingress(name: &str, host: &str) -> Value {
+pub(super) fn ingress(name: &str, host: &str) -> Value {
     json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": name},
         "spec": {"rules": [{"host": host}], "defaultBackend": {"service": {"name": "x", "port": {"number": 80}}}},
         "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}})
 }
 
-fn endpoint(name: &str) -> Value {
+pub(super) fn endpoint(name: &str) -> Value {
     json!({"apiVersion": "externaldns.k8s.io/v1alpha1", "kind": "DNSEndpoint", "metadata": {"name": name},
         "spec": {"endpoints": [{"dnsName": format!("{name}.test"), "recordType": "A", "targets": ["192.0.2.1"]}]}})
 }
@@ -208,22 +244,22 @@ fn documented_role() -> String {
     page.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap().to_owned()
 }
 
-// It says that it was skipped.
-#[allow(clippy::print_stderr)]
+/// Short times, so that a test takes few.
+pub(super) fn pace() -> Pace {
+    let seconds = Duration::from_secs;
+    Pace {
+        request: seconds(3),
+        watch: seconds(2),
+        grace: seconds(2),
+        silence: seconds(4),
+        discovery: seconds(1),
+        files: seconds(1),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_real_api_server_is_followed_through_its_troubles() {
-    let (Ok(etcd), Ok(apiserver)) = (std::env::var("ETCD_BIN"), std::env::var("KUBE_APISERVER_BIN")) else {
-        eprintln!("skipped: ETCD_BIN and KUBE_APISERVER_BIN do not both name a program");
-        return;
-    };
-    let server = Server::start(&etcd, &apiserver).await;
-    server.send(Method::POST, ROLES, &documented_role()).await;
-    let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "hale"},
-        "subjects": [{"kind": "User", "name": "hale", "apiGroup": "rbac.authorization.k8s.io"}],
-        "roleRef": {"kind": "ClusterRole", "name": "hale", "apiGroup": "rbac.authorization.k8s.io"}});
-    server
-        .send(Method::POST, "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", &binding.to_string())
-        .await;
+    let Some(server) = Server::documented().await else { return };
     server.create(INGRESSES, ingress("a", "a.test")).await;
 
     let file = server.folder.path().join("hale");
@@ -235,13 +271,7 @@ async fn a_real_api_server_is_followed_through_its_troubles() {
         kinds: vec![ObjectKind::Ingress, ObjectKind::Service, ObjectKind::DnsEndpoint],
         labels: Box::default(),
         options: Arc::new(options()),
-        pace: Pace {
-            request: seconds(3),
-            watch: seconds(2),
-            grace: seconds(2),
-            discovery: seconds(1),
-            files: seconds(1),
-        },
+        pace: pace(),
     };
     let (sender, mut reports) = Reporter::channel();
     let (orders, inbox) = Orders::channel();
@@ -305,7 +335,8 @@ async fn a_real_api_server_is_followed_through_its_troubles() {
 
     // The server stops, as if its machine hung.
     server.signal(rustix::process::Signal::STOP);
-    let all = until(&mut reports, "ClusterAvailable=false").await;
+    let all = until(&mut reports, "no word from the API server for 4 s").await;
+    assert!(all.iter().any(|line| line.starts_with("ClusterAvailable=false")), "{all:#?}");
     assert!(!all.iter().any(|line| line.starts_with("gone") || line.starts_with("listed")), "{all:#?}");
     server.signal(rustix::process::Signal::CONT);
     until(&mut reports, "ClusterAvailable=true").await;
