@@ -16,6 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Key codes of WebDriver (§17.4.2).
 pub const TAB: &str = "\u{e004}";
 pub const ENTER: &str = "\u{e007}";
+pub const ESCAPE: &str = "\u{e00c}";
 
 /// A browser with one window; it ends when this is dropped.
 pub struct Browser {
@@ -70,8 +71,25 @@ impl Browser {
         let metrics =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500 });
         self.devtools("Emulation.setDeviceMetricsOverride", &metrics);
-        let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": colours }] });
-        self.devtools("Emulation.setEmulatedMedia", &media);
+        self.prefer(&[("prefers-color-scheme", colours)]);
+    }
+
+    /// What its person prefers, as media features.
+    pub fn prefer(&self, features: &[(&str, &str)]) {
+        let features: Vec<Value> =
+            features.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
+        self.devtools("Emulation.setEmulatedMedia", &json!({ "features": features }));
+    }
+
+    /// Whether pages run scripts; those of the tests run all the same.
+    pub fn scripting(&self, is_on: bool) {
+        self.devtools("Emulation.setScriptExecutionDisabled", &json!({ "value": !is_on }));
+    }
+
+    /// Where files go that are downloaded.
+    pub fn download_to(&self, folder: &Path) {
+        let how = json!({ "behavior": "allow", "downloadPath": folder });
+        self.devtools("Browser.setDownloadBehavior", &how);
     }
 
     fn devtools(&self, command: &str, parameters: &Value) -> Value {

@@ -103,7 +103,7 @@ fn form(visitor: &Visitor, wanted: &ListQuery) -> Markup {
                 div {
                     label for="word" { "Counts as" }
                     select #word name="word" {
-                        option value="drain" { "Drained: leaves the answers unless nothing else is left" }
+                        option value="drain" { "Drained: only as a last resort" }
                         option value="down" { "Down" }
                         option value="up" { "Up" }
                     }
