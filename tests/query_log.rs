@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use support::client::{Client, Via};
 use support::hale::{Hale, Setup};
-use support::process::{Running, TempDir, find, run};
+use support::process::{Running, TempDir, find, free_port, run};
 use support::wire::{QueryBuilder, rtype};
 
 const ZONE: &str = r#"{ "zone": "example.test", "nameservers": ["ns1.example.net"], "records": { "www": ["192.0.2.1", "192.0.2.2"] } }"#;
@@ -97,6 +97,77 @@ fn a_reader_of_dnstap_has_each_query_and_response_and_may_come_and_go() {
     assert!(reader.wait(Duration::from_secs(10)).is_some());
     let second = read(&dnstap_read, &file);
     assert!(second.contains("between.example.test/IN/A"), "{second}");
+}
+
+/// Which of its addresses a server on a wildcard socket was asked at, and which zone the query fell to.
+#[test]
+fn the_address_and_the_zone_are_told() {
+    let (Some(fstrm_capture), Some(dnstap_ldns)) = (find("fstrm_capture"), find("dnstap-ldns")) else {
+        return;
+    };
+    let folder = TempDir::new("dnstap-zone");
+    let (socket, file) = (folder.path().join("dnstap.sock"), folder.path().join("queries.jsonl"));
+    let port = free_port();
+    let mut config =
+        serde_json::json!({ "query_log": { "dnstap": { "socket": socket }, "json": { "file": file } } });
+    config["listen"] = serde_json::json!([format!("0.0.0.0:{port}"), "127.0.0.1:0"]);
+    config["admin"] = serde_json::json!({ "listen": "127.0.0.1:0" });
+    let setup = Setup::new("query-log-zone").zone("zone.json", ZONE);
+    config["zones"] = serde_json::json!([setup.folder.path().join("zone.json")]);
+    let sub = r#"{ "zone": "sub.example.test", "nameservers": ["ns1.example.net"], "records": { "www": ["192.0.2.1"] } }"#;
+    setup.folder.write("sub.json", sub);
+    config["zones"][1] = setup.folder.path().join("sub.json").display().to_string().into();
+    let hale = setup.config(&config.to_string()).by_configuration().start();
+    let (mut reader, capture) = capture(&fstrm_capture, &folder, &socket, 1);
+    until("connected", || metric(&hale, r#"hale_query_log_output_up{output="dnstap"}"#) > 0.0);
+    let asked = [
+        ("127.0.0.2", "wWw.eXample.test", Via::Udp, Some("example.test.")),
+        ("127.0.0.3", "www.sub.example.test", Via::Udp, Some("sub.example.test.")),
+        ("127.0.0.4", "example.test", Via::Tcp, Some("example.test.")),
+        ("127.0.0.1", "example.org", Via::Udp, None),
+    ];
+    for (address, name, via, _) in asked {
+        let server = format!("{address}:{port}").parse().unwrap();
+        assert!(Client::new(server).ask(&QueryBuilder::new(name, rtype::A), via).is_ok(), "{name}");
+    }
+    until("all are written", || {
+        ["dnstap", "json"].iter().all(|output| {
+            metric(&hale, &format!(r#"hale_query_log_queries_total{{output="{output}"}}"#))
+                >= asked.len() as f64
+        })
+    });
+    reader.signal("TERM");
+    assert!(reader.wait(Duration::from_secs(10)).is_some());
+    let lines = std::fs::read_to_string(&file).unwrap();
+    let lines: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told = run(Command::new(&dnstap_ldns).arg("-y").arg("-r").arg(&capture), Duration::from_secs(30));
+    assert!(told.status.success(), "{told:?}");
+    let frames: Vec<&str> = told.stdout.split("type: MESSAGE").skip(1).collect();
+    assert_eq!(frames.len(), 2 * asked.len(), "{}", told.stdout);
+    for (address, name, via, zone) in asked {
+        let server = format!("{address}:{port}");
+        let line = lines
+            .iter()
+            .find(|line| line["server"] == server)
+            .unwrap_or_else(|| panic!("{server}: {lines:?}"));
+        assert_eq!(line["zone"].as_str(), zone, "{line}");
+        assert_eq!(line["name"], format!("{name}."));
+        let frame = |kind: &str| {
+            let told = format!("response_address: {address}\n");
+            frames
+                .iter()
+                .find(|frame| frame.contains(kind) && frame.contains(&told))
+                .unwrap_or_else(|| panic!("{kind} {server}"))
+        };
+        for kind in ["AUTH_QUERY", "AUTH_RESPONSE"] {
+            let frame = frame(kind);
+            assert!(frame.contains(&format!("response_port: {port}")), "{frame}");
+            assert!(frame.contains(if via == Via::Tcp { "TCP" } else { "UDP" }), "{frame}");
+            let told = frame.lines().find_map(|line| line.trim().strip_prefix("query_zone: "));
+            assert_eq!(told.map(|zone| zone.trim_matches('"')), zone, "{frame}");
+        }
+    }
 }
 
 #[test]

@@ -89,6 +89,11 @@ impl Reader {
         })
     }
 
+    /// What [`current`](Self::current) gave last, however old it is by now; `None` since [`release`](Self::release).
+    pub fn seen(&self) -> Option<&Snapshot> {
+        self.snapshot.as_deref()
+    }
+
     /// Lets go of the snapshot, so that an idle worker does not keep a replaced one alive.
     pub fn release(&mut self) {
         self.snapshot = None;

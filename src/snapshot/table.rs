@@ -211,6 +211,11 @@ impl Snapshot {
             .find_map(|(_, place)| self.by_index(place - 1).filter(|zone| zone.apex.wire() == apex))
     }
 
+    /// The apex of the zone with this index.
+    pub fn apex(&self, index: u32) -> Option<&Name> {
+        self.by_index(index).map(|zone| zone.apex)
+    }
+
     #[inline]
     fn by_index(&self, index: u32) -> Option<ZoneRef<'_>> {
         let entry = self.zones.get(index as usize)?.as_ref()?;

@@ -27,6 +27,10 @@ impl Engine for SnapshotEngine {
         answer(self.reader.current(), &mut self.scratch, query, out)
     }
 
+    fn apex_octets(&self, zone: u32) -> Option<usize> {
+        self.reader.seen()?.apex(zone).map(|apex| apex.wire().len())
+    }
+
     fn idle(&mut self) {
         self.reader.release();
     }
@@ -45,7 +49,11 @@ mod tests {
         let peer = "192.0.2.1:53".parse().unwrap();
         let query = Query { bytes, peer, transport: Transport::Udp, now_s: 0 };
         match engine.answer(&query, &mut [0; 1232]) {
-            Outcome::Reply(reply) => reply.class.rcode,
+            Outcome::Reply(reply) => {
+                let apex = reply.class.zone.and_then(|zone| engine.apex_octets(zone));
+                assert_eq!(apex, (reply.class.rcode == 2).then_some(6), "test");
+                reply.class.rcode
+            }
             Outcome::Drop => panic!("dropped"),
         }
     }

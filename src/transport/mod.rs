@@ -2,7 +2,8 @@
 //! has its response judged by the rate limits (`rrl`) and the zones' fair share (`share`) on the way out.
 //!
 //! On Linux a worker is two threads: one that reads and answers datagrams in batches for each address (`udp`), and one for
-//! streams (`tcp`). Elsewhere, and with `--portable`, hickory-server carries both (`portable`). All sockets are bound by
+//! streams (`tcp`). Elsewhere, and with `--portable`, datagrams are answered one by one, and
+//! hickory-server carries TCP (`portable`). All sockets are bound by
 //! [`bind`](fn@bind), or handed over by the service manager ([`adopt`]), before anything is answered.
 
 mod account;
@@ -39,6 +40,12 @@ pub use running::{Bound, Moved, Running, adopt, bind};
 pub trait Engine: Send + 'static {
     /// Answers one message into `out`, which holds at least 4096 octets for a datagram and 65,535 for a stream.
     fn answer(&mut self, query: &Query<'_>, out: &mut [u8]) -> Outcome;
+
+    /// Octets of the name, in wire form, of the zone that the last answer was from; its [`Class`](crate::answer::Class) gives the index. For
+    /// the query log.
+    fn apex_octets(&self, _zone: u32) -> Option<usize> {
+        None
+    }
 
     /// Called about once a second while nothing arrives: the time to let go of a snapshot that was replaced.
     fn idle(&mut self) {}

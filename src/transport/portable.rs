@@ -1,16 +1,19 @@
-//! UDP and TCP by hickory-server, where batched system calls do not exist or `--portable` asks for it.
+//! UDP one datagram a call, and TCP by hickory-server, where batched system calls do not exist or `--portable` asks for it.
 //!
-//! hickory parses each message before the engine sees it, and can send nothing but messages that it encodes itself. So the
+//! UDP was hickory's, too. It answers what it cannot parse with a FORMERR of its own, responses included: two such servers could be set upon
+//! each other by one forged datagram (CVE-2024-2169). What takes less than the standard library has is here: a wildcard socket answers from
+//! the address that the kernel's routing chooses, not from the one that was asked.
+//!
+//! On TCP hickory parses each message before the engine sees it, and can send nothing but messages that it encodes itself. So the
 //! engine answers the raw octets, its response is decoded, and hickory encodes it again: the same message in content, not
 //! always in octets (compression differs). What it cannot do:
 //!
 //! - A message that hickory cannot parse gets its FORMERR, without question and OPT, instead of the engine's response.
-//! - A wildcard socket answers from the address that the kernel's routing chooses, not from the one that was asked.
 //! - A header that announces 65,535 questions makes hickory reserve memory for them until it finds that they are not there.
-//! - TCP has an idle timeout but no caps; a message in work at the stop is given up.
+//! - There is an idle timeout but no caps; a message in work at the stop is given up.
 
 use std::io;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,28 +28,71 @@ use tokio::runtime::Runtime;
 
 use super::Engine;
 use super::bind::IDLE_WAKE;
-use super::respond::Responder;
+use super::respond::{Responder, cannot_be_answered};
 use super::shutdown::Stop;
 use crate::answer::Transport;
+use crate::telemetry::counters::{DropReason, Protocol, SendError};
 
 /// Responses that wait for a slow TCP client before hickory gives the connection up.
 const RESPONSE_BUFFER: usize = 32;
+/// Errors in a row before a datagram worker pauses between attempts.
+const ERRORS_IN_A_ROW: u32 = 8;
 /// hickory's accept loop ends with ECONNABORTED; it is started again after this long.
 const RESTART_PAUSE: Duration = Duration::from_millis(10);
 
-/// Serves datagrams until `stop`.
-pub(super) fn serve_udp<E: Engine>(
-    runtime: &Runtime,
+/// Serves datagrams until `stop`. The socket blocks, and has a receive timeout at which the engine is told that it is idle.
+pub(super) fn serve_udp<E: Engine>(socket: &UdpSocket, responder: &mut Responder<E>, stop: &Stop) {
+    let (mut input, mut output) = (vec![0; usize::from(u16::MAX)], vec![0; usize::from(u16::MAX)]);
+    let address = socket.local_addr().ok();
+    let mut errors = 0;
+    while !stop.requested() {
+        match socket.recv_from(&mut input) {
+            Ok((len, peer)) => {
+                errors = 0;
+                responder.begin(false);
+                responder.asked(|| address);
+                answer_datagram(socket, &input[..len], peer, responder, &mut output);
+                responder.end(Transport::Udp);
+            }
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                responder.idle()
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => {
+                // A socket that is shut down for the stop, or an ICMP error of an earlier response. One that stays must not become a busy loop.
+                responder.counters.receive_error();
+                errors += 1;
+                if errors >= ERRORS_IN_A_ROW {
+                    std::thread::sleep(RESTART_PAUSE);
+                }
+            }
+        }
+    }
+}
+
+fn answer_datagram<E: Engine>(
     socket: &UdpSocket,
-    responder: Responder<E>,
-    stop: &Stop,
+    bytes: &[u8],
+    peer: SocketAddr,
+    responder: &mut Responder<E>,
+    output: &mut [u8],
 ) {
-    serve(runtime, socket, responder, stop, |server, socket| {
-        let socket = socket.try_clone()?;
-        socket.set_nonblocking(true)?;
-        server.register_socket(tokio::net::UdpSocket::from_std(socket)?);
-        Ok(())
-    });
+    responder.counters.batch(1);
+    if cannot_be_answered(peer) {
+        responder.counters.dropped(Protocol::Udp, bytes.len(), DropReason::BadSource);
+        return;
+    }
+    let Some(len) = responder.datagram(bytes, peer, output) else { return };
+    if let Err(error) = socket.send_to(&output[..len], peer) {
+        responder.counters.send_error(match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory => SendError::Full,
+            io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::ConnectionRefused => SendError::Unreachable,
+            io::ErrorKind::PermissionDenied => SendError::Denied,
+            _ => SendError::Other,
+        });
+    }
 }
 
 /// Serves streams until `stop`; a connection is closed when it has been idle for `idle`.
@@ -57,23 +103,12 @@ pub(super) fn serve_tcp<E: Engine>(
     responder: Responder<E>,
     stop: &Stop,
 ) {
-    serve(runtime, listener, responder, stop, move |server, listener| {
+    let handler = Handler(Arc::new(Mutex::new(Answering { responder, out: vec![0; usize::from(u16::MAX)] })));
+    runtime.block_on(handler.serve_one(stop, |server| {
         let listener = tokio::net::TcpListener::from_std(listener.try_clone()?)?;
         server.register_listener(listener, idle, RESPONSE_BUFFER);
         Ok(())
-    });
-}
-
-/// A hickory server for a socket; one that ends is started again.
-fn serve<E: Engine, S>(
-    runtime: &Runtime,
-    socket: &S,
-    responder: Responder<E>,
-    stop: &Stop,
-    register: impl Fn(&mut Server<Handler<E>>, &S) -> io::Result<()>,
-) {
-    let handler = Handler(Arc::new(Mutex::new(Answering { responder, out: vec![0; usize::from(u16::MAX)] })));
-    runtime.block_on(handler.serve_one(stop, |server| register(server, socket)));
+    }));
 }
 
 /// The engine behind a lock, since hickory calls its handler through `&self`. All callers are on one thread: the lock is
@@ -92,6 +127,7 @@ struct Answering<E> {
 }
 
 impl<E: Engine> Handler<E> {
+    /// By a hickory server; one that ends is started again.
     async fn serve_one(&self, stop: &Stop, register: impl Fn(&mut Server<Self>) -> io::Result<()>) {
         while !stop.requested() {
             let mut server = Server::new(self.clone());
@@ -130,18 +166,10 @@ impl<E: Engine> Handler<E> {
 
     /// The engine's response, decoded, with its question as hickory wants it; `None` where nothing is to be sent.
     fn respond(&self, request: &Request) -> Option<Result<(Message, Queries), DecodeError>> {
-        let bytes = request.as_slice();
-        let transport = match request.protocol() {
-            hickory_server::net::xfer::Protocol::Udp => Transport::Udp,
-            _ => Transport::Tcp,
-        };
         let Answering { responder, out } = &mut *self.lock();
         responder.begin(false);
-        let len = match transport {
-            Transport::Udp => responder.datagram(bytes, request.src(), out),
-            Transport::Tcp => responder.message(bytes, request.src(), out),
-        };
-        responder.end(transport);
+        let len = responder.message(request.as_slice(), request.src(), out);
+        responder.end(Transport::Tcp);
         len.map(|len| decode(&out[..len]))
     }
 }

@@ -132,6 +132,11 @@ impl<E: Engine> Responder<E> {
         self.counters.dropped(account::protocol(transport), bytes.len(), reason);
     }
 
+    /// Whether queries are recorded.
+    pub(super) fn is_recorded(&self) -> bool {
+        self.tap.as_ref().is_some_and(|tap| tap.is_open())
+    }
+
     /// Says who is asked from here on, where that is recorded; `server` is only called then.
     #[inline]
     pub(super) fn asked(&mut self, server: impl FnOnce() -> Option<SocketAddr>) {
@@ -164,10 +169,22 @@ impl<E: Engine> Responder<E> {
         client: SocketAddr,
         (reply, out): (&Reply, &[u8]),
     ) {
-        if let Some(tap) = self.open_tap() {
+        if let Some(tap) = self.tap.as_deref_mut().filter(|tap| tap.is_open()) {
+            let apex = reply.class.zone.and_then(|zone| self.engine.apex_octets(zone));
+            // No name has more than 255.
+            let zone_octets = apex.and_then(|octets| u8::try_from(octets).ok()).unwrap_or(0);
             let response = if fate == Fate::Answered { &out[..reply.len] } else { &[] };
             let (protocol, rcode) = (account::protocol(transport), reply.class.rcode);
-            tap.record(&Logged { protocol, fate, rcode, client, server: tap.server(), query, response });
+            tap.record(&Logged {
+                protocol,
+                fate,
+                rcode,
+                client,
+                server: tap.server(),
+                zone_octets,
+                query,
+                response,
+            });
         }
     }
 
@@ -185,4 +202,9 @@ fn tells_of_nothing(reply: &Reply) -> bool {
         Kind::Error => reply.class.zone.is_none(),
         _ => false,
     }
+}
+
+/// Port 0 is nobody's, and sending to it is an error; so is the unspecified address.
+pub(super) fn cannot_be_answered(peer: SocketAddr) -> bool {
+    peer.port() == 0 || peer.ip().is_unspecified()
 }

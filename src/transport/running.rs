@@ -30,8 +30,8 @@ const LONGEST_CLOSE: Duration = Duration::from_secs(2);
 /// Binds UDP and TCP on every address, for so many workers (at least one), without answering yet. Queries that arrive
 /// before [`Bound::start`] wait in the kernel.
 ///
-/// With `portable`, or where batched system calls do not exist, hickory-server will carry them; `limits` has no effect on
-/// its TCP but for the idle time.
+/// With `portable`, or where batched system calls do not exist, datagrams are answered one by one, and hickory-server will carry TCP, on
+/// which `limits` then has no effect but for the idle time.
 ///
 /// # Errors
 /// The first address that cannot be bound, with what to do about it. An [`optional`](ListenAddress::optional) address of a
@@ -379,9 +379,8 @@ impl Running {
                 super::udp::serve(&socket, &mut responder, &stop);
             });
         }
-        let runtime = single_threaded()?;
-        self.spawn(name, worker, stop, limits.clone(), engine, move |responder, stop| {
-            portable::serve_udp(&runtime, &socket, responder, &stop);
+        self.spawn(name, worker, stop, limits.clone(), engine, move |mut responder, stop| {
+            portable::serve_udp(&socket, &mut responder, &stop);
         })
     }
 

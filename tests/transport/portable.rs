@@ -1,4 +1,4 @@
-//! hickory-server's transport gives the same decoded answers as ours.
+//! The portable transport gives the same decoded answers as ours.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -193,7 +193,7 @@ fn the_same_answers_as_ours() {
     assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
 }
 
-/// What hickory cannot parse it answers itself: the same RCODE, without question and OPT.
+/// What hickory cannot parse it answers itself on TCP: the same RCODE, without question and OPT.
 #[test]
 fn malformed_queries_get_the_same_rcode() {
     let (ours, _, _running) = start(false);
@@ -208,6 +208,8 @@ fn malformed_queries_get_the_same_rcode() {
     for query in malformed {
         let (expected, got) = (udp_response(ours, &query), udp_response(portable, &query));
         assert_eq!(expected.metadata.response_code, ResponseCode::FormErr, "{query:?}");
+        assert_eq!(got, expected, "{query:?}");
+        let got = tcp_response(portable, &query);
         assert_eq!(got.metadata.response_code, ResponseCode::FormErr, "{query:?}");
     }
 }
@@ -218,8 +220,12 @@ fn responses_are_not_answered() {
         let (server, _, _running) = start(portable);
         let mut reply = Message::new(1, MessageType::Response, OpCode::Query);
         reply.queries.push(Question::query("example.test.".parse().unwrap(), RecordType::A));
+        let whole = reply.to_vec().unwrap();
         let client = udp_client(server);
-        client.send(&reply.to_vec().unwrap()).unwrap();
+        // What answers malformed ones can be set upon another that does (CVE-2024-2169).
+        for end in 0..=whole.len() {
+            client.send(&whole[..end]).unwrap();
+        }
         client.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         assert!(client.recv(&mut [0; 512]).is_err(), "portable: {portable}");
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::DnstapSettings;
 use super::mailbox::{BatchTime, Fate, Logged};
+use super::message;
 use super::protobuf::Message;
 use super::writer::Sink;
 use crate::telemetry::counters::Protocol;
@@ -187,7 +188,7 @@ fn encode_message(to: &mut Message, kind: u64, time: BatchTime, logged: &Logged<
     to.number(2, if logged.client.is_ipv4() { 1 } else { 2 });
     to.number(3, if logged.protocol == Protocol::Udp { 1 } else { 2 });
     encode_ip(to, 4, logged.client);
-    // Of a wildcard socket only the port is known.
+    // Where the kernel does not tell more, only the port of a wildcard socket is known.
     let server = logged.server;
     if let Some(server) = server.filter(|server| !server.ip().is_unspecified()) {
         encode_ip(to, 5, server);
@@ -200,6 +201,9 @@ fn encode_message(to: &mut Message, kind: u64, time: BatchTime, logged: &Logged<
     to.fixed32(9, time.received.subsec_nanos());
     if kind == AUTH_QUERY || with_query {
         to.bytes(10, logged.query);
+    }
+    if let Some(zone) = message::zone(logged.query, logged.zone_octets) {
+        to.bytes(11, &zone);
     }
     if kind == AUTH_RESPONSE {
         let answered = time.received + time.took;

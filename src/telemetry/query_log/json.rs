@@ -36,6 +36,8 @@ struct Line {
     qtype: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     class: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zone: Option<String>,
     recursion_desired: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     edns_payload: Option<u16>,
@@ -147,6 +149,7 @@ fn line(time: BatchTime, logged: &Logged<'_>, sample: u32) -> Line {
         name,
         qtype: qtype.map(|qtype| qtype_name(qtype).map_or_else(|| format!("TYPE{qtype}"), str::to_owned)),
         class: qclass.map(|class| if class == 1 { "IN".to_owned() } else { format!("CLASS{class}") }),
+        zone: message::zone(logged.query, logged.zone_octets).and_then(|zone| message::text(&zone)),
         recursion_desired: message::flags(logged.query) & 0x0100 != 0,
         edns_payload: edns.map(|edns| edns.udp_payload),
         dnssec_ok: edns.map(|edns| edns.dnssec_ok),
@@ -208,6 +211,7 @@ mod tests {
             rcode: 0,
             client: "192.0.2.1:5353".parse().unwrap(),
             server: None,
+            zone_octets: 0,
             query,
             response: b"",
         };
@@ -218,6 +222,11 @@ mod tests {
             &logged,
             1,
             r#"{"time":"1970-01-01T00:00:00.000000Z","client":"192.0.2.1:5353","transport":"udp","id":7,"name":"test.","type":"A","class":"IN","recursion_desired":false,"query_bytes":22,"dropped":"rate_limited"}"#,
+        );
+        check(
+            &Logged { zone_octets: 6, ..logged },
+            1,
+            r#"{"time":"1970-01-01T00:00:00.000000Z","client":"192.0.2.1:5353","transport":"udp","id":7,"name":"test.","type":"A","class":"IN","zone":"test.","recursion_desired":false,"query_bytes":22,"dropped":"rate_limited"}"#,
         );
         check(
             &Logged { query: b"\x00", response: &[0; 12], fate: Fate::Answered, rcode: 4000, ..logged },

@@ -13,7 +13,7 @@ use super::{Output, Outputs, lock};
 use crate::telemetry::counters::Protocol;
 
 const HEAD: usize = 4 + 8 + 4 + 8;
-const FIXED: usize = 1 + 1 + 2 + 18 + 18 + 2 + 2;
+const FIXED: usize = 1 + 1 + 2 + 18 + 18 + 1 + 2 + 2;
 
 /// What became of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub struct Logged<'a> {
     pub client: SocketAddr,
     /// Who was asked, as far as it is known; a wildcard address says nothing.
     pub server: Option<SocketAddr>,
+    /// Octets of the zone's name in wire form, with which the name asked for ends: so it need not be copied. 0 where no zone was found.
+    pub zone_octets: u8,
     /// The message.
     pub query: &'a [u8],
     /// The response; empty if none was sent.
@@ -224,6 +226,7 @@ impl TapOutput {
         self.own.extend_from_slice(&logged.rcode.to_le_bytes());
         self.own.extend_from_slice(&address_octets(Some(logged.client)));
         self.own.extend_from_slice(&address_octets(logged.server));
+        self.own.push(logged.zone_octets);
         self.own.extend_from_slice(&(query.len() as u16).to_le_bytes());
         self.own.extend_from_slice(&(response.len() as u16).to_le_bytes());
         self.own.extend_from_slice(query);
@@ -309,14 +312,15 @@ fn next_batch(buffer: &[u8]) -> Option<(BatchTime, &[u8], &[u8])> {
 fn next_record(records: &[u8]) -> Option<(Logged<'_>, &[u8])> {
     let (fixed, rest) = records.split_first_chunk::<FIXED>()?;
     let short = |at: usize| u16::from_le_bytes([fixed[at], fixed[at + 1]]);
-    let (query, rest) = rest.split_at_checked(usize::from(short(40)))?;
-    let (response, rest) = rest.split_at_checked(usize::from(short(42)))?;
+    let (query, rest) = rest.split_at_checked(usize::from(short(41)))?;
+    let (response, rest) = rest.split_at_checked(usize::from(short(43)))?;
     let logged = Logged {
         protocol: if fixed[0] == Protocol::Udp as u8 { Protocol::Udp } else { Protocol::Tcp },
         fate: Fate::ALL.into_iter().find(|fate| *fate as u8 == fixed[1])?,
         rcode: short(2),
         client: address(&fixed[4..22])?,
         server: address(&fixed[22..40]),
+        zone_octets: fixed[40],
         query,
         response,
     };

@@ -45,6 +45,24 @@ pub(super) fn question(message: &[u8]) -> Option<Question> {
     Some(Question { name, qtype: short(message, at)?, qclass: short(message, at + 2)? })
 }
 
+/// The zone that a query fell to, whose name in wire form has so many octets: the end of the name asked for, in lower case. `None` for 0,
+/// and where no name ends so.
+pub(super) fn zone(message: &[u8], octets: u8) -> Option<Vec<u8>> {
+    let (end, octets) = (behind_labels(message, HEADER)?, usize::from(octets));
+    let mut at = HEADER;
+    // Only from where a label begins.
+    while at + octets < end {
+        at += 1 + usize::from(*message.get(at)?);
+    }
+    // The lengths of labels are no letters: they are below 64.
+    (octets > 0 && at + octets == end).then(|| message[at..end].to_ascii_lowercase())
+}
+
+/// A name in wire form, in presentation format.
+pub(super) fn text(wire: &[u8]) -> Option<String> {
+    name(wire, 0).map(|(text, _)| text)
+}
+
 /// The EDNS record of a query.
 pub(super) fn edns(message: &[u8]) -> Option<Edns> {
     let mut at = HEADER;
@@ -93,6 +111,17 @@ fn name(message: &[u8], mut at: usize) -> Option<(String, usize)> {
     }
 }
 
+/// What is behind a name without pointers.
+fn behind_labels(message: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        match usize::from(*message.get(at)?) {
+            0 => return Some(at + 1),
+            length @ 1..=63 => at += 1 + length,
+            _ => return None,
+        }
+    }
+}
+
 /// What is behind a name, which may end in a pointer.
 fn behind_name(message: &[u8], mut at: usize) -> Option<usize> {
     loop {
@@ -132,6 +161,28 @@ mod tests {
             assert_eq!(read.as_ref().map(|q| q.name.as_str()), text, "{wire:?}");
             assert!(read.is_none_or(|q| (q.qtype, q.qclass) == (28, 1)));
         }
+    }
+
+    #[test]
+    fn zones() {
+        let www = query(b"\x03wWw\x01A\x04tEst\x00", b"");
+        for (octets, expected) in [
+            (0, None),
+            (1, Some((&b"\x00"[..], "."))),
+            (6, Some((b"\x04test\x00", "test."))),
+            (7, None),
+            (8, Some((b"\x01a\x04test\x00", "a.test."))),
+            (12, Some((b"\x03www\x01a\x04test\x00", "www.a.test."))),
+            (13, None),
+            (255, None),
+        ] {
+            let found = zone(&www, octets);
+            assert_eq!(found.as_deref(), expected.map(|(wire, _)| wire), "{octets}");
+            assert_eq!(found.and_then(|wire| text(&wire)).as_deref(), expected.map(|(_, text)| text));
+        }
+        assert_eq!(zone(&query(b"\x03www\xc0\x0c", b""), 2), None);
+        // Whatever is cut off, nothing is read that is not there.
+        (0..www.len()).for_each(|end| assert!(end >= HEADER + 12 || zone(&www[..end], 6).is_none()));
     }
 
     #[test]

@@ -15,6 +15,7 @@ fn logged<'a>(query: &'a [u8], response: &'a [u8]) -> Logged<'a> {
         rcode: 0,
         client: "192.0.2.1:5353".parse().unwrap(),
         server: Some("[2001:db8::53]:53".parse().unwrap()),
+        zone_octets: 0,
         query,
         response,
     }
@@ -54,6 +55,7 @@ fn a_record_comes_out_as_it_went_in() {
         Logged {
             protocol: Protocol::Tcp,
             rcode: 4095,
+            zone_octets: 255,
             client: "[2001:db8::1]:1".parse().unwrap(),
             ..logged(b"", b"")
         },

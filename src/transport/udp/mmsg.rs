@@ -6,7 +6,7 @@
 
 use std::io;
 use std::mem::{offset_of, size_of};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::ptr::null_mut;
 
@@ -194,6 +194,15 @@ impl Batch {
         Datagram { bytes: &arrays.inputs[i][..len], peer, oversize, out: &mut arrays.outputs[i] }
     }
 
+    /// Which of the machine's addresses datagram `i` of the last receive call was sent to, or for one that was sent to many, which a response
+    /// comes from; as far as the kernel tells. To be asked before [`reply`](Self::reply).
+    pub(in crate::transport) fn destination(&mut self, i: usize) -> Option<IpAddr> {
+        assert!(i < self.filled);
+        let told = self.local.then(|| self.slots.get_mut())?;
+        #[allow(clippy::unnecessary_cast)] // musl's is 32 bits wide.
+        destination(&told.controls[i], told.received[i].msg_hdr.msg_controllen as usize)
+    }
+
     /// Queues the first `len` octets of the output slot of datagram `i`, to be sent to where that came from, from the
     /// address it was sent to. Each datagram is replied to at most once.
     #[inline]
@@ -283,6 +292,32 @@ fn peer(name: &Name, len: socklen_t) -> Option<SocketAddr> {
     }
 }
 
+/// The address in a control message of so many octets that tells a datagram's destination.
+fn destination(control: &Control, len: usize) -> Option<IpAddr> {
+    let header = header(control, len)?;
+    let data = &control.0[CMSG_DATA..];
+    match (header.cmsg_level, header.cmsg_type) {
+        (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+            let address = data[offset_of!(in_pktinfo, ipi_spec_dst)..].first_chunk::<4>()?;
+            Some(Ipv4Addr::from(*address).into())
+        }
+        (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+            let address = data[offset_of!(in6_pktinfo, ipi6_addr)..].first_chunk::<16>()?;
+            Some(Ipv6Addr::from(*address).into())
+        }
+        _ => None,
+    }
+}
+
+/// The head of a control message, if there is one.
+fn header(control: &Control, len: usize) -> Option<cmsghdr> {
+    if !(CMSG_DATA..=CONTROL).contains(&len) {
+        return None;
+    }
+    // SAFETY: a Control is larger than a cmsghdr, aligned for it and initialised, and a cmsghdr is integers.
+    Some(unsafe { control.0.as_ptr().cast::<cmsghdr>().read() })
+}
+
 /// Turns the control message that told a datagram's destination into the one that sets its response's source, in place, and
 /// gives its length; 0 (the kernel chooses the source) where there was none.
 ///
@@ -290,11 +325,7 @@ fn peer(name: &Name, len: socklen_t) -> Option<SocketAddr> {
 /// cleared, for the routing table decides it. IPv6: the interface stays for link-local and multicast addresses alone, which
 /// mean nothing without it; a multicast address cannot be a source and is cleared.
 fn source_from_destination(control: &mut Control, len: usize) -> usize {
-    if !(CMSG_DATA..=CONTROL).contains(&len) {
-        return 0;
-    }
-    // SAFETY: a Control is larger than a cmsghdr, aligned for it and initialised, and a cmsghdr is integers.
-    let header: cmsghdr = unsafe { control.0.as_ptr().cast::<cmsghdr>().read() };
+    let Some(header) = header(control, len) else { return 0 };
     let data = &mut control.0[CMSG_DATA..];
     let payload = match (header.cmsg_level, header.cmsg_type) {
         (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
@@ -407,6 +438,12 @@ mod tests {
         (header.cmsg_level, header.cmsg_type) = (level, kind);
         unsafe { control.0.as_mut_ptr().cast::<cmsghdr>().write(header) };
         control.0[CMSG_DATA..][..payload.len()].copy_from_slice(payload);
+        let asked = match payload.len() {
+            12 => IpAddr::from([payload[4], payload[5], payload[6], payload[7]]),
+            _ => IpAddr::from(*payload.first_chunk::<16>().unwrap()),
+        };
+        let told = destination(&control, (CMSG_DATA + payload.len()).next_multiple_of(8));
+        assert_eq!(told, expected.map(|_| asked));
         let used = source_from_destination(&mut control, (CMSG_DATA + payload.len()).next_multiple_of(8));
         assert_eq!(used, expected.map_or(0, |e| (CMSG_DATA + e.len()).next_multiple_of(8)));
         if let Some(expected) = expected {

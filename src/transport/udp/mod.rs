@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Engine;
-use super::respond::Responder;
+use super::respond::{Responder, cannot_be_answered};
 use super::shutdown::Stop;
 use crate::answer::Transport;
 use crate::telemetry::counters::{DropReason, Protocol, SendError};
@@ -23,15 +23,14 @@ const DRAIN: Duration = Duration::from_millis(50);
 /// Serves one socket until `stop`. The socket blocks, and has a receive timeout at which the engine is told that it is idle;
 /// whoever stops shuts the socket down for reading after giving the signal.
 pub(super) fn serve<E: Engine>(socket: &UdpSocket, responder: &mut Responder<E>, stop: &Stop) {
-    let wildcard = socket.local_addr().is_ok_and(|a| a.ip().is_unspecified());
-    let mut batch = Batch::new(wildcard);
-    responder.asked(|| socket.local_addr().ok());
+    let address = socket.local_addr().ok();
+    let mut batch = Batch::new(address.is_some_and(|address| address.ip().is_unspecified()));
     let (mut losses, mut errors) = (Losses::default(), 0);
     while !stop.requested() {
         match batch.receive(socket, BATCH, true) {
             Ok(received) => {
                 errors = 0;
-                answer_batch(&mut batch, received, responder);
+                answer_batch(&mut batch, received, responder, address);
                 send(&mut batch, socket, responder);
                 responder.end(Transport::Udp);
                 losses.count(socket, responder);
@@ -51,7 +50,7 @@ pub(super) fn serve<E: Engine>(socket: &UdpSocket, responder: &mut Responder<E>,
             }
         }
     }
-    drain(&mut batch, socket, responder);
+    drain(&mut batch, socket, responder, address);
 }
 
 /// Counts what the kernel had no room for.
@@ -81,12 +80,17 @@ impl Losses {
 }
 
 /// Answers what arrived before the stop.
-fn drain<E: Engine>(batch: &mut Batch, socket: &UdpSocket, responder: &mut Responder<E>) {
+fn drain<E: Engine>(
+    batch: &mut Batch,
+    socket: &UdpSocket,
+    responder: &mut Responder<E>,
+    address: Option<SocketAddr>,
+) {
     let end = Instant::now() + DRAIN;
     while Instant::now() < end {
         match batch.receive(socket, BATCH, false) {
             Ok(received) if received > 0 => {
-                answer_batch(batch, received, responder);
+                answer_batch(batch, received, responder, address);
                 send(batch, socket, responder);
                 responder.end(Transport::Udp);
             }
@@ -95,10 +99,23 @@ fn drain<E: Engine>(batch: &mut Batch, socket: &UdpSocket, responder: &mut Respo
     }
 }
 
-fn answer_batch<E: Engine>(batch: &mut Batch, received: usize, responder: &mut Responder<E>) {
+/// `address` is the socket's.
+fn answer_batch<E: Engine>(
+    batch: &mut Batch,
+    received: usize,
+    responder: &mut Responder<E>,
+    address: Option<SocketAddr>,
+) {
     responder.begin(received == BATCH);
+    responder.asked(|| address);
+    // Which address was asked is only looked at where it is recorded, and not plain.
+    let wildcard = address.filter(|address| responder.is_recorded() && address.ip().is_unspecified());
     let mut arrived = 0;
     for i in 0..received {
+        if let Some(wildcard) = wildcard {
+            let told = batch.destination(i).map(|ip| SocketAddr::new(ip, wildcard.port()));
+            responder.asked(|| told.or(Some(wildcard)));
+        }
         let Datagram { bytes, peer, oversize, out } = batch.datagram(i);
         // A socket shut down for reading yields empty messages without a sender.
         let Some(peer) = peer else { continue };
@@ -114,11 +131,6 @@ fn answer_batch<E: Engine>(batch: &mut Batch, received: usize, responder: &mut R
     if arrived > 0 {
         responder.counters.batch(arrived);
     }
-}
-
-/// Port 0 is nobody's, and sending to it is an error; so is the unspecified address.
-fn cannot_be_answered(peer: SocketAddr) -> bool {
-    peer.port() == 0 || peer.ip().is_unspecified()
 }
 
 fn send<E>(batch: &mut Batch, socket: &UdpSocket, responder: &mut Responder<E>) {
