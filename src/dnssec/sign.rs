@@ -192,7 +192,7 @@ impl Signer {
             times = Some(Times {
                 inception_s,
                 expiration_s,
-                renew_at_s: expiration_s.wrapping_sub(self.refresh_s),
+                renew_at_s: expiration_s.saturating_sub(self.refresh_s),
             });
         }
         times
@@ -216,7 +216,8 @@ impl Signer {
     /// The system gives no random numbers, or a key is damaged.
     pub fn sign(&self, owner: &Name, rrset: &Rrset, now_s: u32) -> Result<Signed, SignError> {
         self.figures.made.fetch_add(1, Ordering::Relaxed);
-        let inception_s = now_s.wrapping_sub(INCEPTION_BACKDATE_S);
+        // Seconds saturate where RRSIG records would begin anew: by a clock that wrong a signature would always be due, and renewed at each look.
+        let inception_s = now_s.saturating_sub(INCEPTION_BACKDATE_S);
         let expiration_s = self.expiration(owner, now_s);
         let mut message = self.message(owner, rrset, inception_s, expiration_s);
         let prefix = FIXED_OCTETS + self.keys.apex().wire().len();
@@ -234,7 +235,7 @@ impl Signer {
             rrsigs: RdataSet::new(rdatas),
             inception_s,
             expiration_s,
-            renew_at_s: expiration_s.wrapping_sub(self.refresh_s),
+            renew_at_s: expiration_s.saturating_sub(self.refresh_s),
         })
     }
 
@@ -274,7 +275,7 @@ impl Signer {
     /// signed at once is not renewed at once, and all signatures of an owner fall due together: one commit renews them.
     fn expiration(&self, owner: &Name, now_s: u32) -> u32 {
         let spread = (self.validity_s - self.refresh_s) / JITTER_PARTS;
-        now_s.wrapping_add(self.validity_s - scale(fnv1a(owner.wire()), spread))
+        now_s.saturating_add(self.validity_s - scale(fnv1a(owner.wire()), spread))
     }
 
     fn error(&self, owner: &Name, rrset: &Rrset, key: &Key) -> SignError {

@@ -10,6 +10,7 @@ pub mod build;
 mod chain;
 pub mod changes;
 pub mod channel;
+mod clock;
 mod comparison;
 mod compile;
 pub mod configured;
@@ -120,6 +121,9 @@ struct Keeper {
     /// When they were tried last.
     retried: Instant,
     renewer: Renewer,
+    clock: clock::Watch,
+    /// Since when the keeper runs.
+    started: Instant,
     /// Turns of names that are not told yet.
     turns: Vec<(Name, Name, Turn)>,
     /// Zones that could not be signed when it was last tried.

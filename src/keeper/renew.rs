@@ -11,6 +11,7 @@ use tracing::{error, warn};
 
 use super::assemble::assemble;
 use super::channel::{Command, KeeperHandle};
+use super::clock::Trouble;
 use super::crew::Crew;
 use super::jobs::{signed_place, unchanged_job};
 use super::reload::give_way;
@@ -98,6 +99,7 @@ impl Keeper {
     /// Hands out a slice of the owners whose signatures are due.
     pub(super) fn renew(&mut self) {
         self.renewer.at = Instant::now() + TICK;
+        self.watch_clock();
         if self.renewer.busy.is_some_and(|since| since.elapsed() < LOST) {
             return;
         }
@@ -126,6 +128,22 @@ impl Keeper {
                 self.renewer.sender = None;
                 self.put_renewed(slice.into_iter().map(Due::sign).collect());
             }
+        }
+    }
+
+    /// Says what only the clock explains.
+    fn watch_clock(&mut self) {
+        let now_s = (self.tools.now_s)();
+        match self.clock.look(now_s, self.started.elapsed()) {
+            None => {}
+            Some(Trouble::Impossible) => error!(
+                now_s,
+                "the clock cannot be right: what is signed now validators refuse; once it is set, all of it is signed anew"
+            ),
+            Some(Trouble::Stepped(seconds)) => warn!(
+                seconds,
+                "the clock was set, or the machine slept: signatures that are due by the new time, or start after it, are made anew"
+            ),
         }
     }
 

@@ -95,6 +95,8 @@ impl Starting {
             failed_targets: Vec::new(),
             retried: std::time::Instant::now(),
             renewer: Renewer::start(handle.clone()),
+            clock: super::clock::Watch::default(),
+            started: std::time::Instant::now(),
             turns: Vec::new(),
             unsigned: BTreeSet::new(),
             log: ChangeLog::start(),

@@ -2,6 +2,7 @@
 
 mod aliases;
 mod amendments;
+mod clocks;
 mod conditions;
 mod flips;
 mod news;
