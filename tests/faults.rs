@@ -153,6 +153,30 @@ fn deleting_the_dnssec_block_does_not_make_a_signed_zone_unsigned() {
     assert!(answer.rcode == NOERROR && answer.answers(rtype::RRSIG).count() == 0, "{answer:?}");
 }
 
+/// Who says that the zone was signed is damaged, and the block is gone: still nothing is unsigned, in this run and the next.
+#[test]
+fn damaged_state_does_not_make_a_signed_zone_unsigned() {
+    let other = r#"{ "zone": "other.test", "nameservers": ["ns1.example.test"], "dnssec": "off", "records": { "@": { "TXT": ["fine"] } } }"#;
+    let mut hale = fixture::signed("marks").zone("other.json", other).start();
+    let state = hale.folder().join("state");
+    for file in ["signed-zones.json", "signed-zones.copy.json"] {
+        std::fs::write(state.join(file), "damaged").unwrap();
+    }
+    let unsigned = fixture::zone(APEX, "null").replace("\n  \"dnssec\": null,", "");
+    std::fs::write(hale.folder().join("zone.json"), unsigned).unwrap();
+    for run in ["the first", "the second"] {
+        hale = hale.crash();
+        let mut client = Client::new(hale.address);
+        assert_eq!(client.ask(&www(), Via::Udp).unwrap().rcode, SERVFAIL, "{run}");
+        let other = client.ask(&QueryBuilder::new("other.test", rtype::TXT), Via::Udp).unwrap();
+        assert_eq!(other.rcode, NOERROR, "{run}");
+        assert!(hale.output().contains("is not known"), "{run}: {}", hale.output());
+    }
+    std::fs::write(hale.folder().join("zone.json"), fixture::zone(APEX, r#""off""#)).unwrap();
+    let answer = Client::new(hale.restart().address).ask(&www(), Via::Udp).unwrap();
+    assert!(answer.rcode == NOERROR && answer.answers(rtype::RRSIG).count() == 0, "{answer:?}");
+}
+
 #[test]
 fn the_serial_never_goes_back_over_changes_restarts_and_crashes() {
     let mut hale = fixture::signed("serial").start();
@@ -206,6 +230,70 @@ fn a_lost_state_folder_does_not_stop_answers() {
     for (older, newer) in [(before, during), (during, after)] {
         assert!(newer.wrapping_sub(older) < 1 << 31, "the serial went from {older} to {newer}");
     }
+}
+
+/// A small file system that is unmounted at the end.
+struct Small(std::path::PathBuf);
+
+impl Small {
+    /// `None` where it cannot be mounted: that takes a right that not everybody has.
+    fn mount(at: std::path::PathBuf, octets: u32) -> Option<Small> {
+        std::fs::create_dir(&at).unwrap();
+        let mount = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={octets}"), "tmpfs"])
+            .arg(&at)
+            .output();
+        mount.is_ok_and(|done| done.status.success()).then_some(Small(at))
+    }
+
+    /// Writes until nothing more fits.
+    fn fill(&self) {
+        let mut file = std::fs::File::create(self.0.join("full")).unwrap();
+        while file.write_all(&[7; 512]).is_ok() {}
+        assert!(std::fs::write(self.0.join("more"), [7; 4096]).is_err(), "it is full");
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).output();
+    }
+}
+
+/// The disk is full, and the server is killed again and again: each run goes on after the serials that the one before may have used, although
+/// the clock has not got there yet.
+#[test]
+fn a_full_disk_repeats_no_serial() {
+    let setup = fixture::signed("full");
+    let Some(disk) = Small::mount(setup.state(), 512 * 1024) else {
+        assert!(std::env::var_os("HALE_REQUIRE_TOOLS").is_none(), "a tmpfs cannot be mounted");
+        eprintln!("skipped: a tmpfs cannot be mounted");
+        return;
+    };
+    let mut hale = setup.start();
+    let mut last = soa_serial(&mut Client::new(hale.address), APEX).unwrap();
+    disk.fill();
+    for run in 0..4 {
+        let changed = fixture::zone(APEX, r#"{ "keys": "auto" }"#)
+            .replace("192.0.2.62", &format!("192.0.2.{}", 100 + run));
+        std::fs::write(hale.folder().join("zone.json"), changed).unwrap();
+        hale = hale.crash();
+        let now = soa_serial(&mut Client::new(hale.address), APEX).unwrap();
+        let step = now.wrapping_sub(last);
+        assert!(step > 0 && step < 1 << 31, "run {run}: the serial went from {last} to {now}");
+        assert!(hale.output().contains("kept in the room"), "{}", hale.output());
+        last = now;
+    }
+    let failed = hale.get("/metrics").1;
+    let failed = failed.lines().find_map(|line| line.strip_prefix("hale_state_write_failures_total "));
+    assert!(failed.is_some_and(|count| count.parse::<u32>().unwrap() > 0), "{failed:?}");
+    // There is room again: an orderly stop leaves the serial as it is.
+    std::fs::remove_file(disk.0.join("full")).unwrap();
+    let hale = hale.restart();
+    let kept = soa_serial(&mut Client::new(hale.address), APEX).unwrap();
+    let hale = hale.restart();
+    assert_eq!(soa_serial(&mut Client::new(hale.address), APEX).unwrap(), kept);
+    drop(hale);
 }
 
 /// The clock jumps 30 days ahead, past every signature, and then a day back from there: answers go on, signatures are renewed.

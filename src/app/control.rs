@@ -1,7 +1,6 @@
 //! What the admin listener shows and changes, gathered from the parts.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -29,6 +28,7 @@ use crate::model::rrtype::RrType;
 use crate::model::target::{TargetId, Verdict};
 use crate::resolver::ResolverHandle;
 use crate::snapshot::handle::Published;
+use crate::state::StateDir;
 use crate::state::overrides::OverrideStore;
 use crate::telemetry::counters::{Counters, Protocol};
 
@@ -48,7 +48,7 @@ pub(super) struct Handles {
     pub(super) find_sources: FindSources,
     /// What a reload changes besides zones.
     pub(super) live: Live,
-    pub(super) state: Option<PathBuf>,
+    pub(super) state: Option<Arc<StateDir>>,
     pub(super) started_s: u32,
     pub(super) ready: AtomicBool,
     pub(super) reloaded_s: AtomicU32,
@@ -131,7 +131,7 @@ impl Control for Handles {
             started_at: self.started_s.into(),
             ready: self.is_ready(),
             listeners: listeners.collect(),
-            state: self.state.clone(),
+            state: self.state.as_ref().map(|state| state.path().to_owned()),
             generation: self.published.load().generation(),
             zones: zones.len() as u64,
             broken_zones: zones.iter().filter(|z| z.serial.is_none()).count() as u64,

@@ -31,6 +31,7 @@ pub(super) fn page(handles: &Handles) -> String {
     drop(snapshot);
     zones(&mut page, &statuses);
     keeper(&mut page, handles.keeper.figures(), handles.started_s);
+    state(&mut page, handles.state.as_ref().map_or(0, |state| state.failed_writes()));
     aliases(&mut page, &handles.aliases.report(), now_s());
     overrides(&mut page, &handles.overrides_in_force());
     health(&mut page, &handles.health.figures(), handles.health.earliest_certificate_expiry_s());
@@ -198,6 +199,12 @@ fn overrides(page: &mut MetricsWriter, overrides: &Overrides) {
     }
     page.family("hale_overrides_limit", Gauge, &[], "How many overrides there may be at once.");
     page.sample(&[], MAX_OVERRIDES);
+}
+
+fn state(page: &mut MetricsWriter, failed_writes: u64) {
+    let help = "Files of the state directory that could not be written: the disk is full, or broken.";
+    page.family("hale_state_write_failures_total", Counter, &[], help);
+    page.sample(&[], failed_writes);
 }
 
 fn keeper(page: &mut MetricsWriter, figures: &KeeperFigures, started_s: u32) {
@@ -376,6 +383,7 @@ mod tests {
         snapshot(&mut page, 0, &[]);
         zones(&mut page, &[]);
         keeper(&mut page, &KeeperFigures::default(), 0);
+        state(&mut page, 0);
         aliases(&mut page, &[], 0);
         overrides(&mut page, &Overrides::default());
         health(&mut page, &Figures::default(), None);

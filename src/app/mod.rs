@@ -220,7 +220,7 @@ impl House {
             board,
             find_sources: find_sources(reread),
             live,
-            state: state.as_ref().map(|s| s.path().to_owned()),
+            state: state.clone(),
             started_s,
             ready: AtomicBool::new(false),
             reloaded_s: AtomicU32::new(0),
@@ -387,10 +387,15 @@ fn open_state(config: &Config) -> Result<Option<Arc<StateDir>>, AppError> {
 
 fn signed_zones(state: Option<&Arc<StateDir>>) -> Result<Option<Arc<SignedZones>>, AppError> {
     let Some(state) = state else { return Ok(None) };
-    let (signed, problem) =
+    let (signed, problems) =
         SignedZones::load(Arc::clone(state)).map_err(|e| running("state", e.to_string()))?;
-    if let Some(problem) = problem {
-        error!("{problem}; a zone without its \"dnssec\" block would now be served unsigned");
+    for problem in problems {
+        error!("{problem}");
+    }
+    if signed.is_incomplete() {
+        error!(
+            "which zones were served signed is not known: a zone without a \"dnssec\" block is not served until it has one, or says \"off\""
+        );
     }
     Ok(Some(Arc::new(signed)))
 }

@@ -28,7 +28,7 @@ use crate::model::rdata;
 use crate::model::target::{EndpointData, TargetId};
 use crate::state::StateDir;
 use crate::state::choices::Choices;
-use crate::state::signed::SignedZones;
+use crate::state::signed::{Past, SignedZones};
 use crate::zone;
 use crate::zone::desired::DesiredZone;
 use crate::zone::follow::{self, Follow};
@@ -234,8 +234,8 @@ pub(super) fn read(source: &ZoneSource, workshop: &Workshop, is_signed: &dyn Fn(
     let mut laid_out = Vec::new();
     for (i, apex) in reading.apexes.iter().enumerate() {
         let (desired, mut found) = zone::build::read(&reader, apex, workshop.threads);
-        let signer =
-            load_signer(header, apex, workshop, is_signed(apex) || workshop.was_signed(apex), &mut found);
+        let past = if is_signed(apex) { Past::Signed } else { workshop.past(apex) };
+        let signer = load_signer(header, apex, workshop, past, &mut found);
         if i > 0 {
             // What is wrong with the file was said for the primary; an alias adds only what is wrong there alone.
             found.retain(|d| !reading.diagnostics.contains(d));
@@ -270,14 +270,14 @@ const AUTO_KEYS: &str = "keys";
 
 impl Workshop {
     /// Whether the zone was served signed, by this run or an earlier one.
-    fn was_signed(&self, apex: &Name) -> bool {
-        self.signed.as_ref().is_some_and(|signed| signed.contains(apex))
+    fn past(&self, apex: &Name) -> Past {
+        self.signed.as_ref().map_or(Past::Unsigned, |signed| signed.past(apex))
     }
 
     /// Notes durably that a zone is served signed, or, after `"off"`, that it no longer is.
     pub(super) fn note_signed(&self, apex: &Name, is_signed: bool) {
         let Some(signed) = &self.signed else { return };
-        if signed.contains(apex) == is_signed {
+        if (signed.past(apex) == Past::Signed) == is_signed {
             return;
         }
         if let Err(e) = if is_signed { signed.insert(apex) } else { signed.remove(apex) } {
@@ -291,27 +291,19 @@ fn load_signer(
     header: &ZoneHeader,
     apex: &Name,
     workshop: &Workshop,
-    was_signed: bool,
+    past: Past,
     found: &mut Vec<Diagnostic>,
 ) -> Option<Arc<Signer>> {
     let config = match &header.dnssec {
         Dnssec::On(config) => config,
         Dnssec::Off => return None,
         Dnssec::Absent => {
-            if was_signed {
-                found.push(
-                    Diagnostic::error(
-                        &header.file,
-                        format!("{apex} was served signed, and now has no \"dnssec\" block"),
-                    )
-                    .hint("write \"dnssec\": \"off\" once the DS record is gone from the parent zone"),
-                );
-            }
+            found.extend(without_block(header, apex, past));
             return None;
         }
     };
     let auto_keys = workshop.state.as_ref().map(|state| state.path().join(AUTO_KEYS));
-    if let (KeySource::Auto, Some(keys), true) = (&config.keys, &auto_keys, was_signed) {
+    if let (KeySource::Auto, Some(keys), Past::Signed) = (&config.keys, &auto_keys, past) {
         // Making one here would be taken for a first start, and break the chain from the parent's DS record.
         if let Some(folder) = ZoneKeys::missing_auto_folder(keys, apex) {
             found.push(
@@ -333,6 +325,22 @@ fn load_signer(
             None
         }
     }
+}
+
+/// Why a zone without a `dnssec` block is not served unsigned, if it is not.
+fn without_block(header: &ZoneHeader, apex: &Name, past: Past) -> Option<Diagnostic> {
+    let (what, hint) = match past {
+        Past::Unsigned => return None,
+        Past::Signed => (
+            "was served signed, and now has no \"dnssec\" block",
+            "write \"dnssec\": \"off\" once the DS record is gone from the parent zone",
+        ),
+        Past::Unknown => (
+            "has no \"dnssec\" block, and whether it was served signed is not known: the state files that said so were damaged",
+            "write \"dnssec\": \"off\" if the parent zone has no DS record of it, else put the block back",
+        ),
+    };
+    Some(Diagnostic::error(&header.file, format!("{apex} {what}")).hint(hint))
 }
 
 /// Takes the checked records out of the desired zone and holds their targets.

@@ -1,21 +1,23 @@
 //! Serials that never go back, restarts included, without a disk on the way of a flip.
 //!
 //! A range of serials is reserved on disk ahead of use; a crash goes on after the range. Stopping in good order narrows the
-//! range to the serial served and notes a digest of the zone, so that a restart with the same data keeps its serial.
+//! range to the serial served and notes a digest of the zone, so that a restart with the same data keeps its serial. Room for the
+//! ranges is kept on the disk, so that a full one does not keep them from being extended ([`Room`]).
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tracing::error;
+use tracing::{error, info, warn};
 
 use super::compile::SavedSerial;
 use crate::model::name::Name;
 use crate::model::serial::Serial;
+use crate::state::room::Room;
 use crate::state::{StateDir, Stored};
 
 /// File in the state directory.
@@ -39,9 +41,48 @@ struct Kept {
 
 /// See the module's documentation.
 pub(super) struct Serials {
-    state: Option<Arc<StateDir>>,
+    disk: Option<Arc<Disk>>,
     zones: HashMap<Name, Kept>,
     writer: Option<Writer>,
+}
+
+/// Where the file is written, by one thread at a time.
+struct Disk {
+    state: Arc<StateDir>,
+    room: Mutex<Room>,
+    /// How the last try went: the log tells of a trouble once, and of its end.
+    last: Mutex<Saved>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Saved {
+    Whole,
+    InRoom,
+    Nowhere,
+}
+
+impl Disk {
+    /// Whether the file was written.
+    fn save(&self, octets: &[u8]) -> bool {
+        let result = self.room.lock().unwrap_or_else(PoisonError::into_inner).save(&self.state, octets);
+        let now = match &result {
+            Ok(None) => Saved::Whole,
+            Ok(Some(_)) => Saved::InRoom,
+            Err(_) => Saved::Nowhere,
+        };
+        let before = std::mem::replace(&mut *self.last.lock().unwrap_or_else(PoisonError::into_inner), now);
+        match result {
+            _ if before == now => {}
+            Ok(None) => info!("serials are saved again"),
+            Ok(Some(e)) => {
+                warn!(error = %e, "serials are kept in the room beside their file, which is tried again")
+            }
+            Err(e) => {
+                error!(error = %e, "serials are not saved, which is tried again: a crash now could repeat one")
+            }
+        }
+        now == Saved::Whole
+    }
 }
 
 /// What is done when a version is on the disk.
@@ -55,7 +96,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn start(state: Arc<StateDir>) -> Option<Self> {
+    fn start(disk: Arc<Disk>) -> Option<Self> {
         let (sender, receiver) = channel::<(Vec<u8>, Option<Then>)>();
         let failed = Arc::new(AtomicBool::new(false));
         let thread = std::thread::Builder::new().name("serials".into()).spawn({
@@ -67,11 +108,10 @@ impl Writer {
                         version = newer;
                         waiting.extend(then);
                     }
-                    let written = state.write_blob(FILE, VERSION, &version);
+                    let is_written = disk.save(&version);
                     // Also where it failed: a zone that is served is better than one that waits for a disk to be mended.
                     waiting.into_iter().for_each(|then| then());
-                    if let Err(e) = written {
-                        error!(error = %e, "serials are not saved: a crash now could repeat one");
+                    if !is_written {
                         failed.store(true, Ordering::Release);
                         // A full disk stays full for a while; the next tick tries again.
                         std::thread::sleep(Duration::from_secs(1));
@@ -122,8 +162,13 @@ impl Serials {
                 Err(e) => error!("{e}; serials go on from the clock"),
             }
         }
-        let writer = state.as_ref().and_then(|state| Writer::start(Arc::clone(state)));
-        Self { state, zones, writer }
+        let disk = state.map(|state| {
+            let (room, found) = Room::open(&state, FILE, VERSION);
+            found.iter().for_each(|octets| add_ranges(&mut zones, octets));
+            Arc::new(Disk { state, room: Mutex::new(room), last: Mutex::new(Saved::Whole) })
+        });
+        let writer = disk.as_ref().and_then(|disk| Writer::start(Arc::clone(disk)));
+        Self { disk, zones, writer }
     }
 
     /// What is known of each zone from an earlier run.
@@ -153,7 +198,7 @@ impl Serials {
         for (apex, serial) in serials {
             is_changed |= self.extend(apex, serial);
         }
-        is_changed && self.state.is_some()
+        is_changed && self.disk.is_some()
     }
 
     /// As [`Serials::reserve`], and waits for the disk.
@@ -199,9 +244,8 @@ impl Serials {
     }
 
     fn write_now(&self) {
-        let Some(state) = &self.state else { return };
-        if let Err(e) = state.write_blob(FILE, VERSION, &self.encode()) {
-            error!(error = %e, "serials are not saved: a crash now could repeat one");
+        if let Some(disk) = &self.disk {
+            disk.save(&self.encode());
         }
     }
 
@@ -210,6 +254,18 @@ impl Serials {
             self.zones.iter().map(|(zone, kept)| (zone.to_string(), kept)).collect();
         // Maps of strings and numbers always encode.
         serde_json::to_vec_pretty(&sorted).unwrap_or_default()
+    }
+}
+
+/// Adds what was kept while the file could not be written: a serial that may have been used in either is not used again.
+fn add_ranges(zones: &mut HashMap<Name, Kept>, octets: &[u8]) {
+    let Ok(found) = serde_json::from_slice::<BTreeMap<String, Kept>>(octets) else { return };
+    for (zone, kept) in found {
+        let Ok(zone) = Name::parse_absolute(&zone) else { continue };
+        let known = zones.entry(zone).or_insert_with(|| kept.clone());
+        if Serial(kept.reserved).is_after(Serial(known.reserved)) {
+            *known = kept;
+        }
     }
 }
 

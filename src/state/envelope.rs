@@ -28,6 +28,11 @@ impl<'a> Header<'a> {
         Self { name, version, length: 0, checksum: [0; 32] }
     }
 
+    /// How long it is, whatever its figures.
+    pub(super) fn octets(&self) -> usize {
+        self.line().len()
+    }
+
     pub(super) fn write(&self, to: &mut dyn Write) -> io::Result<()> {
         to.write_all(self.line().as_bytes())
     }

@@ -10,7 +10,8 @@
 //! | `hidden.json` | discovered names that people hide | they are published again |
 //! | `overrides.json`, and `overrides.copy.json` for when it is damaged | what people say over verdicts | verdicts count again |
 //! | `zones.json` | up to which serial each zone may have used, and after an orderly stop a digest of what was served (the keeper's) | serials go on from the clock |
-//! | `signed-zones.json` | zones that have been signed | a zone whose `dnssec` block was deleted is served unsigned |
+//! | `zones.json.room0`, `.room1` | room for `zones.json` on a full disk | a crash on a full disk could repeat a serial |
+//! | `signed-zones.json`, and `signed-zones.copy.json` for when it is damaged | zones that have been signed | a zone whose `dnssec` block was deleted is served unsigned; if both are damaged, no zone is without such a block |
 //! | `signatures-<zone>.bin` | signatures to use again (the keeper's) | the zone is signed anew |
 //! | `keys/` | keys of `"keys": "auto"` (dnssec's) | the zone is not served: its parent still vouches for the lost key |
 //! | `hale.sock` | the admin listener's socket, while a server runs | – |
@@ -26,6 +27,7 @@ pub mod error;
 pub mod hidden;
 pub mod history;
 pub mod overrides;
+pub mod room;
 pub mod signed;
 pub mod verdicts;
 
@@ -51,6 +53,7 @@ pub struct StateDir {
     /// The lock goes with the descriptor.
     _lock: File,
     temporary: AtomicU64,
+    failed_writes: AtomicU64,
 }
 
 /// What a read found.
@@ -101,6 +104,7 @@ impl StateDir {
             instance_id: String::new(),
             _lock: lock,
             temporary: AtomicU64::new(0),
+            failed_writes: AtomicU64::new(0),
         };
         state.instance_id = state.load_instance_id()?;
         Ok(state)
@@ -202,6 +206,7 @@ impl StateDir {
             self.sync_directory()
         };
         write().map_err(|e| {
+            self.failed_writes.fetch_add(1, Ordering::Relaxed);
             // If this fails as well, the next start removes it.
             let _ = fs::remove_file(&temporary);
             StateError::new("write", &path, e)
@@ -211,6 +216,11 @@ impl StateDir {
     /// Without it the rename itself may be lost in a power cut.
     fn sync_directory(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
+    }
+
+    /// How often a file could not be written since the directory was opened.
+    pub fn failed_writes(&self) -> u64 {
+        self.failed_writes.load(Ordering::Relaxed)
     }
 
     fn load_instance_id(&self) -> Result<String, StateError> {
