@@ -90,7 +90,8 @@ impl Schedule {
             if let Some(&entry) = self.owners.get(&owner).filter(|entry| entry.bucket == number) {
                 // Only the present bucket holds any: handed out now, their signatures would be kept, and they would come
                 // again at every call until their second has come, each time with a new serial.
-                if number == now_s / BUCKET_S && entry.renew_at_s > now_s {
+                let is_early = entry.renew_at_s > now_s && entry.inception_s <= now_s;
+                if number == now_s / BUCKET_S && is_early {
                     early.push(owner);
                     continue;
                 }

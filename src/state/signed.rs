@@ -186,6 +186,7 @@ mod tests {
     #[test]
     fn a_zone_that_is_signed_again_is_known_again() {
         let folder = Folder::new();
+        drop(reopen(&folder));
         for file in [FILE, COPY] {
             std::fs::write(folder.path().join(file), "damaged").unwrap();
         }
