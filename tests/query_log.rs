@@ -113,10 +113,10 @@ fn the_address_and_the_zone_are_told() {
     config["listen"] = serde_json::json!([format!("0.0.0.0:{port}"), "127.0.0.1:0"]);
     config["admin"] = serde_json::json!({ "listen": "127.0.0.1:0" });
     let setup = Setup::new("query-log-zone").zone("zone.json", ZONE);
-    config["zones"] = serde_json::json!([setup.folder.path().join("zone.json")]);
     let sub = r#"{ "zone": "sub.example.test", "nameservers": ["ns1.example.net"], "records": { "www": ["192.0.2.1"] } }"#;
-    setup.folder.write("sub.json", sub);
-    config["zones"][1] = setup.folder.path().join("sub.json").display().to_string().into();
+    let zones = ["zone.json", "sub.json"].map(|file| setup.folder.path().join(file));
+    std::fs::write(&zones[1], sub).unwrap();
+    config["zones"] = serde_json::json!(zones);
     let hale = setup.config(&config.to_string()).by_configuration().start();
     let (mut reader, capture) = capture(&fstrm_capture, &folder, &socket, 1);
     until("connected", || metric(&hale, r#"hale_query_log_output_up{output="dnstap"}"#) > 0.0);
