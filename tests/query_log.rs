@@ -154,7 +154,7 @@ fn the_address_and_the_zone_are_told() {
         assert_eq!(line["zone"].as_str(), zone, "{line}");
         assert_eq!(line["name"], format!("{name}."));
         let frame = |kind: &str| {
-            let told = format!("response_address: {address}\n");
+            let told = format!("response_address: \"{address}\"\n");
             frames
                 .iter()
                 .find(|frame| frame.contains(kind) && frame.contains(&told))

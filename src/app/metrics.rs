@@ -189,6 +189,28 @@ fn zones(page: &mut MetricsWriter, zones: &[ZoneStatus]) {
             page.sample(&[("zone", apex)], expiry);
         }
     }
+    cached_signatures(page, &listed);
+}
+
+fn cached_signatures(page: &mut MetricsWriter, zones: &[(String, &ZoneStatus)]) {
+    page.family(
+        "hale_zone_cached_signatures",
+        Gauge,
+        &["zone"],
+        "RRsets that owners may come back to, kept with their signatures; at most 262144.",
+    );
+    for (apex, zone) in zones.iter().filter(|(_, zone)| zone.is_signed) {
+        page.sample(&[("zone", apex)], zone.cached_signatures);
+    }
+    page.family(
+        "hale_zone_evicted_signatures",
+        Gauge,
+        &["zone"],
+        "Those that were dropped for others since the zone was read: what comes back is signed again.",
+    );
+    for (apex, zone) in zones.iter().filter(|(_, zone)| zone.is_signed) {
+        page.sample(&[("zone", apex)], zone.evicted_signatures);
+    }
 }
 
 fn overrides(page: &mut MetricsWriter, overrides: &Overrides) {

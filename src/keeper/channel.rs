@@ -235,6 +235,10 @@ pub struct ZoneStatus {
     pub earliest_expiry_s: Option<u32>,
     /// Unix seconds when something is signed again next.
     pub next_signing_s: Option<u32>,
+    /// Signatures kept for what an owner may come back to.
+    pub cached_signatures: usize,
+    /// Those that were dropped for others, since the zone was built.
+    pub evicted_signatures: u64,
     /// Why it is broken, or why the newest file is not what is served.
     pub trouble: Option<String>,
 }

@@ -333,6 +333,8 @@ fn status(apex: &Name, entry: &Entry) -> ZoneStatus {
             changed_s: zone.changed_s,
             earliest_expiry_s: zone.earliest_expiry_s(),
             next_signing_s: zone.next_signing_s(),
+            cached_signatures: zone.cache.len(),
+            evicted_signatures: zone.cache.evicted(),
             trouble: zone.trouble.clone(),
         },
         Entry::Broken { file, reason } => ZoneStatus {
@@ -348,6 +350,8 @@ fn status(apex: &Name, entry: &Entry) -> ZoneStatus {
             changed_s: 0,
             earliest_expiry_s: None,
             next_signing_s: None,
+            cached_signatures: 0,
+            evicted_signatures: 0,
             trouble: Some(reason.clone()),
         },
     }
