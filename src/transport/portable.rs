@@ -103,7 +103,11 @@ pub(super) fn serve_tcp<E: Engine>(
     responder: Responder<E>,
     stop: &Stop,
 ) {
-    let handler = Handler(Arc::new(Mutex::new(Answering { responder, out: vec![0; usize::from(u16::MAX)] })));
+    let handler = Handler(Arc::new(Mutex::new(Answering {
+        responder,
+        address: listener.local_addr().ok(),
+        out: vec![0; usize::from(u16::MAX)],
+    })));
     runtime.block_on(handler.serve_one(stop, |server| {
         let listener = tokio::net::TcpListener::from_std(listener.try_clone()?)?;
         server.register_listener(listener, idle, RESPONSE_BUFFER);
@@ -123,6 +127,8 @@ impl<E> Clone for Handler<E> {
 
 struct Answering<E> {
     responder: Responder<E>,
+    /// Of the listener.
+    address: Option<SocketAddr>,
     out: Vec<u8>,
 }
 
@@ -166,8 +172,9 @@ impl<E: Engine> Handler<E> {
 
     /// The engine's response, decoded, with its question as hickory wants it; `None` where nothing is to be sent.
     fn respond(&self, request: &Request) -> Option<Result<(Message, Queries), DecodeError>> {
-        let Answering { responder, out } = &mut *self.lock();
+        let Answering { responder, address, out } = &mut *self.lock();
         responder.begin(false);
+        responder.asked(|| *address);
         let len = responder.message(request.as_slice(), request.src(), out);
         responder.end(Transport::Tcp);
         len.map(|len| decode(&out[..len]))
