@@ -65,7 +65,12 @@ impl ClientConfigs {
 
 fn from_file(kept: &mut Kept, file: &Path) -> Result<Arc<ClientConfig>, Cow<'static, str>> {
     let failed = |e: &dyn std::fmt::Display| Cow::from(format!("ca_file {}: {e}", file.display()));
-    let stamp = Stamp::of(&std::fs::metadata(file).map_err(|e| failed(&e))?);
+    let found = std::fs::metadata(file).map_err(|e| failed(&e))?;
+    if !found.is_file() {
+        // Opening a pipe would wait for whoever writes to it, and every other check of TLS with it.
+        return Err(failed(&"it is not a file"));
+    }
+    let stamp = Stamp::of(&found);
     if let Some((read, config)) = kept.files.get(file)
         && *read == stamp
     {

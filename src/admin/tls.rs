@@ -10,7 +10,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 
-use crate::config::TlsFiles;
+use crate::config::{TlsFiles, input};
 use crate::model::diagnostic::Diagnostic;
 
 /// How often the files are looked at.
@@ -82,14 +82,19 @@ fn changed(files: &TlsFiles) -> [Option<SystemTime>; 2] {
 /// The file, and what is wrong with it.
 fn read(files: &TlsFiles) -> Result<Arc<ServerConfig>, (&Path, String)> {
     let TlsFiles { cert, key } = files;
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(cert)
-        .and_then(Iterator::collect)
-        .map_err(|error| (cert.as_path(), format!("no certificates can be read: {error}")))?;
+    let no_certificate =
+        |error: &dyn std::fmt::Display| (cert.as_path(), format!("no certificates can be read: {error}"));
+    let pem = input::read(cert, input::LARGEST_SECRET).map_err(|error| no_certificate(&error))?;
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| no_certificate(&error))?;
     if chain.is_empty() {
         return Err((cert, "there is no certificate in it".to_owned()));
     }
-    let private = PrivateKeyDer::from_pem_file(key)
-        .map_err(|error| (key.as_path(), format!("no private key can be read: {error}")))?;
+    let no_key =
+        |error: &dyn std::fmt::Display| (key.as_path(), format!("no private key can be read: {error}"));
+    let pem = input::read(key, input::LARGEST_SECRET).map_err(|error| no_key(&error))?;
+    let private = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| no_key(&error))?;
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use maxminddb::{Reader, WithinOptions};
 
+use super::input;
 use crate::model::prefixes::{PrefixTable, PrefixTableBuilder};
 
 /// A key of a `geo` map but for `default`.
@@ -165,7 +166,9 @@ impl Geo {
             return Err("there is no database to look clients up in".to_owned());
         }
         let open = |path: &PathBuf| {
-            Reader::open_readfile(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+            let failed = |error: &dyn std::fmt::Display| format!("cannot read {}: {error}", path.display());
+            let bytes = input::read(path, input::LARGEST).map_err(|error| failed(&error))?;
+            Reader::from_source(bytes).map_err(|error| failed(&error))
         };
         let opened = self.opened.get_or_init(|| self.paths.iter().map(open).collect());
         opened.as_deref().map_err(Clone::clone)

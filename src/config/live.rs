@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value as Json;
 
+use super::input;
 use super::json::{Kind, Read, Reader, Secret, SecretPlace, Value};
 use super::schema::Definitions;
 
@@ -25,7 +26,7 @@ impl LiveSecret {
     pub fn read(&self) -> Result<String, String> {
         match self {
             Self::Fixed(text) => Ok(text.to_string()),
-            Self::File(path) => match std::fs::read_to_string(path) {
+            Self::File(path) => match input::read_text(path, input::LARGEST_SECRET) {
                 Ok(text) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
                 Err(error) => Err(format!("cannot read {}: {error}", path.display())),
             },

@@ -9,6 +9,7 @@ use super::args::ServeArgs;
 use super::files::expand;
 use super::geo::Geo;
 use super::healthy_dns;
+use super::input;
 use super::json::{Element, FilePath, Reader, Slot, Source, Value, Word};
 use super::server::{HealthKeys, LogLevel, SOCKET_HINT, ServerKeys, TlsKeys};
 use super::types::{
@@ -253,7 +254,7 @@ fn read_server_keys(
     settings: &mut Settings<'_>,
     inputs: &mut Vec<PathBuf>,
 ) -> Option<(ServerKeys, Shared, SourcesConfig)> {
-    let text = match std::fs::read(file).map(String::from_utf8) {
+    let text = match input::read(file, input::LARGEST_SETTINGS).map(String::from_utf8) {
         Ok(Ok(text)) => text,
         Ok(Err(error)) => {
             settings.diagnostics.push(not_utf8(file, &error));

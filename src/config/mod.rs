@@ -12,6 +12,7 @@ mod cron;
 mod files;
 mod geo;
 mod healthy_dns;
+pub mod input;
 mod limits;
 mod live;
 mod load;

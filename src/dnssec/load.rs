@@ -12,7 +12,7 @@ use super::key::{self, Key};
 use super::keys::ZoneKeys;
 use super::material::Material;
 use super::pem;
-use crate::config::{KeyRole, KeySource};
+use crate::config::{KeyRole, KeySource, input};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::name::Name;
 
@@ -274,7 +274,7 @@ fn read_bounded(file: &Path) -> Result<Vec<u8>, Diagnostic> {
     if !metadata.is_file() || metadata.len() > MAX_KEY_FILE {
         return Err(Diagnostic::error(file, "not a key file (not a file of at most 64 KiB)"));
     }
-    fs::read(file).map_err(unreadable)
+    input::read(file, MAX_KEY_FILE).map_err(unreadable)
 }
 
 /// Takes `<alg>.<role>[.<tag>].pem` apart; any other name says nothing.

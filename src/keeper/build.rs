@@ -15,7 +15,7 @@ use super::reload::lock;
 use super::targets::TargetRegistry;
 use super::zone_state::CheckedOwner;
 use super::zoning::{Discovered, Resolved};
-use crate::config::{Dnssec, KeySource, OwnerConfig, PolicyLimits, Shared, ZoneHeader, ZoneReader};
+use crate::config::{Dnssec, KeySource, OwnerConfig, PolicyLimits, Shared, ZoneHeader, ZoneReader, input};
 use crate::dnssec::keys::ZoneKeys;
 use crate::dnssec::sign::{SignatureFigures, Signer};
 use crate::model::board::VerdictBoard;
@@ -72,7 +72,7 @@ impl ZoneSource {
 
     fn text(&self) -> Option<String> {
         match &self.place {
-            ZonePlace::File(path) => std::fs::read_to_string(path).ok(),
+            ZonePlace::File(path) => input::read_text(path, input::LARGEST).ok(),
             ZonePlace::Inline(_, text) => Some(text.clone()),
         }
     }

@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 use super::hint::nearest;
 use super::object::duplicate;
 use super::reader::{Abort, Key, Kind, Reader};
+use crate::config::input;
 use crate::config::schema::Definitions;
 use crate::model::diagnostic::Position;
 use crate::model::name::{Name, NameError};
@@ -393,19 +394,21 @@ fn resolve_secret(reader: &mut Reader<'_>, place: &SecretPlace, at: Position) ->
         reader.note_file(&file.value.0);
     }
     match (place.file.get(), place.env.get()) {
-        (Some(file), None) if place.env.is_absent() => match std::fs::read_to_string(&file.value.0) {
-            Ok(text) => Some(Secret(text.trim_end_matches(['\r', '\n']).to_owned())),
-            Err(error) => {
-                let message = format!("cannot read {}: {error}", file.value.0.display());
-                reader.error_in(
-                    "file",
-                    file.position,
-                    message,
-                    "a text file that the server's user may read",
-                );
-                None
+        (Some(file), None) if place.env.is_absent() => {
+            match input::read_text(&file.value.0, input::LARGEST_SECRET) {
+                Ok(text) => Some(Secret(text.trim_end_matches(['\r', '\n']).to_owned())),
+                Err(error) => {
+                    let message = format!("cannot read {}: {error}", file.value.0.display());
+                    reader.error_in(
+                        "file",
+                        file.position,
+                        message,
+                        "a text file that the server's user may read",
+                    );
+                    None
+                }
             }
-        },
+        }
         (None, Some(env)) if place.file.is_absent() => {
             let found = (reader.source().env)(&env.value.0);
             if found.is_none() {

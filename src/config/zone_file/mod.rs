@@ -36,6 +36,7 @@ pub use record::RecordCheck;
 pub(crate) use template::{Checks, Template};
 
 use super::geo::Geo;
+use super::input;
 use super::json::{Abort, Key, Kind, Read, Reader, Source, Value, read_name};
 use super::types::{OwnerConfig, Shared, ZoneHeader};
 use crate::model::diagnostic::{Diagnostic, Position};
@@ -80,7 +81,7 @@ impl ZoneReader {
     /// Every error of a file that does not say which zone it is, or by which name servers, those of its records too. Other
     /// errors of the header are [`ZoneReader::findings`].
     pub fn open(path: &Path, shared: &Shared) -> Result<Self, Vec<Diagnostic>> {
-        let bytes = std::fs::read(path).map_err(|error| {
+        let bytes = input::read(path, input::LARGEST).map_err(|error| {
             vec![
                 Diagnostic::error(path, format!("cannot read the zone file: {error}"))
                     .hint("a file that exists and that the server's user may read"),
