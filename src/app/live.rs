@@ -389,6 +389,8 @@ fn apply_health(now: &mut Config, next: HealthConfig, handles: &Handles, changes
 /// decided what a reload does with it.
 fn needs_restart(now: &Config, next: &Config, changes: &mut Changes) {
     let Config {
+        // The same from the start on; see [`crate::config::ServeArgs::settled`].
+        file: _,
         // The keeper reads them anew with each reload.
         zone_files: _,
         inline_zones: _,

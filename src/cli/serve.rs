@@ -15,6 +15,7 @@ pub(super) fn run(args: ServeArgs) -> Outcome {
     for warning in &warnings {
         tracing::warn!("{}", warning.unmarked());
     }
+    let args = args.settled(&config);
     let reread: Reread = Arc::new(move || configuration::load(&args));
     app::run(&config, &reread, None, None).map_err(Failure::from)
 }

@@ -38,6 +38,16 @@ impl Config {
     }
 }
 
+impl ServeArgs {
+    /// These, naming the configuration file that a first load has found: from then on it is one that was asked for. Who deletes it, or
+    /// moves it for a moment to write another, does not mean that the defaults count, with the address and zones of none.
+    #[must_use]
+    pub fn settled(mut self, config: &Config) -> Self {
+        self.config = self.config.or_else(|| config.file.clone());
+        self
+    }
+}
+
 /// A value from a flag or a variable, under its name.
 #[derive(Clone, Debug)]
 pub(super) struct Setting {
@@ -131,6 +141,7 @@ fn load(args: &ServeArgs, env: &dyn Fn(&str) -> Option<String>, cwd: &Path, syst
     let zones = zone_arguments(&mut settings);
     let mut file = read_file(&mut settings, inline.is_none() && zones.is_none(), system);
     let (zone_files, patterns) = zone_files(&mut settings, zones, &mut file, inline.is_some());
+    let found = file.inputs.first().cloned();
     let inputs = Inputs { files: std::mem::take(&mut file.inputs), patterns };
     let admin = admin(&mut settings, &mut file);
     let mut keys = file.keys;
@@ -149,6 +160,7 @@ fn load(args: &ServeArgs, env: &dyn Fn(&str) -> Option<String>, cwd: &Path, syst
     let watch = settings.boolean(args.watch, "HALE_WATCH").or(keys.watch.get().map(|given| given.value.0));
     let (log_level, log_format) = log(&mut settings, &keys);
     let config = Config {
+        file: found,
         listen,
         zone_files,
         inline_zones: inline.flatten().into_iter().collect(),
@@ -439,9 +451,20 @@ fn admin(settings: &mut Settings<'_>, file: &mut File) -> AdminConfig {
         (None, _) => (Some(DEFAULT_ADMIN), Diagnostic::error(&file.path, "")),
     };
     let token_is_wrong = matches!(keys.token, Slot::Bad(_));
-    let token = keys.token.take().map(|token| token.value.0);
+    if let Slot::Given(_, given) = &keys.token
+        && given.value.0.trim().is_empty()
+    {
+        let message = "the token is empty: whoever asks would have it";
+        let hint = "one line of visible characters, such as `openssl rand -hex 32` makes";
+        settings.diagnostics.push(
+            Diagnostic { message: message.to_owned(), ..file.error(given.position, "admin.token") }
+                .hint(hint),
+        );
+    }
+    // A file that was written with spaces at its end is still the token that a client sends without them.
+    let token = keys.token.take().map(|token| token.value.0.trim().to_owned());
     if let Some(address) = listen.filter(|address| !address.ip().is_loopback())
-        && token.as_ref().is_none_or(String::is_empty)
+        && token.is_none()
         && !token_is_wrong
     {
         let message = format!("{address} is not on loopback, and there is no token");

@@ -319,7 +319,7 @@ fn says_what_is_wrong_with_flags_and_variables() {
             r#"{"admin": {"listen": "[::]:1", "token": ""}}"#,
             &[],
             &[],
-            "hale.json:1:22: admin.listen: [::]:1 is not on loopback, and there is no token",
+            "hale.json:1:41: admin.token: the token is empty: whoever asks would have it",
         ),
         (r#"{"zones": ["b-*.json"]}"#, &[], &[], "hale.json:1:12: zones[0]: "),
         (
@@ -333,6 +333,38 @@ fn says_what_is_wrong_with_flags_and_variables() {
         let found = bad(json, flags, env);
         assert!(found.starts_with(want), "{json} {flags:?} {env:?}: {found}");
     }
+}
+
+#[test]
+fn a_token_is_something_and_has_no_space_around_it() {
+    for empty in [r#""""#, r#""  ""#, r#"{ "env": "T" }"#] {
+        let json = format!(r#"{{"admin": {{"token": {empty}}}}}"#);
+        let wanted = "hale.json:1:21: admin.token: the token is empty: whoever asks would have it";
+        assert_eq!(bad(&json, &[], &[("T", "\n")]), wanted);
+    }
+    let config = good(r#"{"admin": {"token": {"env": "T"}}}"#, &[], &[("T", " a b \n")]);
+    assert_eq!(config.admin.token.as_deref(), Some("a b"));
+}
+
+#[test]
+fn a_configuration_file_that_was_found_is_asked_for_from_then_on() {
+    use clap::{Args, FromArgMatches};
+    let folder = Folder::new(&[("hale.json", r#"{"port": 5300}"#), ("zones/a.json", "{}")]);
+    let command = ServeArgs::augment_args(clap::Command::new("serve").no_binary_name(true));
+    let args = ServeArgs::from_arg_matches(&command.get_matches_from([""; 0])).unwrap();
+    let load = |args: &ServeArgs| load(args, &|_| None, &folder.0, &folder.0.join("etc/hale.json"));
+    let first = load(&args).unwrap().0;
+    assert_eq!(first.file, Some(folder.0.join("hale.json")));
+    let settled = args.clone().settled(&first);
+    let again = load(&settled).unwrap().0;
+    assert_eq!((again.listen, again.zone_files), (first.listen.clone(), first.zone_files.clone()));
+    std::fs::remove_file(folder.0.join("hale.json")).unwrap();
+    let gone = load(&settled).unwrap_err();
+    assert!(gone[0].message.starts_with("cannot read the configuration file"), "{gone:?}");
+    // Where there was none, there need be none.
+    let without = load(&args).unwrap().0;
+    assert_eq!(without.file, None);
+    assert!(load(&args.settled(&without)).is_ok());
 }
 
 #[test]

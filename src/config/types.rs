@@ -19,6 +19,8 @@ use crate::model::target::Endpoint;
 /// The server's configuration: flags over environment over `hale.json` over defaults.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// The configuration file, where there is one.
+    pub file: Option<PathBuf>,
     /// Addresses the data plane listens on.
     pub listen: Vec<ListenAddress>,
     /// Zone files, directories expanded, in the order they are loaded.
