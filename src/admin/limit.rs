@@ -106,7 +106,7 @@ impl Limiter {
 }
 
 /// Whoever has one IPv6 address has the network of 64 bits around it.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) & !u128::from(u64::MAX)).into(),
         address => address,

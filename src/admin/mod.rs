@@ -6,6 +6,7 @@
 
 mod access;
 mod control;
+mod crowd;
 mod events;
 mod explain;
 mod export;

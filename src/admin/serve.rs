@@ -19,12 +19,15 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
+use super::crowd::Crowd;
 use super::peer::Peer;
 use super::tls::Tls;
 use crate::telemetry::logs::Throttle;
 
 /// Connections of one listener. Each listener has its own, so that whoever fills the metrics port does not lock out the operator.
 const CONNECTIONS: usize = 256;
+/// Of those, as many may come from one client.
+const CONNECTIONS_OF_ONE: usize = CONNECTIONS / 4;
 /// A request's headers arrive within so long, and an idle connection is kept so long.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A peer takes some of its answer within so long.
@@ -76,6 +79,7 @@ pub(super) async fn accept<L: Listener>(
     static THROTTLE: Throttle = Throttle::new(10);
     let started = Instant::now();
     let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let crowd = Crowd::new(CONNECTIONS_OF_ONE);
     let stopped = stop.clone();
     let mut stopping = pin!(told(&mut stop));
     loop {
@@ -88,10 +92,14 @@ pub(super) async fn accept<L: Listener>(
             () = &mut stopping => break,
             (place, connection) = next => match connection {
                 Ok((io, peer)) => {
+                    let Some(guest) = crowd.admit(peer.address()) else {
+                        tracing::debug!(%peer, "turned away: it has {CONNECTIONS_OF_ONE} connections already");
+                        continue;
+                    };
                     let (router, stopped) = (router.clone(), stopped.clone());
                     let tls = tls.as_ref().map(|tls| tls.acceptor());
                     tokio::spawn(async move {
-                        let _place = place;
+                        let (_place, _guest) = (place, guest);
                         match tls {
                             None => converse(io, peer, router, stopped).await,
                             Some(tls) => match timeout(HANDSHAKE_TIMEOUT, tls.accept(io)).await {
