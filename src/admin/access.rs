@@ -272,9 +272,12 @@ fn presented(headers: &HeaderMap) -> Option<&[u8]> {
 /// Refuses names that are not this machine's: a page whose name an attacker points at 127.0.0.1 (DNS rebinding) carries its own name
 /// in the Host header, while an address there can only have been asked for as such. Browsers always send the header.
 pub(super) fn local_host(headers: &HeaderMap, hosts: &[String]) -> Result<(), Refusal> {
-    let local = match headers.get(header::HOST) {
-        None => true,
-        Some(host) => host.to_str().is_ok_and(|host| is_local(host, hosts)),
+    let mut named = headers.get_all(header::HOST).iter();
+    let local = match (named.next(), named.next()) {
+        (None, _) => true,
+        (Some(host), None) => host.to_str().is_ok_and(|host| is_local(host, hosts)),
+        // Not to be answered (RFC 9112 §3.2): who is in between may have looked at another one of them.
+        (Some(_), Some(_)) => false,
     };
     if local {
         return Ok(());
@@ -469,6 +472,9 @@ mod tests {
             assert_eq!(refused(Door::Loopback, host, ""), None, "{host}");
         }
         assert_eq!(refused(Door::Open, "dns.example.net", "Bearer s3cret"), None);
+        let mut twice = headers("127.0.0.1", "");
+        twice.append(header::HOST, "127.0.0.1".parse().unwrap());
+        assert!(decide(Door::Loopback, Wish::Read, &rules, None, &twice).is_err());
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! `/api/v1/external/{id}`: verdicts that others push for the checks with this id.
 
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::pages::{Shared, blocking, limited};
+use super::pages::{Segment, Shared, blocking, limited};
 use super::problem::Refusal;
 use super::route::Route;
 use crate::model::target::Verdict;
@@ -42,7 +42,7 @@ struct Pushed {
 
 async fn push(
     State(control): State<Shared>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     request: Request,
 ) -> Result<Response, Refusal> {
     let body = limited(request.into_body()).await?;

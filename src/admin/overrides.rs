@@ -1,12 +1,12 @@
 //! `/api/v1/overrides`: a person's word over verdicts.
 
 use axum::Json;
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::control::ChangeError;
-use super::pages::{Shared, blocking, limited, listing};
+use super::pages::{Segment, Shared, blocking, limited, listing};
 use super::peer::Peer;
 use super::problem::Refusal;
 use super::route::Route;
@@ -50,7 +50,7 @@ async fn set(
 async fn clear(
     State(control): State<Shared>,
     Extension(peer): Extension<Peer>,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<Response, Refusal> {
     let unknown = format!("there is no override {id}");
     let unknown = || Refusal::new(StatusCode::NOT_FOUND, unknown).hint("GET /api/v1/overrides lists them");

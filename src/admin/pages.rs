@@ -75,9 +75,9 @@ pub(super) fn everything(control: Shared, door: Door, rules: Arc<Rules>) -> Rout
         async move { guarded(door, &rules, request, next).await }
     });
     let pages = ui::routes(control.clone(), door, rules);
-    finish(route::router(api()).merge(probe_routes()).merge(metrics_route()), control)
-        .layer(guard)
-        .merge(pages)
+    let routes = with_fallbacks(route::router(api()).merge(probe_routes()).merge(metrics_route()), control);
+    // What the guard refuses is hardened like everything else.
+    routes.layer(guard).layer(middleware::map_response(harden)).merge(pages)
 }
 
 /// Lets a request pass or refuses it, and writes one line to the log for each change that is asked for: who, what, and what came of it.
@@ -128,12 +128,15 @@ fn metrics_route() -> Router<Shared> {
 }
 
 fn finish(routes: Router<Shared>, control: Shared) -> Router {
+    with_fallbacks(routes, control).layer(middleware::map_response(harden))
+}
+
+fn with_fallbacks(routes: Router<Shared>, control: Shared) -> Router {
     routes
         .fallback(|| async { Refusal::new(StatusCode::NOT_FOUND, "there is no such page") })
         .method_not_allowed_fallback(|| async {
             Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this page does not take that method")
         })
-        .layer(middleware::map_response(harden))
         .with_state(control)
 }
 
@@ -188,7 +191,7 @@ async fn targets(State(control): State<Shared>) -> Result<Response, Refusal> {
     listing("targets", move || control.targets()).await
 }
 
-async fn history(State(control): State<Shared>, Path(id): Path<String>) -> Result<Response, Refusal> {
+async fn history(State(control): State<Shared>, Segment(id): Segment) -> Result<Response, Refusal> {
     let unknown = Refusal::new(StatusCode::NOT_FOUND, format!("there is no target {id}"))
         .hint("GET /api/v1/targets lists them");
     let Ok(id) = id.parse() else { return Err(unknown) };
@@ -210,6 +213,20 @@ impl<T: serde::de::DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> 
     }
 }
 
+/// The one variable part of a path, with our own kind of error.
+pub(super) struct Segment(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let segment = Path::<String>::from_request_parts(parts, state).await;
+        segment
+            .map(|Path(segment)| Self(segment))
+            .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.body_text()))
+    }
+}
+
 /// How a zone is exported.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -224,7 +241,7 @@ struct ExportQuery {
 
 async fn export(
     State(control): State<Shared>,
-    Path(zone): Path<String>,
+    Segment(zone): Segment,
     Params(query): Params<ExportQuery>,
 ) -> Result<Response, Refusal> {
     let name = Name::parse_absolute(&zone).map_err(|error| {

@@ -1,7 +1,7 @@
 //! `/api/v1/zones/{zone}/records`, `/api/v1/test-dns` and `/api/v1/hidden`: what is published, and what is kept from it.
 
 use axum::Json;
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::control::{ChangeError, ExportError, RecordsQuery, View};
 use super::export;
-use super::pages::{Params, Shared, blocking, limited, listing};
+use super::pages::{Params, Segment, Shared, blocking, limited, listing};
 use super::peer::Peer;
 use super::problem::Refusal;
 use super::route::Route;
@@ -94,7 +94,7 @@ fn parse(text: &str) -> Result<Name, Refusal> {
 
 async fn records(
     State(control): State<Shared>,
-    Path(zone): Path<String>,
+    Segment(zone): Segment,
     Params(query): Params<Query>,
 ) -> Result<Response, Refusal> {
     let zone = parse(&zone)?;
@@ -155,7 +155,7 @@ async fn hide(
 async fn unhide(
     State(control): State<Shared>,
     Extension(peer): Extension<Peer>,
-    Path(name): Path<String>,
+    Segment(name): Segment,
 ) -> Result<Response, Refusal> {
     let unknown = Refusal::new(StatusCode::NOT_FOUND, format!("{name} is not hidden"));
     let name = parse(&name)?;

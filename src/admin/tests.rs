@@ -406,6 +406,8 @@ fn errors_are_problems() {
         ("GET /api/v1/targets/8/history", 404, "there is no target 8"),
         ("GET /api/v1/targets/x/history", 404, "there is no target x"),
         ("GET /api/v1/zones/a..b/export", 400, "is not a domain name"),
+        ("GET /api/v1/zones/%ff/export", 400, "UTF-8"),
+        ("PUT /api/v1/overrides", 405, "does not take that method"),
         ("GET /api/v1/zones/example.test/export?format=xml", 400, "xml"),
         ("GET /api/v1/zones/example.test/export?view=all", 400, "all"),
         ("GET /api/v1/zones/other.test/records", 404, "other.test. is not a zone"),
@@ -419,9 +421,22 @@ fn errors_are_problems() {
         let answer = exchange(server.tcp(), line, token, "");
         assert_eq!(answer.status, status, "{line}");
         assert!(answer.head.contains("content-type: application/problem+json"), "{line}: {}", answer.head);
+        assert!(answer.head.contains("cache-control: no-store"), "{line}: {}", answer.head);
         let problem = answer.json();
         assert_eq!(problem["status"], status, "{line}");
         assert!(problem["detail"].as_str().unwrap().contains(detail), "{line}: {problem}");
+    }
+}
+
+#[test]
+fn what_is_refused_is_not_kept_by_anybody() {
+    let server = Running::start("0.0.0.0", Some("s3cret"));
+    for headers in ["", "Authorization: Bearer wrong\r\n", "Sec-Fetch-Site: cross-site\r\n"] {
+        let answer = exchange(server.tcp(), "POST /api/v1/reload", headers, "");
+        assert!(matches!(answer.status, 401 | 403), "{}", answer.head);
+        for header in ["cache-control: no-store", "x-content-type-options: nosniff"] {
+            assert!(answer.head.contains(header), "{}", answer.head);
+        }
     }
 }
 
