@@ -1,5 +1,7 @@
 //! The web page over real sockets, with a fake server behind it.
 
+use std::time::{Duration, Instant};
+
 use super::*;
 use crate::model::discovery_report::FailureReport;
 use crate::model::event::{EventKind, News};
@@ -310,6 +312,10 @@ fn open_pages_are_told_that_something_has_happened() {
     server.fake.events.publish(News::new(EventKind::ReloadDone, "secret words"));
     read_until("event: news");
     assert!(seen.contains("content-type: text/event-stream") && !seen.contains("secret"), "{seen}");
+    // It does not keep the server from stopping.
+    let began = Instant::now();
+    drop(server);
+    assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
 }
 
 /// Five hundred browsers: as many as there are places for are told by a stream, the others are told so at once and go by their clocks, and whoever
