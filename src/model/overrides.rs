@@ -66,7 +66,8 @@ impl NameGlob {
     }
 
     fn is_exact(&self) -> bool {
-        !self.0.wire().contains(&b'*')
+        // Label by label: in the wire form a length of 42 is the same octet.
+        !self.0.labels().any(|label| label.contains(&b'*'))
     }
 }
 
@@ -544,6 +545,15 @@ mod tests {
         check("a.net", "a.net", &[], "SRV 1 2 443 www.a.test.", Some(Word::Up));
         check("a.net", "a.net", &["fra"], "CNAME lb.net.", Some(Word::Drain));
         check("a.net", "a.net", &[], "MX 10 mail.b.net.", None);
+    }
+
+    #[test]
+    fn a_label_of_42_octets_is_no_pattern() {
+        let long = format!("name:{}.test", "x".repeat(usize::from(b'*')));
+        let overrides = all([said(&long, Word::Down), said("name:*.test", Word::Up)]);
+        let owner = name(&long["name:".len()..]);
+        let data = published("192.0.2.1");
+        assert_eq!(overrides.effective(&name("test"), &owner, &[], &data, 200), Some(Word::Down));
     }
 
     /// An address, or a type and its data.
