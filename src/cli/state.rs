@@ -53,8 +53,7 @@ fn backup(args: &BackupArgs) -> Outcome {
     partial.push(".partial");
     let partial = PathBuf::from(partial);
     let failed = |error: io::Error| Failure::running(format!("{}: {error}", args.file.display()));
-    let open = || OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial);
-    let result = open().map_err(failed).and_then(|mut out| {
+    let result = create(&partial).map_err(failed).and_then(|mut out| {
         write(args, &mut out)?;
         out.sync_all().map_err(failed)
     });
@@ -64,6 +63,15 @@ fn backup(args: &BackupArgs) -> Outcome {
         let _ = std::fs::remove_file(&partial);
     }
     result
+}
+
+/// A new file of our own. Keys go into it: never into a file or link that somebody else has put there, nor with the mode of such a file.
+fn create(path: &Path) -> io::Result<File> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// Asks the server; where none runs on a local state directory, reads that under its lock.
@@ -89,4 +97,30 @@ fn restore(args: &RestoreArgs) -> Outcome {
         .map_err(|error| Failure::usage(format!("{}: {error}", args.file.display())))?;
     let files = app::restore(&mut archive, &state).map_err(|error| Failure::Diagnostic(Box::new(error)))?;
     terminal::print(&format!("{} restored to {}\n", plural(files as u64, "file"), state.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn keys_are_not_written_where_somebody_else_points() {
+        let folder = tempfile::tempdir().unwrap();
+        let (other, partial) = (folder.path().join("other"), folder.path().join("backup.partial"));
+        std::fs::write(&other, "theirs").unwrap();
+        for prepare in [
+            &(|| symlink(&other, &partial).unwrap()) as &dyn Fn(),
+            &|| std::fs::write(&partial, "readable by all").unwrap(),
+            &|| {},
+        ] {
+            prepare();
+            create(&partial).unwrap().write_all(b"keys").unwrap();
+            assert_eq!(std::fs::read(&other).unwrap(), b"theirs");
+            assert_eq!(std::fs::read(&partial).unwrap(), b"keys");
+            assert_eq!(std::fs::symlink_metadata(&partial).unwrap().permissions().mode() & 0o777, 0o600);
+            std::fs::remove_file(&partial).unwrap();
+        }
+    }
 }

@@ -14,6 +14,10 @@ use super::{StateDir, StateError};
 const BLOCK: usize = 512;
 /// Files of a state directory are far smaller; an archive that says otherwise is none of ours.
 const LARGEST: u64 = 1 << 36;
+/// Folders within each other; a state directory has two.
+const DEEPEST: usize = 8;
+/// Without it a directory is no state: every one has it from its first moment.
+const INSTANCE: &str = "instance-id";
 /// Files that belong to the process that runs, not to the installation.
 const OF_THE_PROCESS: [&str; 3] = ["lock", "hale.sock", "hale.new"];
 
@@ -62,7 +66,18 @@ fn collect(directory: &Path, below: &Path, files: &mut Vec<PathBuf>) -> Result<(
             continue;
         }
         let path = below.join(&name);
+        // A link stands for what it leads to, as for the server: keys kept on another disk are a part of the state.
+        let kind = if kind.is_symlink() {
+            let full = directory.join(&path);
+            fs::metadata(&full).map_err(|source| StateError::new("read", &full, source))?.file_type()
+        } else {
+            kind
+        };
         if kind.is_dir() {
+            if path.components().count() > DEEPEST {
+                let why = format!("folders within folders, {DEEPEST} deep: a link that leads back?");
+                return Err(StateError::new("read", &directory.join(&path), io::Error::other(why)));
+            }
             collect(directory, &path, files)?;
         } else if kind.is_file() {
             files.push(path);
@@ -124,6 +139,9 @@ pub fn restore(archive: &mut dyn Read, directory: &Path) -> Result<usize, StateE
         for path in &done {
             // What cannot be removed is told by the next try.
             let _ = fs::remove_file(path);
+            let folders = path.ancestors().skip(1).take_while(|folder| *folder != state.path());
+            // Those that were made for it; what holds anything else stays.
+            folders.for_each(|folder| drop(fs::remove_dir(folder)));
         }
     }
     result.map(|()| done.len())
@@ -138,6 +156,8 @@ fn state_in(directory: &Path) -> Option<PathBuf> {
     })
 }
 
+const NOT_OURS: &str = "it is not a backup of a state directory";
+
 fn unpack(archive: &mut dyn Read, state: &StateDir, done: &mut Vec<PathBuf>) -> Result<(), StateError> {
     let failed = |source| StateError::new("restore", state.path(), source);
     let bad =
@@ -148,17 +168,19 @@ fn unpack(archive: &mut dyn Read, state: &StateDir, done: &mut Vec<PathBuf>) -> 
         if block == [0; BLOCK] {
             return if done.is_empty() {
                 Err(bad("the archive is empty"))
+            } else if !done.contains(&state.path().join(INSTANCE)) {
+                Err(bad(NOT_OURS))
             } else {
                 state.sync_directory().map_err(failed)
             };
         }
-        let (path, size) = entry(&block).ok_or_else(|| bad("it is not a backup of a state directory"))?;
+        let (path, size) = entry(&block).ok_or_else(|| bad(NOT_OURS))?;
         let full = state.path().join(&path);
         if let Some(parent) = full.parent() {
             DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(failed)?;
         }
         // Only the instance's name is there: it was drawn when the directory was opened.
-        if path == Path::new("instance-id") {
+        if path == Path::new(INSTANCE) {
             fs::remove_file(&full).map_err(failed)?;
         }
         done.push(full.clone());
@@ -238,6 +260,8 @@ mod tests {
         assert!(matches!(restore(&mut &archive[..], folder.path()), Err(StateError::InUse { .. })));
         drop(state);
         let header = |path: &str| header(Path::new(path), 1).unwrap().to_vec();
+        let cut_off =
+            [header("keys/a.test/13.csk.1.pem")[..].to_vec(), vec![1; BLOCK], header("b.json")].concat();
         let with = |path: &str| [header(path), vec![1; BLOCK], vec![0; 2 * BLOCK]].concat();
         let mut broken = with("zones.json");
         broken[0] = b'Z';
@@ -250,11 +274,32 @@ mod tests {
             (vec![0; 2 * BLOCK], "is empty"),
             ([with("a.json")[..2 * BLOCK].to_vec(), header("b.json")].concat(), "ends within"),
             (b"{}".to_vec(), "fill whole buffer"),
+            (with("etc/passwd"), "not a backup"),
+            (cut_off, "ends within"),
         ] {
             let target = Folder::new();
             let error = restore(&mut &archive[..], target.path()).unwrap_err().to_string();
             assert!(error.contains(why), "{error} and not {why}");
             assert!(state_in(target.path()).is_none(), "nothing is left");
+            let folders =
+                fs::read_dir(target.path()).unwrap().flatten().filter(|entry| entry.path().is_dir());
+            assert_eq!(folders.count(), 0, "nor a folder: {why}");
         }
+    }
+
+    #[test]
+    fn links_are_followed_and_circles_told() {
+        let (from, elsewhere, to) = (Folder::new(), Folder::new(), Folder::new());
+        let state = StateDir::open(from.path()).unwrap();
+        fs::create_dir_all(elsewhere.path().join("a.test")).unwrap();
+        fs::write(elsewhere.path().join("a.test/k.pem"), "key").unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), from.path().join("keys")).unwrap();
+        let mut archive = Vec::new();
+        assert_eq!(write(from.path(), &mut archive).unwrap(), 2);
+        restore(&mut &archive[..], &to.path().join("new")).unwrap();
+        assert_eq!(fs::read(to.path().join("new/keys/a.test/k.pem")).unwrap(), b"key");
+        std::os::unix::fs::symlink(from.path(), elsewhere.path().join("back")).unwrap();
+        assert!(write(from.path(), &mut Vec::new()).unwrap_err().to_string().contains("leads back"));
+        drop(state);
     }
 }
