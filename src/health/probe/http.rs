@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
@@ -15,6 +16,7 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
 
 use super::kept::{Kept, Pool};
 use super::redirect::Place;
@@ -25,6 +27,8 @@ use crate::model::target::Target;
 
 /// Bodies are read up to so many bytes; what lies behind is not looked at.
 const BODY_LIMIT: usize = 64 * 1024;
+/// So long a kept connection is waited for until the body has ended; then the next probe opens another one.
+const DRAIN: Duration = Duration::from_millis(50);
 /// The response's head must fit in this.
 const HEAD_LIMIT: usize = 64 * 1024;
 
@@ -105,18 +109,25 @@ impl Http {
     ) -> Result<Step, Outcome> {
         let step = exchange.judge(&mut response).await?;
         let step = exchange.reserve(tls, target, step, kept.not_after_s);
-        // The next response comes behind this one's body. A long one costs more than a new connection.
-        let mut room = BODY_LIMIT;
-        while let Some(frame) = response.body_mut().frame().await {
-            let Ok(frame) = frame else { return Ok(step) };
-            match room.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
-                Some(left) => room = left,
-                None => return Ok(step),
-            }
+        // The next response comes behind this one's body. What is decided no longer waits for it.
+        if let Ok(true) = timeout(DRAIN, ends(response.body_mut())).await {
+            self.kept.put(target, kept);
         }
-        self.kept.put(target, kept);
         Ok(step)
     }
+}
+
+/// Reads the rest of a body; false if it breaks off, or is so long that it costs more than a new connection.
+async fn ends(body: &mut Incoming) -> bool {
+    let mut room = BODY_LIMIT;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return false };
+        match room.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+            Some(left) => room = left,
+            None => return false,
+        }
+    }
+    true
 }
 
 async fn spawn<S>(stream: S, not_after_s: Option<i64>) -> Result<Kept<Sender>, Outcome>

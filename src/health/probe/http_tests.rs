@@ -445,6 +445,26 @@ async fn answer_many<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, most: usi
 }
 
 #[tokio::test]
+async fn a_verdict_does_not_wait_for_the_end_of_a_body() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // As an event stream: it begins and does not end.
+            let begun = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfine\r\n";
+            let _ = stream.write_all(begun).await;
+            open.push(stream);
+        }
+    });
+    let (http, tls) = (Http::default(), Tls::default());
+    for reuse in [false, true, true] {
+        let check = HttpCheck { reuse, ..plain("www.example.test", "/") };
+        expect(&run_with(&http, &tls, address, &check).await, "", "endless");
+    }
+}
+
+#[tokio::test]
 async fn a_connection_is_kept_only_if_it_shall_be() {
     let authority = Authority::new();
     let long: &'static str = Box::leak("x".repeat(BODY_LIMIT + 1).into_boxed_str());
