@@ -175,9 +175,9 @@ impl Signer {
     }
 
     /// What these RRSIG RDATAs, made earlier, amount to; `None` if one is malformed or there is none.
-    pub fn recall(&self, rrsigs: &RdataSet) -> Option<Signed> {
-        let Times { inception_s, expiration_s, renew_at_s } = self.times(rrsigs)?;
-        Some(Signed { rrsigs: rrsigs.clone(), inception_s, expiration_s, renew_at_s })
+    pub fn recall(&self, rrsigs: RdataSet) -> Option<Signed> {
+        let Times { inception_s, expiration_s, renew_at_s } = self.times(&rrsigs)?;
+        Some(Signed { rrsigs, inception_s, expiration_s, renew_at_s })
     }
 
     /// The times of these RRSIG RDATAs; `None` if one is malformed or there is none.

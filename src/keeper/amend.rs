@@ -88,12 +88,7 @@ impl ZoneState {
             wanted.iter().filter_map(|(name, wanted)| self.plan(name, wanted.as_ref(), by)).collect();
         let (jobs, removed) = self.work_of(&mut plans);
         if !jobs.is_empty() || !removed.is_empty() {
-            match self.commit_and_remove(
-                jobs.into_iter().map(Work::from).collect(),
-                &removed,
-                by.now_s,
-                by.crew,
-            ) {
+            match self.commit_and_remove(Work::from(jobs), &removed, by.now_s, by.crew) {
                 Ok(committed) => {
                     done.is_committed = true;
                     done.owners += committed.owners;

@@ -6,7 +6,7 @@
 use super::news::Turn;
 use super::zone_state::Kept;
 use crate::dnssec::denial;
-use crate::dnssec::sign::{RrsetDigest, SignError, Signed, Signer};
+use crate::dnssec::sign::{SignError, Signer};
 use crate::model::name::Name;
 use crate::model::rrset::{RdataSet, Rrset};
 use crate::model::rrtype::RrType;
@@ -56,8 +56,8 @@ pub(super) struct Assembled {
     pub records: OwnerRecords,
     /// When its signatures are due; `None` without signatures.
     pub due: Option<Due>,
-    /// Signatures of RRsets that the owner had and has no longer, if it may flap.
-    pub replaced: Vec<(RrsetDigest, Signed)>,
+    /// Signed RRsets that the owner had and has no longer, if it may flap.
+    pub replaced: Vec<ServedRrset>,
 }
 
 /// When an owner's signatures are to be renewed. Unix seconds.
@@ -76,7 +76,6 @@ pub(super) struct Due {
 pub(super) fn assemble(job: Job, signer: Option<&Signer>, now_s: u32) -> Result<Assembled, SignError> {
     let Job { name, place, mut rrsets, mut choices, pending, withheld, denial, reusable, may_flap, .. } = job;
     let mut reused = 0;
-    let mut replaced = Vec::new();
     let mut due: Option<Due> = None;
     if let Some(signer) = signer {
         if let Some((next, ttl)) = denial {
@@ -99,18 +98,18 @@ pub(super) fn assemble(job: Job, signer: Option<&Signer>, now_s: u32) -> Result<
                 });
             }
         }
-        signer.count_reused(reused);
+        if reused > 0 {
+            signer.count_reused(reused);
+        }
     }
     rrsets.sort_by_key(|r| r.rrset.rtype);
     let records = OwnerRecords { name, rrsets, choices, pending, withheld };
-    if let (Some(signer), true) = (signer, may_flap) {
-        let is_lost = |r: &&ServedRrset| {
-            r.rrset.rtype != RrType::SOA && !records.all_rrsets().any(|new| new.rrset == r.rrset)
-        };
-        let kept =
-            |r: &ServedRrset| Some((signer.digest(&records.name, &r.rrset), signer.recall(&r.signatures)?));
-        replaced.extend(reusable.iter().filter(is_lost).filter_map(kept));
-    }
+    let mut replaced = if may_flap && signer.is_some() { reusable } else { Vec::new() };
+    replaced.retain(|r| {
+        r.rrset.rtype != RrType::SOA
+            && !r.signatures.is_empty()
+            && !records.all_rrsets().any(|new| new.rrset == r.rrset)
+    });
     Ok(Assembled { records, due, replaced })
 }
 

@@ -14,7 +14,8 @@ pub const BUCKETS_S: [f64; 14] =
 /// The steps of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// What the owners concerned should serve; where many are, they are signed and encoded by the same threads, which counts here.
+    /// What the owners concerned should serve. They are signed and encoded by the same threads, and put into the new image meanwhile: that
+    /// counts here.
     Select,
     /// Signatures, and records in their wire form.
     Sign,

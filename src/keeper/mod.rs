@@ -245,7 +245,7 @@ impl Keeper {
     /// stands in the log beside each record that changes; it is empty where none can. Returns the zones that could not be committed.
     fn transact(
         &mut self,
-        mut work: impl FnMut(&mut ZoneState, u32) -> Result<Vec<Work>, TransactionError>,
+        mut work: impl FnMut(&mut ZoneState, u32) -> Result<Work, TransactionError>,
         count: impl Fn(&KeeperFigures, usize),
         why: &'static str,
         crew: Crew,
@@ -259,7 +259,7 @@ impl Keeper {
             let Entry::Serving(zone) = entry else { continue };
             let before = Arc::clone(&zone.image);
             let done = match work(zone, now_s) {
-                Ok(work) if work.is_empty() => continue,
+                Ok(work) if work.owners() == 0 => continue,
                 Ok(work) => zone.commit(work, now_s, crew),
                 Err(e) => Err(e),
             };

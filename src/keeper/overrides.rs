@@ -52,10 +52,10 @@ impl Keeper {
         let failed = self.transact(
             |zone, now_s| {
                 if Arc::ptr_eq(&zone.overrides, &overrides) {
-                    return Ok(Vec::new());
+                    return Ok(Work::default());
                 }
                 before.insert(zone.apex().clone(), Arc::clone(&zone.overrides));
-                let (work, owners) = zone.override_with(&overrides, &board, now_s, crew)?;
+                let (work, owners) = zone.override_with(&overrides, &[], &board, now_s, crew)?;
                 concerned += owners;
                 Ok(work)
             },
@@ -98,27 +98,26 @@ impl Keeper {
 }
 
 impl ZoneState {
-    /// Selects by other overrides the owners for which they differ from those before: work for each whose records differ from what is
-    /// served. Returns how many owners they differ for, too.
+    /// Selects by other overrides the owners for which they differ from those before, and the owners of targets whose verdicts changed: the
+    /// work that follows where their records differ from what is served. Returns how many owners the overrides differ for, too.
     ///
     /// # Errors
     /// As [`ZoneState::commit`].
     pub(super) fn override_with(
         &mut self,
         overrides: &Arc<Overrides>,
+        targets: &[TargetId],
         board: &VerdictBoard,
         now_s: u32,
         crew: Crew,
-    ) -> Result<(Vec<Work>, usize), TransactionError> {
+    ) -> Result<(Work, usize), TransactionError> {
         let before = std::mem::replace(&mut self.overrides, Arc::clone(overrides));
         let differing = overrides.difference(&before);
-        if differing.is_empty() {
-            return Ok((Vec::new(), 0));
-        }
         let zone = self.image.apex();
         let everything = overrides.list();
         let mut names = Vec::new();
-        for (name, owner) in &self.checked {
+        let all = Some(&self.checked).filter(|_| !differing.is_empty());
+        for (name, owner) in all.into_iter().flatten() {
             if !owner.is_concerned(zone, name, &differing) {
                 continue;
             }
@@ -130,8 +129,9 @@ impl ZoneState {
             }
         }
         let concerned = names.len();
-        let selected = self.select_again(names, board, now_s, crew);
-        Ok((self.sort_out(selected)?, concerned))
+        let (work, kept) = self.select_again(self.concerned(targets, names), board, now_s, crew)?;
+        self.remember_all(kept);
+        Ok((work, concerned))
     }
 }
 

@@ -173,13 +173,8 @@ impl Keeper {
         let before = Arc::clone(&zone.overrides);
         let built = Arc::clone(&zone.image);
         let Workshop { overrides, board, .. } = &self.tools.workshop;
-        let overridden = zone.override_with(overrides, board, now_s, crew);
-        let committed = overridden.and_then(|(mut work, _)| {
-            let overridden: HashSet<Name> = work.iter().map(|work| work.name().clone()).collect();
-            let flipped = zone.reselect(&changed, board, now_s, crew)?;
-            work.extend(flipped.into_iter().filter(|work| !overridden.contains(work.name())));
-            zone.commit_after_install(work, now_s, crew)
-        });
+        let selected = zone.override_with(overrides, &changed, board, now_s, crew);
+        let committed = selected.and_then(|(work, _)| zone.commit_after_install(work, now_s, crew));
         match committed {
             Ok(committed) => {
                 if self.log.is_read() && !committed.notes.is_empty() {

@@ -152,7 +152,7 @@ impl Keeper {
         let began = Instant::now();
         let jobs = |zone: &mut ZoneState, _| {
             let mine = renewed.iter().position(|r| r.apex == *zone.apex());
-            Ok(mine.map(|i| renewed.swap_remove(i)).map_or_else(Vec::new, |renewed| zone.renewals(renewed)))
+            Ok(mine.map(|i| zone.renewals(renewed.swap_remove(i))).unwrap_or_default())
         };
         self.transact(jobs, |_, _| {}, "", Crew { threads: 1 });
         self.renewer.busy = None;
@@ -162,11 +162,11 @@ impl Keeper {
 
 impl ZoneState {
     /// Jobs that put in new signatures of owners, where they still have the RRsets that were signed.
-    fn renewals(&self, renewed: Renewed) -> Vec<Work> {
+    fn renewals(&self, renewed: Renewed) -> Work {
         let is_mine = self.signer.as_ref().is_some_and(|signer| Arc::ptr_eq(signer, &renewed.signer));
         if !is_mine {
             // Replaced meanwhile; what is due of the new version is due there.
-            return Vec::new();
+            return Work::default();
         }
         let apex = self.apex();
         let jobs = renewed.owners.into_iter().filter_map(|new| {
@@ -175,8 +175,8 @@ impl ZoneState {
             let mut job = unchanged_job(before, place);
             let signed: Vec<ServedRrset> = new.all_rrsets().cloned().collect();
             job.reusable.splice(..0, signed);
-            Some(job.into())
+            Some(job)
         });
-        jobs.collect()
+        jobs.collect::<Vec<_>>().into()
     }
 }

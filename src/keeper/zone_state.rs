@@ -17,7 +17,7 @@ use super::targets::TargetRegistry;
 use crate::config::{Order, Startup, WhenAllDown};
 use crate::dnssec::cache::SignatureCache;
 use crate::dnssec::schedule::Schedule;
-use crate::dnssec::sign::{RrsetDigest, SignError, Signed, Signer};
+use crate::dnssec::sign::{SignError, Signer};
 use crate::model::board::{FULL_SHARE, VerdictBoard};
 use crate::model::condition::{Condition, Resolved};
 use crate::model::name::Name;
@@ -298,7 +298,7 @@ pub(super) struct OwnerNote {
     /// When its signatures are due; `None` without signatures.
     due: Option<Due>,
     /// Signatures that it may come back to.
-    replaced: Vec<(RrsetDigest, Signed)>,
+    replaced: Vec<ServedRrset>,
     memory: Option<Kept>,
     /// Whether it is a turn for the whole name.
     pub(super) turn: Option<Turn>,
@@ -397,7 +397,7 @@ impl ZoneState {
     /// Signing or compiling failed; nothing has changed.
     pub(super) fn commit(
         &mut self,
-        work: Vec<Work>,
+        work: Work,
         now_s: u32,
         crew: Crew,
     ) -> Result<Committed, TransactionError> {
@@ -410,35 +410,41 @@ impl ZoneState {
     /// As [`ZoneState::commit`].
     pub(super) fn commit_and_remove(
         &mut self,
-        work: Vec<Work>,
+        work: Work,
         removed: &[Name],
         now_s: u32,
         crew: Crew,
     ) -> Result<Committed, TransactionError> {
-        let owners = work.len() + removed.len();
-        let changes_data = !removed.is_empty() || work.iter().any(Work::changes_data);
-        let (mut jobs, mut done) = (Vec::new(), Vec::with_capacity(owners + 1));
-        for one in work {
-            match one {
-                Work::Job(job) => jobs.push(*job),
-                Work::Finished(finished) => done.push(Ok(*finished)),
-            }
-        }
-        if changes_data {
+        let owners = work.owners() + removed.len();
+        let Work { mut jobs, draft, mut notes, changes_data } = work;
+        if changes_data || !removed.is_empty() || jobs.iter().any(|job| job.changes_data) {
             self.add_soa(&mut jobs, serial::next(self.floor, now_s));
         }
         let started = Instant::now();
         let worth = if self.signer.is_some() { WORTH_THREADS_SIGNED } else { usize::MAX };
-        done.extend(crew.run(jobs, worth, |job| self.finish(job, now_s)));
-        let signing = started.elapsed();
-        let mut draft = ZoneDraft::from_image(&self.image);
+        let mut draft = draft.unwrap_or_else(|| ZoneDraft::from_image(&self.image).into());
         removed.iter().for_each(|name| draft.remove(name));
-        let mut notes = Vec::with_capacity(done.len());
-        for one in done {
-            let Finished { owner, note, .. } = one?;
-            draft.put_encoded(&owner);
-            notes.push(note);
+        let mut failed = None;
+        crew.run_into(
+            jobs,
+            worth,
+            |job| self.finish(job, now_s),
+            |_, batch| {
+                for one in batch {
+                    match one {
+                        Ok(Finished { owner, note, .. }) => {
+                            draft.put_encoded(owner);
+                            notes.push(note);
+                        }
+                        Err(e) => failed = Some(e),
+                    }
+                }
+            },
+        );
+        if let Some(e) = failed {
+            return Err(e);
         }
+        let signing = started.elapsed();
         self.image = Arc::new(draft.finish()?);
         self.floor = self.serial();
         self.changed_s = now_s;
@@ -462,8 +468,12 @@ impl ZoneState {
                 Some(due) => self.schedule.set(owner, due.inception_s, due.renew_at_s),
                 None => self.schedule.remove(owner),
             }
-            for (digest, signatures) in replaced {
-                self.cache.insert(digest, signatures);
+            if let Some(signer) = &self.signer {
+                for ServedRrset { rrset, signatures, .. } in replaced {
+                    if let Some(signed) = signer.recall(signatures) {
+                        self.cache.insert(signer.digest(&name, &rrset), signed);
+                    }
+                }
             }
             if let Some(memory) = memory {
                 self.remember(&name, memory);
@@ -483,7 +493,7 @@ impl ZoneState {
         crew: Crew,
     ) -> Result<(), TransactionError> {
         let work = self.reselect(targets, board, now_s, crew)?;
-        if !work.is_empty() {
+        if work.owners() > 0 {
             let committed = self.commit(work, now_s, crew)?;
             self.note(committed.notes);
             self.has_caught_up = true;
@@ -535,7 +545,7 @@ impl ZoneState {
     /// As [`ZoneState::commit`].
     pub(super) fn commit_after_install(
         &mut self,
-        mut work: Vec<Work>,
+        mut work: Work,
         now_s: u32,
         crew: Crew,
     ) -> Result<Committed, TransactionError> {
@@ -544,15 +554,15 @@ impl ZoneState {
         let is_repeated = self.serial() == self.floor && is_other;
         let is_behind = is_repeated || (self.serial() != self.floor && !self.serial().is_after(self.floor));
         if is_behind {
-            let is_apex = |work: &Work| work.name() == self.apex();
-            if !work.iter().any(is_apex) {
+            // The apex is among the jobs, if it is concerned at all.
+            if !work.jobs.iter().any(|job| job.name == *self.apex()) {
                 let apex = self.image.owner(self.apex());
-                work.extend(apex.map(|apex| unchanged_job(apex, Place::Apex).into()));
+                work.jobs.extend(apex.map(|apex| unchanged_job(apex, Place::Apex)));
             }
         } else {
             self.floor = self.serial();
         }
-        if work.is_empty() { Ok(Committed::default()) } else { self.commit(work, now_s, crew) }
+        if work.owners() == 0 { Ok(Committed::default()) } else { self.commit(work, now_s, crew) }
     }
 
     /// The targets it holds.

@@ -3,7 +3,7 @@
 //!
 //! The key is drawn once a process, so that nobody who can put names into a zone can aim them at one bucket.
 
-use super::name::{MAX_LABELS, Name};
+use super::name::{MAX_NAME_OCTETS, Name};
 
 /// Octets that are hashed at once.
 pub(crate) const WORD: usize = 8;
@@ -61,13 +61,22 @@ impl HashKey {
 
     /// Hash of a whole wire-form name in lower case.
     pub fn name(self, name: &Name) -> u64 {
-        let mut labels: [&[u8]; MAX_LABELS] = [&[]; MAX_LABELS];
-        let mut count = 0;
-        for label in name.labels() {
-            labels[count] = label;
+        self.labels(self.root(), name.wire().strip_suffix(&[0]).unwrap_or_default())
+    }
+
+    /// Hash of labels in wire form, without a root label, in front of a suffix of that hash.
+    pub(crate) fn labels(self, suffix: u64, labels: &[u8]) -> u64 {
+        let mut starts = [0u8; MAX_NAME_OCTETS / 2 + 1];
+        let (mut count, mut at) = (0, 0);
+        while let Some(&length) = labels.get(at) {
+            starts[count] = at as u8;
             count += 1;
+            at += 1 + usize::from(length);
         }
-        labels[..count].iter().rev().fold(self.root(), |hash, label| self.extend(hash, label))
+        starts[..count].iter().rev().fold(suffix, |hash, &start| {
+            let start = usize::from(start);
+            self.extend(hash, &labels[start + 1..start + 1 + usize::from(labels[start])])
+        })
     }
 }
 

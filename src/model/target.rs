@@ -192,6 +192,23 @@ pub enum EndpointData {
     },
 }
 
+/// RDATA of an endpoint.
+enum Octets<'a> {
+    V4([u8; 4]),
+    V6([u8; 16]),
+    Record(&'a [u8]),
+}
+
+impl AsRef<[u8]> for Octets<'_> {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::V4(octets) => octets,
+            Self::V6(octets) => octets,
+            Self::Record(octets) => octets,
+        }
+    }
+}
+
 impl EndpointData {
     /// The type of its record.
     pub fn rtype(&self) -> RrType {
@@ -217,10 +234,15 @@ impl EndpointData {
 
     /// The RDATA in wire form.
     pub fn rdata(&self) -> Vec<u8> {
+        self.octets().as_ref().to_vec()
+    }
+
+    /// As [`EndpointData::rdata`], without an allocation.
+    pub fn octets(&self) -> impl AsRef<[u8]> {
         match self {
-            Self::Address(IpAddr::V4(address)) => address.octets().to_vec(),
-            Self::Address(IpAddr::V6(address)) => address.octets().to_vec(),
-            Self::Record { rdata, .. } => rdata.to_vec(),
+            Self::Address(IpAddr::V4(address)) => Octets::V4(address.octets()),
+            Self::Address(IpAddr::V6(address)) => Octets::V6(address.octets()),
+            Self::Record { rdata, .. } => Octets::Record(rdata),
         }
     }
 

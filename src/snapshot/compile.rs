@@ -377,11 +377,16 @@ pub(super) fn decode_rrset(view: &RrsetView<'_>, apex: &Name) -> ServedRrset {
 
 /// The owner as it was put; `None` for an empty non-terminal.
 pub(super) fn decode_owner(node: Node<'_>, apex: &Name, tables: &Tables) -> Option<OwnerRecords> {
+    decode_named(node, Name::from_wire(&[node.prefix(), apex.wire()].concat()).ok()?, apex, tables)
+}
+
+/// As [`decode_owner`], where the name is known.
+pub(super) fn decode_named(node: Node<'_>, name: Name, apex: &Name, tables: &Tables) -> Option<OwnerRecords> {
     if !node.is_declared() {
         return None;
     }
     Some(OwnerRecords {
-        name: Name::from_wire(&[node.prefix(), apex.wire()].concat()).ok()?,
+        name,
         rrsets: node.rrsets().map(|view| decode_rrset(&view, apex)).collect(),
         choices: node
             .choices()

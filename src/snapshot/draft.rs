@@ -90,13 +90,17 @@ struct Changes {
     order: OrderChanges,
 }
 
+/// Octets that the record of an owner with some addresses and their signature takes, or somewhat less.
+const TYPICAL_RECORD: usize = 512;
+
 /// An owner in the form of the store, which any thread can make.
 #[derive(Debug)]
 pub struct EncodedOwner {
     name: Name,
     record: Vec<u8>,
-    /// What its record refers to.
-    tables: Tables,
+    /// What its record refers to; `None` of an owner without picks, as nearly all are: threads that encode side by side would take turns at
+    /// the count of what they all hold.
+    tables: Option<Tables>,
 }
 
 impl EncodedOwner {
@@ -105,9 +109,13 @@ impl EncodedOwner {
     /// # Errors
     /// As [`ZoneDraft::put`].
     pub fn new(owner: OwnerRecords, image: &ZoneImage) -> Result<Self, ImageError> {
-        let (mut record, mut tables) = (Vec::new(), image.tables().clone());
-        owner.choices.iter().for_each(|choice| tables.hold(&choice.pick));
-        compile::encode_owner(&owner, image.apex(), &tables, &mut record)?;
+        let mut record = Vec::with_capacity(TYPICAL_RECORD);
+        let mut tables = (!owner.choices.is_empty()).then(|| image.tables().clone());
+        if let Some(tables) = &mut tables {
+            owner.choices.iter().for_each(|choice| tables.hold(&choice.pick));
+        }
+        let held = tables.as_ref().unwrap_or(image.tables());
+        compile::encode_owner(&owner, image.apex(), held, &mut record)?;
         Ok(Self { name: owner.name, record, tables })
     }
 }
@@ -192,10 +200,11 @@ impl ZoneDraft {
     }
 
     /// As [`ZoneDraft::put`], for what was encoded elsewhere, with the apex of this zone.
-    pub fn put_encoded(&mut self, owner: &EncodedOwner) {
-        self.tables.add(&owner.tables);
-        self.record.clone_from(&owner.record);
-        self.put_record(&owner.name);
+    pub fn put_encoded(&mut self, owner: EncodedOwner) {
+        let EncodedOwner { name, record, tables } = owner;
+        tables.iter().for_each(|tables| self.tables.add(tables));
+        self.record = record;
+        self.put_record(&name);
     }
 
     /// Puts the record in work under its name.
@@ -208,7 +217,7 @@ impl ZoneDraft {
         // Nearly every commit replaces what is there.
         if let Some((shard, place)) = self.shards.patch(hash, prefix) {
             exchange(shard.node(place), record, prefix, totals, changes);
-            shard.replace(place, record);
+            shard.replace(place, std::mem::take(record));
             return;
         }
         let shard = self.shards.open(hash);

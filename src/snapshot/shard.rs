@@ -13,7 +13,6 @@
 use std::sync::Arc;
 
 use crate::model::hash::{HashKey, same};
-use crate::model::name::MAX_NAME_OCTETS;
 
 use super::record::{Node, le32};
 
@@ -81,17 +80,7 @@ pub(super) fn empty() -> Shard {
 
 /// Hash of an owner by its labels in front of the apex.
 pub(super) fn hash_prefix(key: HashKey, apex_hash: u64, prefix: &[u8]) -> u64 {
-    let mut starts = [0u8; MAX_NAME_OCTETS / 2 + 1];
-    let (mut count, mut at) = (0, 0);
-    while let Some(&length) = prefix.get(at) {
-        starts[count] = at as u8;
-        count += 1;
-        at += 1 + usize::from(length);
-    }
-    starts[..count].iter().rev().fold(apex_hash, |hash, &start| {
-        let start = usize::from(start);
-        key.extend(hash, &prefix[start + 1..start + 1 + usize::from(prefix[start])])
-    })
+    key.labels(apex_hash, prefix)
 }
 
 /// A shared shard of which records are replaced, and nothing else: what nearly every commit does, and for which the shard need not be
@@ -127,10 +116,10 @@ impl PatchedShard {
         }
     }
 
-    pub(super) fn replace(&mut self, place: usize, record: &[u8]) {
+    pub(super) fn replace(&mut self, place: usize, record: Vec<u8>) {
         match self.patch(place) {
-            Ok(i) => self.patches[i].1 = record.to_vec(),
-            Err(i) => self.patches.insert(i, (place, record.to_vec())),
+            Ok(i) => self.patches[i].1 = record,
+            Err(i) => self.patches.insert(i, (place, record)),
         }
     }
 
@@ -163,18 +152,21 @@ impl PatchedShard {
         }
         buffer.clear();
         let mut copied = 0;
+        // Where each patch ends, and by how much what follows has moved from there.
+        let mut moves = Vec::with_capacity(self.patches.len());
         for (place, record) in &self.patches {
             buffer.extend_from_slice(&self.shared[copied..*place]);
             buffer.extend_from_slice(record);
             copied = place + old_len(*place);
+            moves.push((copied, buffer.len() as isize - copied as isize));
         }
         buffer.extend_from_slice(&self.shared[copied..]);
         let end = SHARD_HEADER + (le32(&self.shared, 0) as usize + 1) * SLOT;
         for slot in (SHARD_HEADER..end).step_by(SLOT) {
             let at = le32(&self.shared, slot + 4) as usize;
-            let earlier = self.patches.iter().take_while(|(place, _)| *place < at);
             // An empty slot has offset 0, which no record stands before.
-            let moved = earlier.fold(at, |moved, (place, record)| moved + record.len() - old_len(*place));
+            let earlier = moves.partition_point(|(end, _)| *end <= at);
+            let moved = earlier.checked_sub(1).map_or(at, |last| at.saturating_add_signed(moves[last].1));
             buffer[slot + 4..slot + 8].copy_from_slice(&(moved as u32).to_le_bytes());
         }
         (Arc::from(&buffer[..]), buffer.len() as isize - self.shared.len() as isize)

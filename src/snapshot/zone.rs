@@ -113,7 +113,8 @@ impl ZoneImage {
     /// An owner as it was put; `None` for a name that does not exist and for an empty non-terminal.
     pub fn owner(&self, name: &Name) -> Option<OwnerRecords> {
         let prefix = self.prefix_of(name)?;
-        compile::decode_owner(self.find(self.key.name(name), &[], prefix)?, &self.apex, &self.tables)
+        let node = self.find(self.key.name(name), &[], prefix)?;
+        compile::decode_named(node, name.clone(), &self.apex, &self.tables)
     }
 
     /// Every owner that was put, in canonical order (RFC 4034 §6.1).

@@ -254,7 +254,18 @@ impl<'a> Maker<'a> {
 
     /// The place of the RRset of these endpoints.
     fn set(&mut self, endpoints: &[usize]) -> u16 {
-        let rdata = RdataSet::new(endpoints.iter().map(|&i| self.checked.endpoints[i].data.rdata()));
+        let rdata = RdataSet::new(endpoints.iter().map(|&i| self.checked.endpoints[i].data.octets()));
+        match &self.sets[..] {
+            // Nearly always there is one answer, for which nothing need be looked up.
+            [] => {
+                self.sets.push(rdata);
+                return 0;
+            }
+            [first] if self.places.is_empty() => {
+                self.places.insert(first.clone(), 0);
+            }
+            _ => {}
+        }
         if let Some(&place) = self.places.get(&rdata) {
             return place;
         }
