@@ -104,12 +104,18 @@ pub(super) fn assemble(job: Job, signer: Option<&Signer>, now_s: u32) -> Result<
     }
     rrsets.sort_by_key(|r| r.rrset.rtype);
     let records = OwnerRecords { name, rrsets, choices, pending, withheld };
-    let mut replaced = if may_flap && signer.is_some() { reusable } else { Vec::new() };
-    replaced.retain(|r| {
-        r.rrset.rtype != RrType::SOA
-            && !r.signatures.is_empty()
-            && !records.all_rrsets().any(|new| new.rrset == r.rrset)
-    });
+    let mut replaced = Vec::new();
+    if may_flap && signer.is_some() {
+        let is_lost = |r: &ServedRrset| {
+            r.rrset.rtype != RrType::SOA
+                && !r.signatures.is_empty()
+                && !records.all_rrsets().any(|new| new.rrset == r.rrset)
+        };
+        for lost in reusable.into_iter().filter(is_lost) {
+            replaced.reserve_exact(1);
+            replaced.push(lost);
+        }
+    }
     Ok(Assembled { records, due, replaced })
 }
 

@@ -70,7 +70,7 @@ pub(super) fn compile(
             Ok(parts) => parts,
             Err(e) => return Err((layout.held_targets(), e)),
         };
-    let dependents = dependents(&layout.checked);
+    let dependents = dependents(&layout.checked, &image);
     let overridden = overridden(&layout.checked, &layout.desired.apex, &workshop.overrides);
     Ok(ZoneState {
         file: layout.file,
@@ -181,7 +181,8 @@ fn replace_soa(
     Ok(())
 }
 
-fn dependents(checked: &HashMap<Name, CheckedOwner>) -> HashMap<TargetId, Vec<Name>> {
+/// The owners of each target, those together that lie together in the image: thousands are read from it one after the other when one flips.
+fn dependents(checked: &HashMap<Name, CheckedOwner>, image: &ZoneImage) -> HashMap<TargetId, Vec<Name>> {
     let mut dependents: HashMap<TargetId, Vec<Name>> = HashMap::new();
     for (name, owner) in checked {
         for id in owner.targets() {
@@ -192,5 +193,6 @@ fn dependents(checked: &HashMap<Name, CheckedOwner>) -> HashMap<TargetId, Vec<Na
             }
         }
     }
+    dependents.values_mut().for_each(|names| names.sort_by_cached_key(|name| image.hash_of(name)));
     dependents
 }

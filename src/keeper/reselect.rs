@@ -113,6 +113,7 @@ impl ZoneState {
         let worth = if self.signer.is_some() { WORTH_THREADS_SIGNED } else { WORTH_THREADS_UNSIGNED };
         let by = Circumstances { board, overrides: &self.overrides, zone: self.image.apex(), now_s };
         let (mut work, mut kept, mut failed) = (Work::default(), Vec::new(), None);
+        work.notes.reserve(names.len());
         // This thread puts what is finished while the others still sign.
         crew.run_into(
             names,

@@ -156,8 +156,7 @@ impl Snapshot {
     }
 
     /// The zone with the longest apex that is `name` or above it and has at most `max_depth` labels.
-    // Always inlined, with the search in it: as two calls it took 40 instructions more of each query.
-    #[inline(always)]
+    #[inline]
     pub fn zone_of(&self, name: &KeyedName, max_depth: usize) -> Option<ZoneRef<'_>> {
         let deepest = max_depth.min(name.depth());
         for &depth in &*self.depths {
@@ -183,7 +182,7 @@ impl Snapshot {
 
     /// The zone with an apex of this hash. Compares the name of the first one alone: to look for another behind it, which would take a
     /// collision of all 64 bits, is a function of its own, so that this one keeps what it works with in registers.
-    #[inline(always)]
+    #[inline]
     fn at(&self, hash: u64, apex: &[u8]) -> Option<ZoneRef<'_>> {
         let mask = self.slots.len().checked_sub(1)?;
         let mut slot = hash as usize;
