@@ -10,8 +10,9 @@ use crate::dnssec::sign::{SignError, Signer};
 use crate::model::name::Name;
 use crate::model::rrset::{RdataSet, Rrset};
 use crate::model::rrtype::RrType;
+use crate::model::serial::Serial;
 use crate::snapshot::image::{Choice, Note, OwnerRecords, ServedRrset};
-use crate::zone::desired::Place;
+use crate::zone::desired::{Place, Soa};
 
 /// One owner to be assembled.
 #[derive(Debug)]
@@ -138,4 +139,15 @@ pub(super) fn nsec_over(next: &Name, rrsets: &[ServedRrset], pending: &[RrType],
 /// An RRset that is served as it is.
 pub(super) fn plain(rrset: Rrset) -> ServedRrset {
     ServedRrset { rrset, signatures: RdataSet::default(), rotate: false, note: Note::None }
+}
+
+/// The SOA RRset with a serial (RFC 1035 §3.3.13).
+pub(super) fn soa_rrset(soa: &Soa, serial: Serial) -> Rrset {
+    let mut rdata = Vec::with_capacity(soa.mname.wire().len() + soa.rname.wire().len() + 20);
+    rdata.extend_from_slice(soa.mname.wire());
+    rdata.extend_from_slice(soa.rname.wire());
+    for figure in [serial.0, soa.refresh, soa.retry, soa.expire, soa.minimum] {
+        rdata.extend_from_slice(&figure.to_be_bytes());
+    }
+    Rrset { rtype: RrType::SOA, ttl: soa.ttl, rdata: RdataSet::new([rdata]) }
 }

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::assemble::plain;
+use super::assemble::{plain, soa_rrset};
 use super::build::{Layout, Workshop};
 use super::changes::RecordChanges;
 use super::channel::OwnerCounts;
 use super::comparison::{Comparison, Difference};
 use super::overrides::overridden;
 use super::pass::Pass;
-use super::zone_state::{CheckedOwner, Remembered, TransactionError, ZoneState, soa_rrset};
+use super::zone_state::{CheckedOwner, Remembered, TransactionError, ZoneState};
 use crate::dnssec::cache::SignatureCache;
 use crate::dnssec::key::{Key, key_tag};
 use crate::dnssec::keys::ZoneKeys;

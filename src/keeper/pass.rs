@@ -4,12 +4,12 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use super::assemble::{Due, Job, assemble, nsec_over, plain};
+use super::assemble::{Due, Job, assemble, nsec_over, plain, soa_rrset};
 use super::build::{Layout, Workshop};
 use super::comparison::Comparison;
 use super::compile::Earlier;
 use super::jobs::{Before, desired_job};
-use super::zone_state::{CheckedOwner, Circumstances, TransactionError, soa_rrset};
+use super::zone_state::{CheckedOwner, Circumstances, TransactionError};
 use crate::dnssec::schedule::OwnerHash;
 use crate::model::breather::Breather;
 use crate::model::name::Name;

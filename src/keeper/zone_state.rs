@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::assemble::{Assembled, Due, Job, assemble, plain};
+use super::assemble::{Assembled, Due, Job, assemble, plain, soa_rrset};
 use super::changes::RecordChanges;
 use super::channel::OwnerCounts;
 use super::crew::Crew;
@@ -587,15 +587,4 @@ impl ZoneState {
             job.rrsets.push(plain(soa_rrset(&self.soa, serial)));
         }
     }
-}
-
-/// The SOA RRset with a serial (RFC 1035 §3.3.13).
-pub(super) fn soa_rrset(soa: &Soa, serial: Serial) -> Rrset {
-    let mut rdata = Vec::with_capacity(soa.mname.wire().len() + soa.rname.wire().len() + 20);
-    rdata.extend_from_slice(soa.mname.wire());
-    rdata.extend_from_slice(soa.rname.wire());
-    for figure in [serial.0, soa.refresh, soa.retry, soa.expire, soa.minimum] {
-        rdata.extend_from_slice(&figure.to_be_bytes());
-    }
-    Rrset { rtype: RrType::SOA, ttl: soa.ttl, rdata: RdataSet::new([rdata]) }
 }
