@@ -371,6 +371,45 @@ fn commands_that_are_named_exist() {
     assert!(named > 20, "{named}");
 }
 
+/// The text of every source file below `folder` but those of tests.
+fn sources(folder: &Path, found: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_str().unwrap().contains("tests") {
+            continue;
+        }
+        if path.is_dir() {
+            sources(&path, found);
+        } else {
+            found.push_str(&std::fs::read_to_string(path).unwrap_or_default());
+        }
+    }
+}
+
+/// The names of Hale's variables in a text.
+fn variables(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_uppercase() && !c.is_ascii_digit() && c != '_');
+    words.filter(|word| word.starts_with("HALE_") && !word.ends_with('_')).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_variable_is_listed() {
+    let mut code = String::new();
+    sources(&root().join("src"), &mut code);
+    let listed: BTreeSet<String> = pages()
+        .iter()
+        .filter(|(page, _)| page.starts_with("docs/"))
+        .flat_map(|(_, text)| variables(text))
+        .collect();
+    let read = variables(&code);
+    assert!(read.len() > 20, "{read:?}");
+    // What makes tests write their golden files, and run longer.
+    let tests = ["HALE_BLESS", "HALE_LONG", "HALE_SEED", "HALE_TEST_SEED"].map(str::to_owned).into();
+    let missing: Vec<_> =
+        read.difference(&listed).filter(|name| !BTreeSet::contains(&tests, *name)).collect();
+    assert!(missing.is_empty(), "docs/ does not tell of {missing:?}");
+}
+
 #[test]
 fn links_lead_somewhere_and_the_index_is_whole() {
     let index = std::fs::read_to_string(root().join("docs/README.md")).unwrap();
