@@ -26,6 +26,8 @@ const RESTLESS: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// And where it does not.
 const POLL_EVERY: Duration = Duration::from_secs(2);
+/// So much the clock that files take their times from may be behind.
+const CLOCK_LAG: Duration = Duration::from_millis(20);
 /// Files that a line of the log names.
 const NAMED: usize = 5;
 /// Links that are followed from one to the next.
@@ -38,13 +40,15 @@ pub(super) struct Watch {
     /// Where zones found their keys; more with each zone that is read.
     keys: Arc<Mutex<BTreeSet<PathBuf>>>,
     seen: View,
+    /// From when [`Watch::seen`] is at the latest.
+    seen_at: SystemTime,
 }
 
 impl Watch {
     /// Looks at the files of a configuration.
     pub(super) fn new(config: &Config, keys: Arc<Mutex<BTreeSet<PathBuf>>>) -> Self {
-        let inputs = config.inputs.clone();
-        Self { seen: View::of(&inputs, &keys), inputs, keys }
+        let (inputs, seen_at) = (config.inputs.clone(), SystemTime::now());
+        Self { seen: View::of(&inputs, &keys), inputs, keys, seen_at }
     }
 
     /// Begins to watch; each change is a [`Signal::Changed`].
@@ -57,9 +61,9 @@ impl Watch {
         loop {
             bell.listen_to(&self.inputs, &self.keys);
             bell.wait().await;
-            let Some(now) = self.settled().await else { return };
-            let changed = self.seen.changed(&now);
-            self.seen = now;
+            let Some((now, at)) = self.settled().await else { return };
+            let changed = self.seen.changed(&now, self.seen_at);
+            (self.seen, self.seen_at) = (now, at);
             if changed.is_empty() {
                 continue;
             }
@@ -78,19 +82,21 @@ impl Watch {
         }
     }
 
-    /// Looks until nothing changes any more. `None` when the runtime ends.
-    async fn settled(&self) -> Option<View> {
+    /// Looks until nothing changes any more; what there is then, and from when. `None` when the runtime ends.
+    async fn settled(&self) -> Option<(View, SystemTime)> {
         let begun = Instant::now();
+        let at = SystemTime::now();
         let mut before = self.look().await?;
         // Nearly always: something else in the same directory.
         if before == self.seen {
-            return Some(before);
+            return Some((before, at));
         }
         loop {
             sleep(QUIET).await;
+            let at = SystemTime::now();
             let now = self.look().await?;
             if now == before || begun.elapsed() >= RESTLESS {
-                return Some(now);
+                return Some((now, at));
             }
             before = now;
         }
@@ -133,7 +139,24 @@ impl Print {
 struct View {
     files: BTreeMap<PathBuf, Option<Print>>,
     /// Of each place where keys are: the file, or those in the folder.
-    keys: BTreeMap<PathBuf, BTreeMap<PathBuf, Option<Print>>>,
+    keys: BTreeMap<PathBuf, Keys>,
+}
+
+/// What is in a place of keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Keys {
+    files: BTreeMap<PathBuf, Option<Print>>,
+    /// When a file in it came or went last.
+    modified: Option<SystemTime>,
+}
+
+impl Keys {
+    /// Whether anything has changed since then.
+    fn is_newer(&self, since: SystemTime) -> bool {
+        let times = self.files.values().map(|print| print.and_then(|print| print.modified));
+        // The times of files are those of a clock that lags a little.
+        times.chain([self.modified]).flatten().any(|at| at + CLOCK_LAG >= since)
+    }
 }
 
 impl View {
@@ -149,7 +172,8 @@ impl View {
             if files.is_empty() {
                 files.extend([print(place.clone())]);
             }
-            (place, files)
+            let modified = Print::of(&place).and_then(|print| print.modified);
+            (place, Keys { files, modified })
         };
         Self {
             files: inputs.list().into_iter().map(print).collect(),
@@ -157,11 +181,15 @@ impl View {
         }
     }
 
-    /// The files that are others in `now`. Places of keys that were not known are no change: they are known since they were read.
-    fn changed(&self, now: &Self) -> Vec<PathBuf> {
+    /// The files that are others in `now`; `since` is when this was seen. Places of keys become known when they are read: one that was not
+    /// known then has changed if anything in it is newer, since nobody can tell whether it was before it was read.
+    fn changed(&self, now: &Self, since: SystemTime) -> Vec<PathBuf> {
         let mut changed = differing(&self.files, &now.files);
-        for (place, files) in &now.keys {
-            changed.extend(self.keys.get(place).into_iter().flat_map(|before| differing(before, files)));
+        for (place, keys) in &now.keys {
+            match self.keys.get(place) {
+                Some(before) => changed.extend(differing(&before.files, &keys.files)),
+                None => changed.extend(keys.is_newer(since).then(|| place.clone())),
+            }
         }
         changed
     }
@@ -277,7 +305,7 @@ mod kernel {
                 | WatchFlags::MOVE_SELF
                 | WatchFlags::ONLYDIR;
             let before = std::mem::take(&mut self.watched);
-            let was_deaf = std::mem::take(&mut self.is_deaf);
+            let mut is_told = std::mem::take(&mut self.is_deaf);
             for folder in folders {
                 match inotify::add_watch(self.queue.get_ref(), &folder, events) {
                     Ok(number) => {
@@ -285,7 +313,7 @@ mod kernel {
                     }
                     Err(error) => {
                         self.is_deaf = true;
-                        if !was_deaf {
+                        if !std::mem::replace(&mut is_told, true) {
                             warn!(folder = %folder.display(), %error, "cannot be watched: files are looked at every two seconds");
                         }
                     }
@@ -368,7 +396,7 @@ mod tests {
         act(path);
         let now = View::of(&inputs(path), &keys);
         let mut changed: Vec<String> = before
-            .changed(&now)
+            .changed(&now, SystemTime::now())
             .iter()
             .map(|p| p.strip_prefix(path).unwrap().to_string_lossy().into())
             .collect();
@@ -395,6 +423,26 @@ mod tests {
         );
     }
 
+    /// Keys are read after the first look, and by reloads after later ones.
+    #[test]
+    fn keys_that_change_before_they_are_seen_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().to_owned();
+        fs::write(place.join("k.pem"), "1").unwrap();
+        let inputs = Inputs::default();
+        let before = View::of(&inputs, &Mutex::default());
+        std::thread::sleep(3 * CLOCK_LAG);
+        let since = SystemTime::now();
+        let keys = Mutex::new(BTreeSet::from([place.clone()]));
+        let changed = || before.changed(&View::of(&inputs, &keys), since);
+        assert_eq!(changed(), Vec::<PathBuf>::new(), "they are as they were when they were read");
+        std::thread::sleep(3 * CLOCK_LAG);
+        fs::write(place.join("k.pem"), "2").unwrap();
+        assert_eq!(changed(), [place.clone()]);
+        fs::remove_file(place.join("k.pem")).unwrap();
+        assert_eq!(changed(), [place]);
+    }
+
     #[cfg(unix)]
     #[test]
     fn a_config_map_is_swapped() {
@@ -414,7 +462,7 @@ mod tests {
         symlink("..2026_2", path.join("..data_tmp")).unwrap();
         fs::rename(path.join("..data_tmp"), path.join("..data")).unwrap();
         let now = View::of(&inputs, &Mutex::default());
-        assert_eq!(before.changed(&now), [path.join("a.json")]);
+        assert_eq!(before.changed(&now, SystemTime::now()), [path.join("a.json")]);
     }
 
     #[cfg(target_os = "linux")]

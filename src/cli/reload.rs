@@ -73,7 +73,9 @@ fn describe_zone(zone: &ZoneChange) -> String {
     };
     let names = counted("names", &[(zone.added, '+'), (zone.changed, '~'), (zone.removed, '-')]);
     let records = counted("records", &[(zone.records_added, '+'), (zone.records_removed, '-')]);
-    let problem = zone.problem.as_ref().map_or_else(String::new, |problem| format!(": {problem}"));
+    // The hint below it stands with the findings.
+    let problem = zone.problem.as_deref().and_then(|problem| problem.lines().next());
+    let problem = problem.map_or_else(String::new, |problem| format!(": {problem}"));
     let mut text = format!("{} {}{serial}{names}{records}{problem}\n", zone.zone, zone.change);
     zone.records.iter().for_each(|record| text.push_str(&format!("  {record}\n")));
     let left_out = (zone.records_added + zone.records_removed).saturating_sub(zone.records.len() as u64);
@@ -100,7 +102,8 @@ mod tests {
             records_added: added + 1,
             records_removed: 0,
             records: vec!["+ www.a.test. 300 A 192.0.2.1".to_owned(); added as usize],
-            problem: matches!(change, ChangeKind::Kept).then(|| "the zone file is gone".to_owned()),
+            problem: matches!(change, ChangeKind::Kept)
+                .then(|| "the zone file is gone\n  hint: x".to_owned()),
         };
         let report = ReloadReport {
             ok: false,

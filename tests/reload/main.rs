@@ -156,16 +156,16 @@ fn a_reload_tells_what_changes_and_keeps_what_is_broken() {
     let (ok, text) = reload(&hale);
     assert!(!ok && text.contains("hale.json:1:"), "{text}");
     assert_eq!(version(hale.address), Some(2), "nothing of what stands beside a broken hale.json counts");
-    write(&hale, "hale.json", &config(&json!({ "workers": 7, "resolver": { "servers": ["127.0.0.1:1"] } })));
+    write(&hale, "hale.json", &config(&json!({ "workers": 7, "strict": true })));
     let (ok, text) = reload(&hale);
     assert!(
-        ok && text.contains("workers needs a restart") && text.contains("resolver needs a restart"),
+        ok && text.contains("workers needs a restart") && text.contains("strict needs a restart"),
         "{text}"
     );
     assert_eq!(version(hale.address), Some(3));
     let status: Value = serde_json::from_str(&hale.get("/api/v1/status").1).unwrap();
     assert_eq!(
         (&status["reload_problem"], &status["needs_restart"]),
-        (&Value::Null, &json!(["workers", "resolver"]))
+        (&Value::Null, &json!(["workers", "strict"]))
     );
 }

@@ -212,7 +212,7 @@ fn report(hale: &Hale) -> Value {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
         .write_all(
-            b"POST /api/v1/reload HTTP/1.1\r\nHost: hale\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+            b"POST /api/v1/reload HTTP/1.1\r\nHost: hale\r\nConnection: close\r\nContent-Length: 24\r\n\r\n{\"remove_missing\": true}",
         )
         .unwrap();
     let mut answer = String::new();
@@ -227,6 +227,11 @@ fn bare(name: &str, config: &str) -> Hale {
         support::mmdb::database("Test-Country", &[("10.0.0.0/8", support::mmdb::place("EU", "DE", ""))]);
     std::fs::write(setup.folder.path().join("geo.mmdb"), database).unwrap();
     setup.config(config).start()
+}
+
+/// A list of a report; it is left out where it is empty.
+fn list<'r>(report: &'r Value, name: &str) -> &'r [Value] {
+    report[name].as_array().map_or(&[], |list| list)
 }
 
 #[test]
@@ -245,9 +250,7 @@ fn every_key_takes_effect_or_is_named() {
         write(&hale, "hale.json", &changed(&json!({})));
         let report_of_return = report(&hale);
         for (report, is_return) in [(&report_of_change, false), (&report_of_return, true)] {
-            let settings: Vec<(&str, &str)> = report["settings"]
-                .as_array()
-                .unwrap()
+            let settings: Vec<(&str, &str)> = list(report, "settings")
                 .iter()
                 .map(|setting| (setting["key"].as_str().unwrap(), setting["outcome"].as_str().unwrap()))
                 .collect();
@@ -257,9 +260,14 @@ fn every_key_takes_effect_or_is_named() {
                 Restart(_) | Zones => &[],
             };
             assert_eq!(settings, want, "{key}, back: {is_return}: {report:#}");
-            let zones = report["zones"].as_array().unwrap().len();
-            let is_about_zones = zones > 0 || !report["findings"].as_array().unwrap().is_empty();
-            assert_eq!(is_about_zones, *told == Zones, "{key}, back: {is_return}: {report:#}");
+            let zones = list(report, "zones").len();
+            let is_about_zones = zones > 0 || !list(report, "findings").is_empty();
+            // A zone that an error kept is as it was once that is mended, which is nothing to tell.
+            let may_be_either = *told == Zones && is_return;
+            assert!(
+                may_be_either || is_about_zones == (*told == Zones),
+                "{key}, back: {is_return}: {report:#}"
+            );
         }
     }
 }
@@ -328,7 +336,8 @@ fn what_takes_effect_does_so_at_once() {
     assert!(has_targets());
     // The client subnet option.
     apply(&json!({ "client_subnet": false }));
-    assert!(!honours_subnets(hale.address));
+    // A worker that waits answers one more query as it was.
+    until(&hale, "no subnet", || (!honours_subnets(hale.address)).then_some(()));
     let explained = hale.get("/api/v1/explain?name=map.example.test&type=A&client=10.0.0.1").1;
     assert!(!explained.contains("\"ecs_scope\""), "{explained}");
     // Names of the server, for those who come without a token.
@@ -351,7 +360,11 @@ fn what_takes_effect_does_so_at_once() {
     apply(&json!({ "log_format": "json", "log_level": "error", "nsid": "x" }));
     until(&hale, "a line of JSON", || {
         let log = hale.output();
-        log.lines().any(|line| line.starts_with("{\"timestamp\"") && line.contains("\"DEBUG\"")).then_some(())
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines
+            .into_iter()
+            .any(|line| line["message"] == "setting changed" && line["setting"] == "log_format")
+            .then_some(())
     });
     let length = hale.output().len();
     apply(&json!({ "log_level": "error", "log_format": "json" }));
