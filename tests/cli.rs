@@ -12,7 +12,7 @@ use hale::config::AdminConfig;
 use hale::model::discovery_report::{PlanReport, SourceChange, SourceReport};
 use hale::model::events::Events;
 use hale::model::explain::{AnswerReport, Client, Explanation};
-use hale::model::insight::{Attempt, NamesPage, NamesQuery, SigningReport};
+use hale::model::insight::{Attempt, NameRow, NamesPage, NamesQuery, SigningReport};
 use hale::model::name::Name;
 use hale::model::records::{HiddenChange, HiddenReport, HideRequest, RecordsPage, TestDns};
 use hale::model::report::{
@@ -331,6 +331,10 @@ impl Insight for Fake {
     }
 
     fn names(&self, _: &NamesQuery) -> Option<NamesPage> {
+        None
+    }
+
+    fn name_row(&self, _: &Name, _: &Name) -> Option<NameRow> {
         None
     }
 

@@ -94,7 +94,7 @@ impl Client {
             Trust::File(file) => (true, Some(file.as_path())),
             Trust::Any => (false, None),
         };
-        let config = ClientConfigs::default().get(verify, ca_file).map_err(|why| Failure::usage(why))?;
+        let config = ClientConfigs::default().get(verify, ca_file).map_err(Failure::usage)?;
         let mut tls = ClientConnection::new(config, name)
             .map_err(|error| Failure::running(format!("{}: {error}", self.place)))?;
         while tls.is_handshaking() {

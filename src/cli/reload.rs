@@ -47,7 +47,7 @@ fn describe(report: &ReloadReport) -> String {
     match report.unchanged {
         // It takes a configuration that cannot be read for no zone to be told of.
         0 if report.zones.is_empty() && !report.ok => {
-            text.push_str("nothing is changed: all goes on as before\n")
+            text.push_str("nothing is changed: all goes on as before\n");
         }
         0 if !report.zones.is_empty() => {}
         unchanged => text.push_str(&format!("{} unchanged\n", plural(unchanged, "zone"))),

@@ -99,21 +99,26 @@ fn each_change_of_a_record_is_a_line_with_fields() {
     assert!(reload(&hale).0);
     for (message, data) in [("record removed", "192.0.2.10"), ("record added", "192.0.2.11")] {
         let told = line(&hale, message, "host.example.test.", data, "reload");
-        (common(&told), file(&told));
+        common(&told);
+        file(&told);
         let told = line(&hale, message, "ali.example.test.", data, "alias");
-        (common(&told), file(&told));
+        common(&told);
+        file(&told);
     }
     // A verdict, both ways.
     backends.set(0, false);
     let told = line(&hale, "record removed", "www.example.test.", "192.0.2.1", "health");
-    (common(&told), file(&told));
+    common(&told);
+    file(&told);
     backends.set(0, true);
     let told = line(&hale, "record added", "www.example.test.", "192.0.2.1", "health");
-    (common(&told), file(&told));
+    common(&told);
+    file(&told);
     // A person's word.
     hale.operate("override set address:192.0.2.2 down --for 1h --reason test");
     let told = line(&hale, "record removed", "www.example.test.", "192.0.2.2", "override");
-    (common(&told), file(&told));
+    common(&told);
+    file(&told);
     // A source.
     has_router.store(true, Ordering::SeqCst);
     let told = line(&hale, "record added", "found.example.test.", "192.0.2.40", "discovery");
