@@ -98,6 +98,8 @@ pub struct Guard {
     missing: usize,
     changed: BTreeSet<Name>,
     restored: bool,
+    /// Every list has been tried since the start.
+    tried: bool,
     synced: bool,
 }
 
@@ -114,6 +116,7 @@ impl Guard {
             missing: 0,
             changed: BTreeSet::new(),
             restored: false,
+            tried: false,
             synced: false,
         }
     }
@@ -180,11 +183,23 @@ impl Guard {
             self.scopes.remove(&all);
         }
         self.scopes.insert(scope, ScopeState { last_ok: Some(now.ms), failure: None, absent: false });
+        if self.tried && !self.synced {
+            self.conclude(now);
+        }
+    }
+
+    /// A round is over. While the source as a whole fails nothing has been tried; else every list has, and the first of them to be complete,
+    /// be it later, is enough to go on.
+    fn finished(&mut self, now: Now) {
+        if self.failure.is_none() {
+            self.tried = true;
+            self.conclude(now);
+        }
     }
 
     /// All lists have been tried: what is restored but belongs to none of them is no longer asked for by the configuration.
-    fn finished(&mut self, now: Now) {
-        if self.failure.is_some() || !self.scopes.values().any(|scope| scope.last_ok.is_some()) {
+    fn conclude(&mut self, now: Now) {
+        if !self.scopes.values().any(|scope| scope.last_ok.is_some()) {
             return;
         }
         self.synced = true;

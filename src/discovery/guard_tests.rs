@@ -368,3 +368,45 @@ fn a_failure_as_a_whole_ends_with_a_list_or_when_it_is_said() {
     guard.apply(Report::Listed { scope: scope(), objects }, at(7));
     assert_eq!((guard.failure(), guard.last_ok()), (None, Some(7000)));
 }
+
+#[test]
+fn a_source_that_fails_at_first_is_synced_by_what_comes_later() {
+    let scope = || Scope::all(ObjectKind::Ingress);
+    let restored = |guard: &mut Guard| {
+        let kinds = [ObjectKind::Ingress, ObjectKind::Service, ObjectKind::TlsRoute];
+        guard.restore(kinds.map(|kind| (key(kind, "shop/c"), claim(&format!("{kind}.")), 7)));
+    };
+    let list = |kind| Report::Listed {
+        scope: Scope::all(kind),
+        objects: vec![(key(kind, "shop/c"), claims(&[&format!("{kind}.")]))],
+    };
+    let refused = |kind| Report::Failed(Some(Scope::all(kind)), Failure::new(FailureKind::Forbidden, "403"));
+    // Every list was refused, and one is complete later. What belongs to none of them is no longer asked for; what belongs to one stands.
+    let mut first = guard(0, false);
+    restored(&mut first);
+    for report in [refused(ObjectKind::Ingress), refused(ObjectKind::Service), Report::Synced] {
+        first.apply(report, at(1));
+    }
+    first.settle(at(1));
+    assert!(!first.is_synced() && first.names() == 3);
+    first.apply(list(ObjectKind::Ingress), at(2));
+    first.settle(at(2));
+    assert!(first.is_synced());
+    assert_eq!(standing(&first), "ingress. service.");
+    // The round as a whole failed: the first list of the next one says nothing of those that have not come yet.
+    let mut second = guard(0, false);
+    restored(&mut second);
+    second.apply(Report::Failed(None, Failure::new(FailureKind::Connect, "x")), at(1));
+    for report in [Report::Synced, list(ObjectKind::Ingress)] {
+        second.apply(report, at(2));
+        second.settle(at(2));
+        assert!(!second.is_synced() && second.names() == 3);
+    }
+    assert!(second.scopes().contains_key(&scope()));
+    for report in [list(ObjectKind::Service), Report::Synced] {
+        second.apply(report, at(3));
+    }
+    second.settle(at(3));
+    assert!(second.is_synced());
+    assert_eq!(standing(&second), "ingress. service.");
+}

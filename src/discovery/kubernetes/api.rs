@@ -207,8 +207,6 @@ impl Api {
     fn unsent(&self, endpoint: &str, error: &kube::Error) -> Failure {
         let (kind, text) = match error {
             kube::Error::Auth(_) => (FailureKind::Config, chain(error)),
-            // What it stands in says no more.
-            kube::Error::Service(cause) => (kind_of(&**cause), chain(&**cause)),
             _ => (kind_of(error), chain(error)),
         };
         self.failure(kind, endpoint, &text)
@@ -267,6 +265,11 @@ impl Lines {
 
 /// An error with its causes, each said once.
 fn chain(error: &(dyn StdError + 'static)) -> String {
+    let error = match error.downcast_ref() {
+        // What it stands in says no more.
+        Some(kube::Error::Service(cause)) => &**cause,
+        _ => error,
+    };
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -136,8 +136,8 @@ impl<'a> Session<'a> {
                     if !self.failed(failure).await {
                         return;
                     }
-                    self.say_synced().await;
                     if self.once {
+                        self.say_synced().await;
                         return;
                     }
                     self.wait(backoff.wait(), print).await;
@@ -181,6 +181,10 @@ impl<'a> Session<'a> {
         self.conditions.answered().await;
         if std::mem::take(&mut self.fails) {
             self.reporter.send(Report::Answers).await;
+            if self.synced {
+                // While it failed nothing could be concluded from that everything had been tried.
+                self.reporter.send(Report::Synced).await;
+            }
         }
     }
 

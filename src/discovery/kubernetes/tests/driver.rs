@@ -544,12 +544,15 @@ async fn a_cluster_that_cannot_be_reached_says_so_and_is_tried_again() {
     fake.put(INGRESSES, ingress("a", "a.test"));
     fake.fault("/apis", Some(Fault::Status(503)));
     let mut bench = Bench::start(fake, &[ObjectKind::Ingress], Order::Watch).await;
-    let all = bench.until("synced").await;
+    let all = bench.until("failed all server: ").await;
     assert!(all.iter().any(|line| line.starts_with("ClusterAvailable=false: http://127.0.0.1")), "{all:#?}");
-    assert!(all.iter().any(|line| line.starts_with("failed all server: ")), "{all:#?}");
     bench.fake.fault("/apis", None);
-    let all = bench.until("listed ingress [ingress/shop/a").await;
+    let all = bench.until("synced").await;
     assert!(all.contains(&"ClusterAvailable=true: Answers".to_owned()), "{all:#?}");
+    // Only now has everything been tried; said before, it would have been lost.
+    let place = |text: &str| all.iter().position(|line| line.starts_with(text));
+    assert!(place("listed ingress [ingress/shop/a").is_some(), "{all:#?}");
+    assert_eq!(place("synced"), Some(all.len() - 1), "{all:#?}");
 }
 
 #[tokio::test]
