@@ -75,10 +75,10 @@ impl Disk {
             _ if before == now => {}
             Ok(None) => info!("serials are saved again"),
             Ok(Some(e)) => {
-                warn!(error = %e, "serials are kept in the room beside their file, which is tried again")
+                warn!(error = %e, "serials are kept in the room beside their file, which is tried again");
             }
             Err(e) => {
-                error!(error = %e, "serials are not saved, which is tried again: a crash now could repeat one")
+                error!(error = %e, "serials are not saved, which is tried again: a crash now could repeat one");
             }
         }
         now == Saved::Whole

@@ -37,8 +37,7 @@ impl Room {
         let mut sizes = [0; PLACES.len()];
         for (place, size) in sizes.iter_mut().enumerate() {
             // What cannot be read is not there.
-            let octets =
-                path(state, name, place).and_then(|path| Ok(std::fs::read(path)?)).unwrap_or_default();
+            let octets = path(state, name, place).and_then(std::fs::read).unwrap_or_default();
             *size = octets.len();
             found.extend(content(name, version, octets));
         }
@@ -87,7 +86,7 @@ impl Room {
             Ok(()) => (self.size, self.is_used) = (zeros.len(), false),
             // There is less room than is wanted, or more stands there than is needed: neither does harm.
             Err(error) => {
-                tracing::debug!(%error, file = self.name, "no room is kept for when the disk is full")
+                tracing::debug!(%error, file = self.name, "no room is kept for when the disk is full");
             }
         }
     }

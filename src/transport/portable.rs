@@ -55,7 +55,7 @@ pub(super) fn serve_udp<E: Engine>(socket: &UdpSocket, responder: &mut Responder
                 responder.end(Transport::Udp);
             }
             Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                responder.idle()
+                responder.idle();
             }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => {
