@@ -143,17 +143,24 @@ impl<'s, 'w, 'o> Resolver<'s, 'w, 'o> {
     /// §3.1.4.1). A parent that does not delegate the name knows nothing of it, and would deny a zone that exists.
     #[inline]
     pub(super) fn zone(&self) -> Option<ZoneRef<'s>> {
+        let zone = self.snapshot.zone_of(self.name, self.name.depth())?;
+        if self.qtype == RrType::DS { Some(self.zone_for_ds(zone)) } else { Some(zone) }
+    }
+
+    #[cold]
+    fn zone_for_ds(&self, zone: ZoneRef<'s>) -> ZoneRef<'s> {
         let depth = self.name.depth();
-        let zone = self.snapshot.zone_of(self.name, depth)?;
-        if self.qtype == RrType::DS
-            && depth > 0
-            && zone.apex.wire().len() == self.name.len()
-            && let Some(parent) = self.snapshot.zone_of(self.name, depth - 1)
-            && parent.image.is_some_and(|image| image.delegates(self.name))
-        {
-            return Some(parent);
+        if depth == 0 || zone.apex.wire().len() != self.name.len() {
+            return zone;
         }
-        Some(zone)
+        let parent = self.snapshot.zone_of(self.name, depth - 1);
+        parent.filter(|parent| parent.image.is_some_and(|image| image.delegates(self.name))).unwrap_or(zone)
+    }
+
+    /// The zone that a link leads to: not woven into the path of names without one.
+    #[inline(never)]
+    fn next_zone(&self) -> Option<ZoneRef<'s>> {
+        self.zone()
     }
 
     /// Answers from `zone`, and from every zone that CNAMEs and DNAMEs lead to.
@@ -171,7 +178,7 @@ impl<'s, 'w, 'o> Resolver<'s, 'w, 'o> {
                 Step::Follow(place) => place,
             };
             // The target of a chain in a zone that is not served ends it: whoever asked goes on from there.
-            let Some(next) = self.zone() else { break };
+            let Some(next) = self.next_zone() else { break };
             let Some(next) = next.image else {
                 return self.fail(Rcode::SERVFAIL, ExtendedError::BROKEN_ZONE);
             };

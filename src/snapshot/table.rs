@@ -156,7 +156,8 @@ impl Snapshot {
     }
 
     /// The zone with the longest apex that is `name` or above it and has at most `max_depth` labels.
-    #[inline]
+    // Always inlined, with the search in it: where the compiler made a call of it, an address took 39 instructions more, most others 60.
+    #[inline(always)]
     pub fn zone_of(&self, name: &KeyedName, max_depth: usize) -> Option<ZoneRef<'_>> {
         let deepest = max_depth.min(name.depth());
         for &depth in &*self.depths {
@@ -182,7 +183,7 @@ impl Snapshot {
 
     /// The zone with an apex of this hash. Compares the name of the first one alone: to look for another behind it, which would take a
     /// collision of all 64 bits, is a function of its own, so that this one keeps what it works with in registers.
-    #[inline]
+    #[inline(always)]
     fn at(&self, hash: u64, apex: &[u8]) -> Option<ZoneRef<'_>> {
         let mask = self.slots.len().checked_sub(1)?;
         let mut slot = hash as usize;
