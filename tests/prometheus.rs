@@ -191,8 +191,11 @@ fn promtool_accepts_the_alerts_and_their_tests() {
     }
 }
 
-/// The tests of the alerts, one for each set of series: the metrics that it has, and of each alert that it asks for whether it fires.
-fn alert_tests() -> Vec<(BTreeSet<String>, Vec<(String, bool)>)> {
+/// A test of alerts: the metrics of which it has series, and each alert that it asks for with whether it fires.
+type AlertTest = (BTreeSet<String>, Vec<(String, bool)>);
+
+/// The tests of the alerts, one for each set of series.
+fn alert_tests() -> Vec<AlertTest> {
     let text = std::fs::read_to_string(file("deploy/prometheus/hale_test.yml")).unwrap();
     let test = |text: &str| {
         let series = text.lines().filter_map(|line| line.trim().strip_prefix("- series: '"));
