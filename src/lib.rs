@@ -39,12 +39,12 @@
 //!
 //! | module | imports |
 //! |---|---|
-//! | [`model`], [`telemetry`], [`tls`] | nothing |
+//! | [`model`], [`telemetry`], [`tls`], [`http`] | nothing |
 //! | [`state`], [`config`] | `model` |
 //! | [`resolver`] | `model`, `state` |
 //! | [`zone`], [`dnssec`] | `model`, `config` |
 //! | [`health`] | `model`, `config`, `state`, `tls` |
-//! | [`discovery`] | `model`, `config`, `state`, `telemetry`, `tls` |
+//! | [`discovery`] | `model`, `config`, `state`, `telemetry`, `tls`, `http` |
 //! | [`snapshot`] | `model` |
 //! | [`answer`] | `model`, `snapshot::lookup` |
 //! | [`keeper`] | `model`, `config`, `state`, `zone`, `dnssec`, `snapshot` |
@@ -64,6 +64,7 @@ pub mod config;
 pub mod discovery;
 pub mod dnssec;
 pub mod health;
+pub mod http;
 pub mod keeper;
 pub mod model;
 pub mod resolver;

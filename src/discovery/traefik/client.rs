@@ -1,37 +1,26 @@
 //! Requests to the API: one connection for each, bounded in time and size.
 
-use std::error::Error;
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use data_encoding::BASE64;
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::Empty;
 use hyper::body::Bytes;
-use hyper::client::conn::http1;
 use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::{Request, Response, Uri};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use hyper::{Request, Uri};
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::config::TraefikConfig;
 use crate::discovery::source::{Call, Failure, FailureKind, Report, Reporter};
+use crate::http::{Broken, Reply, Url, said, send};
 use crate::tls::ClientConfigs;
 
 /// Octets of the longest response: a hundred thousand routers.
 pub(super) const MAX_BODY: usize = 64 * 1024 * 1024;
-/// A response's head must fit in this.
-const MAX_HEAD: usize = 64 * 1024;
 /// Times that a failed request is sent again within a call.
 const RETRIES: u32 = 2;
 /// Wait before the first retry; it doubles for the second.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
-/// How much of an error's body is quoted.
-const QUOTED: usize = 120;
 
 /// A client of one instance.
 pub(super) struct Client {
@@ -102,26 +91,23 @@ impl Client {
 
     async fn exchange(&self, path: &str) -> Result<Page, Refused> {
         let url = Url::split(&self.config.url);
-        let request = self.request(&url, path).map_err(|text| self.refused(0, FailureKind::Config, text))?;
-        let stream = TcpStream::connect((url.host, url.port))
-            .await
-            .map_err(|e| self.refused(0, FailureKind::Connect, format!("connecting: {e}")))?;
-        if !url.tls {
-            return self.over(stream, request).await;
+        let wrong = |text: String| self.refused(0, FailureKind::Config, text);
+        let request = self.request(&url, path).map_err(wrong)?;
+        let tls = url.tls.then(|| self.tls.get(self.config.verify, self.config.ca_file.as_deref()));
+        let tls = tls.transpose().map_err(|text| wrong(text.into_owned()))?;
+        let reply = send(url, tls, self.config.server_name.as_deref(), request, MAX_BODY).await;
+        let Reply { status, headers, body } = reply.map_err(|broken| self.broken(0, &broken))?;
+        if status != 200 {
+            let kind = FailureKind::of_status(status).unwrap_or(FailureKind::Decode);
+            return Err(self.refused(status, kind, not_ok(status, &headers, &body.unwrap_or_default())));
         }
-        let tls = self.tls.get(self.config.verify, self.config.ca_file.as_deref());
-        let tls = tls.map_err(|text| self.refused(0, FailureKind::Config, text))?;
-        let name = self.config.server_name.as_deref().unwrap_or(url.host).to_owned();
-        let name = ServerName::try_from(name)
-            .map_err(|e| self.refused(0, FailureKind::Config, format!("the server name: {e}")))?;
-        let stream = TlsConnector::from(tls).connect(name, stream).await;
-        self.over(stream.map_err(|e| self.refused(0, kind_of(&e), format!("TLS: {e}")))?, request).await
+        body.map(|body| Page { headers, body }).map_err(|broken| self.broken(status, &broken))
     }
 
     /// The request, with the secrets as they are now.
     fn request(&self, url: &Url<'_>, path: &str) -> Result<Request<Empty<Bytes>>, String> {
         let mut request = Request::new(Empty::new());
-        *request.uri_mut() = format!("{}/api/{path}", url.base_path)
+        *request.uri_mut() = format!("{}/api/{path}", url.path.trim_end_matches('/'))
             .parse::<Uri>()
             .map_err(|_| "the path of the URL is none".to_owned())?;
         let headers = request.headers_mut();
@@ -150,47 +136,6 @@ impl Client {
         Ok(Some(format!("Basic {}", BASE64.encode(format!("{username}:{password}").as_bytes()))))
     }
 
-    async fn over<S>(&self, stream: S, request: Request<Empty<Bytes>>) -> Result<Page, Refused>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        let handshake = http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = handshake.map_err(|e| self.broken(0, &e))?;
-        let exchange = async {
-            let response = sender.send_request(request).await.map_err(|e| self.broken(0, &e))?;
-            self.page(response).await
-        };
-        tokio::pin!(exchange, connection);
-        // The connection moves only while it is polled, and may end before the response has been read out.
-        tokio::select! {
-            biased;
-            page = &mut exchange => return page,
-            _ = &mut connection => {}
-        }
-        exchange.await
-    }
-
-    async fn page(&self, response: Response<hyper::body::Incoming>) -> Result<Page, Refused> {
-        let (head, body) = response.into_parts();
-        let status = head.status.as_u16();
-        let body = Limited::new(body, MAX_BODY).collect().await;
-        if status != 200 {
-            let kind = FailureKind::of_status(status).unwrap_or(FailureKind::Decode);
-            let said = body.map_or_else(|_| Bytes::new(), http_body_util::Collected::to_bytes);
-            return Err(self.refused(status, kind, not_ok(status, &head.headers, &said)));
-        }
-        match body {
-            Ok(body) => Ok(Page { headers: head.headers, body: body.to_bytes() }),
-            Err(error) => Err(match error.downcast::<hyper::Error>() {
-                Ok(error) => self.broken(status, &error),
-                Err(_) => {
-                    let text = format!("the response is longer than {MAX_BODY} octets");
-                    self.refused(status, FailureKind::Decode, text)
-                }
-            }),
-        }
-    }
-
     /// A failure, with the instance's URL before it.
     pub(super) fn failure(&self, kind: FailureKind, text: impl AsRef<str>) -> Failure {
         Failure::new(kind, format!("{}: {}", self.config.url, text.as_ref()))
@@ -201,16 +146,14 @@ impl Client {
     }
 
     /// An exchange that broke off.
-    fn broken(&self, status: u16, error: &hyper::Error) -> Refused {
-        let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-        if error.is_incomplete_message() || io.is_some_and(|io| io.kind() == io::ErrorKind::UnexpectedEof) {
-            return self.refused(status, FailureKind::Decode, "closed before the response was complete");
-        }
-        if let Some(io) = io {
-            return self.refused(status, kind_of(io), io.to_string());
-        }
-        let text = error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
-        self.refused(status, FailureKind::Decode, format!("HTTP: {text}"))
+    fn broken(&self, status: u16, broken: &Broken) -> Refused {
+        let kind = match broken {
+            Broken::Name(_) => FailureKind::Config,
+            Broken::Connection(_) => FailureKind::Connect,
+            Broken::Tls(_) => FailureKind::Tls,
+            Broken::Response(_) => FailureKind::Decode,
+        };
+        self.refused(status, kind, broken.to_string())
     }
 }
 
@@ -220,76 +163,13 @@ fn may_pass(kind: FailureKind) -> bool {
     matches!(kind, Connect | Decode | Gone | Inconsistent | Server | Timeout | Tls | TooManyRequests)
 }
 
-/// An error of the stream: TLS's own, or the connection's.
-fn kind_of(error: &io::Error) -> FailureKind {
-    match error.get_ref() {
-        Some(inner) if inner.is::<tokio_rustls::rustls::Error>() => FailureKind::Tls,
-        _ => FailureKind::Connect,
-    }
-}
-
 /// What a response other than 200 says.
 fn not_ok(status: u16, headers: &HeaderMap, body: &[u8]) -> String {
     if let Some(location) = headers.get(header::LOCATION).and_then(|location| location.to_str().ok()) {
         return format!("status {status}, a redirect to {location}: give the URL that answers itself");
     }
-    let said = String::from_utf8_lossy(&body[..body.len().min(QUOTED)]);
-    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-    match said.as_str() {
+    match said(body).as_str() {
         "" => format!("status {status}"),
         said => format!("status {status}: {said}"),
-    }
-}
-
-/// The parts of a URL, which was checked when the configuration was read.
-struct Url<'a> {
-    tls: bool,
-    /// Host and port as they stand in the URL.
-    authority: &'a str,
-    /// Without brackets.
-    host: &'a str,
-    port: u16,
-    /// Empty, or with a slash before it and none behind.
-    base_path: &'a str,
-}
-
-impl<'a> Url<'a> {
-    fn split(url: &'a str) -> Self {
-        let (tls, rest) = match url.strip_prefix("https://") {
-            Some(rest) => (true, rest),
-            None => (false, url.strip_prefix("http://").unwrap_or(url)),
-        };
-        let (authority, base_path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let given = match authority.rsplit_once(':') {
-            // Not the last group of an IPv6 address.
-            Some((host, port)) if !port.contains(']') => port.parse().ok().map(|port| (host, port)),
-            _ => None,
-        };
-        let (host, port) = given.unwrap_or((authority, if tls { 443 } else { 80 }));
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        Self { tls, authority, host, port, base_path: base_path.trim_end_matches('/') }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls() {
-        let check = |url: &str, tls: bool, host: &str, port: u16, base_path: &str| {
-            let split = Url::split(url);
-            assert_eq!(
-                (split.tls, split.host, split.port, split.base_path),
-                (tls, host, port, base_path),
-                "{url}"
-            );
-        };
-        check("http://traefik:8080", false, "traefik", 8080, "");
-        check("http://traefik", false, "traefik", 80, "");
-        check("https://traefik.example/", true, "traefik.example", 443, "");
-        check("https://a.example/traefik/x", true, "a.example", 443, "/traefik/x");
-        check("http://[::1]:8080/t", false, "::1", 8080, "/t");
-        check("http://[2001:db8::1]", false, "2001:db8::1", 80, "");
     }
 }
