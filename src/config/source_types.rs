@@ -32,6 +32,8 @@ pub struct SourceConfig {
     pub poll_ms: u64,
     /// Milliseconds for which a name must be gone before it is removed.
     pub remove_after_ms: u64,
+    /// Milliseconds of failing after which it is called stale.
+    pub stale_after_ms: u64,
     /// When removals are held.
     pub brake: RemoveBrake,
     /// Other targets and checks; the first that matches counts.

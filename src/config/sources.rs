@@ -22,6 +22,8 @@ use crate::model::diagnostic::Position;
 
 /// How often a source is polled unless given.
 const POLL_MS: u64 = 15_000;
+/// How long a source may fail before it is called stale unless given.
+const STALE_AFTER_MS: u64 = 300_000;
 /// How long one request may take unless given.
 const TIMEOUT_MS: u64 = 10_000;
 
@@ -48,6 +50,8 @@ object! {
         "poll" poll: Duration<1000, MAX_TIME_MS>,
         /// How long a name must be gone before it is removed; two polls for Traefik, 0s for Kubernetes unless given.
         "remove_after" remove_after: Duration<0, MAX_TIME_MS>,
+        /// How long the source may fail before it is called stale, which is an event; 5m unless given.
+        "stale_after" stale_after: Duration<1000, MAX_TIME_MS>,
         /// Holds removals when too many names would go together.
         "brake" brake: RemoveBrakeKeys,
         /// The first one that matches gives an object's names other targets, or another check.
@@ -278,6 +282,7 @@ impl SourceReader<'_, '_> {
             visibility: keys.visibility.take().map(|given| given.value),
             poll_ms,
             remove_after_ms,
+            stale_after_ms: keys.stale_after.take().map_or(STALE_AFTER_MS, |given| given.value.0),
             brake: brake(keys.brake.take().map(|given| given.value).unwrap_or_default()),
             rules,
             check,

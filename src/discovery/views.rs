@@ -275,6 +275,7 @@ impl Source {
             names: guard.names() as u64,
             last_success: self.last_ok_wall.map(|ms| ms / 1000),
             age_seconds: self.age_s(now),
+            stale_after_seconds: config.stale_after_ms / 1000,
             requests,
             requests_good,
             failure,

@@ -1,6 +1,6 @@
 //! Which owners are due for new signatures. Pure: time is passed in.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What stands for an owner: the hash of its name. The names themselves, which the zone has, took a quarter of the memory of a
 /// large signed one. Two owners of one hash share a place here; who looks them up by it finds both.
@@ -21,6 +21,9 @@ const SMALL: usize = 1024;
 pub struct Schedule {
     owners: HashMap<OwnerHash, Entry>,
     buckets: BTreeMap<u32, Vec<OwnerHash>>,
+    /// Owners that were handed out and not set since, by when they were to be signed: where signing fails, they are handed out again and
+    /// again, and their signatures get no younger by that.
+    handed_out: BTreeSet<(u32, OwnerHash)>,
     /// Owners in all buckets, those that have moved on among them.
     queued: usize,
     /// No signature starts later.
@@ -40,11 +43,13 @@ impl Schedule {
     pub fn set(&mut self, owner: OwnerHash, inception_s: u32, renew_at_s: u32) {
         let entry = Entry { inception_s, renew_at_s, bucket: renew_at_s / BUCKET_S };
         self.latest_inception_s = self.latest_inception_s.max(inception_s);
+        self.take_back(owner);
         self.put(owner, entry);
     }
 
     /// Forgets an owner.
     pub fn remove(&mut self, owner: OwnerHash) {
+        self.take_back(owner);
         self.owners.remove(&owner);
         self.clear_if_sparse();
     }
@@ -62,6 +67,19 @@ impl Schedule {
     /// When to call [`Schedule::take_due`] next; `None` without owners. It may turn out that nothing is due then.
     pub fn next_due_s(&self) -> Option<u32> {
         self.buckets.first_key_value().map(|(&bucket, _)| bucket.saturating_mul(BUCKET_S))
+    }
+
+    /// Since when owners have been waiting to be signed that were handed out; `None` if all were set anew.
+    pub fn handed_out_since_s(&self) -> Option<u32> {
+        self.handed_out.first().map(|(renew_at_s, _)| *renew_at_s)
+    }
+
+    fn take_back(&mut self, owner: OwnerHash) {
+        if !self.handed_out.is_empty()
+            && let Some(before) = self.owners.get(&owner)
+        {
+            self.handed_out.remove(&(before.renew_at_s, owner));
+        }
     }
 
     /// Hands out at most `limit` owners that are due, the longest due first: their signatures are to be renewed, or start in the
@@ -96,6 +114,7 @@ impl Schedule {
                     continue;
                 }
                 due.push(owner);
+                self.handed_out.insert((entry.renew_at_s, owner));
                 let bucket = now_s.saturating_add(RETRY_S).div_ceil(BUCKET_S);
                 self.put(owner, Entry { bucket, ..entry });
             }

@@ -3,6 +3,7 @@
 //! It runs bare TCP checks itself ([`super::probe::bare`]); every other probe is a task on the runtime. It has a thread of its own, so that
 //! no task of the runtime delays a probe's start or makes an answer look late.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 use std::thread;
@@ -334,16 +335,22 @@ pub(super) fn log(flips: &[Flip], lines: usize) {
             from = %flip.from,
             to = %flip.to,
             why = flip.cause.words(),
-            reason = reason(flip),
+            reason = &*reason(flip),
             failures = flip.failures,
             "verdict changed"
         );
     }
 }
 
-/// What the last probe met, of a target that is not up.
-fn reason(flip: &Flip) -> &str {
-    flip.reason.as_deref().filter(|_| flip.to != Verdict::Up).unwrap_or("")
+/// Why the verdict is what it is: what the last probe met, or what was enough for a recovery; empty if that is not known.
+fn reason(flip: &Flip) -> Cow<'_, str> {
+    match (&flip.cause, flip.to, flip.target.check.rise) {
+        (Cause::Results, Verdict::Up, _) if flip.from == Verdict::Unknown => "the first probe succeeded".into(),
+        (Cause::Results, Verdict::Up, 0 | 1) => "a probe succeeded".into(),
+        (Cause::Results, Verdict::Up, rise) => format!("{rise} probes in a row succeeded").into(),
+        (cause, Verdict::Up, _) => cause.words().into(),
+        _ => flip.reason.as_deref().unwrap_or_default().into(),
+    }
 }
 
 /// What those who watch are told of a flip. That a target is up at first, or as it was before a restart, is no news.
@@ -353,8 +360,8 @@ pub(super) fn flipped(flip: &Flip) -> Option<Flipped> {
         return None;
     }
     let why = match reason(flip) {
-        "" => flip.cause.words().to_owned(),
-        reason => reason.to_owned(),
+        reason if reason.is_empty() => flip.cause.words().to_owned(),
+        reason => reason.into_owned(),
     };
     Some(Flipped { id: flip.id, target: flip.target.clone(), from: flip.from, to: flip.to, why })
 }

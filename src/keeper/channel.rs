@@ -239,6 +239,8 @@ pub struct ZoneStatus {
     pub cached_signatures: usize,
     /// Those that were dropped for others, since the zone was built.
     pub evicted_signatures: u64,
+    /// Since when signatures have been due that are not renewed; Unix seconds.
+    pub signing_since_s: Option<u32>,
     /// Why it is broken, or why the newest file is not what is served.
     pub trouble: Option<String>,
 }

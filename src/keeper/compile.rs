@@ -1,6 +1,6 @@
 //! The second stage of building a zone, off the keeper's thread: select by the present verdicts, sign, and compile to an image.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::assemble::{plain, soa_rrset};
@@ -65,7 +65,7 @@ pub(super) fn compile(
     now_s: u32,
 ) -> Result<ZoneState, (Vec<TargetId>, TransactionError)> {
     let ground = layout.ground();
-    let Parts { image, schedule, difference, records } =
+    let Parts { image, schedule, difference, records, turned } =
         match compile_parts(&mut layout, earlier, workshop, now_s) {
             Ok(parts) => parts,
             Err(e) => return Err((layout.held_targets(), e)),
@@ -91,6 +91,7 @@ pub(super) fn compile(
         difference,
         records,
         has_caught_up: false,
+        turned,
         changed_s: now_s,
         trouble: None,
     })
@@ -101,6 +102,7 @@ struct Parts {
     schedule: Schedule,
     difference: OwnerCounts,
     records: RecordChanges,
+    turned: HashSet<Name>,
 }
 
 fn compile_parts(
@@ -123,15 +125,17 @@ fn compile_parts(
     let done = pass.run(owners, &mut checked);
     layout.checked = checked;
     let (mut portions, mut schedule, mut apex) = (Vec::new(), Schedule::default(), None);
+    let mut turned = HashSet::new();
     for mut part in done? {
         portions.push(part.portion);
         comparison.merge(&mut part.comparison);
         part.due.iter().for_each(|(owner, due)| schedule.set(*owner, due.inception_s, due.renew_at_s));
         apex = apex.or(part.apex);
+        turned.extend(part.turned);
     }
     let (verdict, difference, mut records) = comparison.finish();
     let serial = match verdict {
-        Difference::None(image) => return Ok(Parts { image, schedule, difference, records }),
+        Difference::None(image) => return Ok(Parts { image, schedule, difference, records, turned }),
         Difference::NotInData => tentative,
         Difference::Data { last } => last.map_or(tentative, |last| serial::next(last, now_s)),
     };
@@ -146,7 +150,7 @@ fn compile_parts(
     if let (Earlier::Image { image: before, .. }, 1..) = (earlier, difference.removed) {
         records.add_gone(before, &image);
     }
-    Ok(Parts { image, schedule, difference, records })
+    Ok(Parts { image, schedule, difference, records, turned })
 }
 
 /// Whether a key tag means the same key in `image` and in `keys`. A signature names its key by the tag alone, and one new key in

@@ -185,6 +185,9 @@ impl Keeper {
             failed.extend(amended.failed);
             release(&self.tools.workshop, amended.released);
             if let Some(Entry::Serving(zone)) = self.zones.get_mut(&apex) {
+                let turns = amended.notes.iter();
+                let turns = turns.filter_map(|note| Some((apex.clone(), note.name.clone(), note.turn?)));
+                self.turns.extend(turns);
                 zone.note(amended.notes);
             }
         }

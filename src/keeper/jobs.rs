@@ -1,6 +1,7 @@
 //! The jobs of a commit: what an owner should serve from now on, and what of it is signed already.
 
 use super::assemble::{Job, nsec_over, plain};
+use super::news::Turn;
 use super::zone_state::{CheckedOwner, Circumstances};
 use crate::config::Order;
 use crate::dnssec::cache::SignatureCache;
@@ -79,13 +80,14 @@ pub(super) fn desired_job(
     for served in rrsets.iter_mut().filter(|r| matches!(r.rrset.rtype, RrType::A | RrType::AAAA)) {
         served.rotate = owner.order == Order::Rotate;
     }
-    let (mut choices, mut pending, mut withheld) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut choices, mut pending, mut withheld, mut turn) = (Vec::new(), Vec::new(), Vec::new(), None);
     if let Some(checked) = checked {
         if let Some(before) = before {
             checked.inherit(before, by.board);
         }
         checked.recall(memory, by.zone, &name);
         let mut selection = checked.select(&name, by);
+        turn = Turn::of(checked, before.map(|before| before.records), &selection);
         if let Some(kept) = checked.would_remember(&mut selection) {
             checked.remember(kept, memory, by.zone, &name);
         }
@@ -108,7 +110,7 @@ pub(super) fn desired_job(
         changes_data: true,
         may_flap: false,
         memory: None,
-        turn: None,
+        turn,
     }
 }
 

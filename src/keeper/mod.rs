@@ -335,6 +335,7 @@ fn status(apex: &Name, entry: &Entry) -> ZoneStatus {
             next_signing_s: zone.next_signing_s(),
             cached_signatures: zone.cache.len(),
             evicted_signatures: zone.cache.evicted(),
+            signing_since_s: zone.schedule.handed_out_since_s(),
             trouble: zone.trouble.clone(),
         },
         Entry::Broken { file, reason } => ZoneStatus {
@@ -352,6 +353,7 @@ fn status(apex: &Name, entry: &Entry) -> ZoneStatus {
             next_signing_s: None,
             cached_signatures: 0,
             evicted_signatures: 0,
+            signing_since_s: None,
             trouble: Some(reason.clone()),
         },
     }

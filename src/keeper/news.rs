@@ -1,18 +1,19 @@
 //! What the keeper tells those who watch: whose answers a flip concerns, and which names have nothing left that is up. Told after the
 //! commit, so that no answer waits for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use super::channel::{Change, ReloadSummary};
-use super::zone_state::{CheckedOwner, TransactionError};
-use super::{Keeper, serving};
+use super::zone_state::{CheckedOwner, TransactionError, ZoneState};
+use super::{Entry, Keeper, serving};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::event::{EventKind, News};
 use crate::model::events::Flipped;
 use crate::model::name::Name;
 use crate::model::rrtype::RrType;
 use crate::model::target::Group;
+use crate::snapshot::ZoneImage;
 use crate::snapshot::image::{Note, OwnerRecords};
 use crate::zone::select::{Reason, Selection};
 
@@ -31,13 +32,30 @@ pub(super) enum Turn {
 }
 
 impl Turn {
-    /// What a selection is to a name that has been served like this; `None` if it is no turn.
-    pub(super) fn of(owner: &CheckedOwner, before: &OwnerRecords, selection: &Selection) -> Option<Self> {
-        let was_down = owner.checked.groups().any(|(group, _)| is_all_down(before, group));
+    /// What a selection is to a name that has been served like this, or not at all; `None` if it is no turn.
+    pub(super) fn of(
+        owner: &CheckedOwner,
+        before: Option<&OwnerRecords>,
+        selection: &Selection,
+    ) -> Option<Self> {
+        let was_down =
+            before.is_some_and(|before| owner.checked.groups().any(|(group, _)| is_all_down(before, group)));
         let down = selection.reasons.iter().find(|(_, reason)| *reason != Reason::Healthy);
         match (was_down, down) {
             (false, Some((_, reason))) => Some(Self::Down(*reason)),
             (true, None) if selection.pending.is_empty() => Some(Self::Recovered),
+            _ => None,
+        }
+    }
+
+    /// The same by what was served before and is served now.
+    fn between(owner: &CheckedOwner, before: Option<&OwnerRecords>, now: &OwnerRecords) -> Option<Self> {
+        let down = |records: &OwnerRecords| {
+            owner.checked.groups().map(|(group, _)| group).find(|group| is_all_down(records, *group))
+        };
+        match (before.and_then(down), down(now)) {
+            (None, Some(group)) => Some(Self::Down(instead(now, group))),
+            (Some(_), None) if now.pending.is_empty() => Some(Self::Recovered),
             _ => None,
         }
     }
@@ -69,23 +87,39 @@ pub(super) fn is_all_down(records: &OwnerRecords, group: Group) -> bool {
             && !records.pending.iter().any(is_of_group))
 }
 
-/// What a reload came to: one event for each file that could not be read, and one for what was.
-pub(super) fn of_reload(summary: &ReloadSummary) -> Vec<News> {
+/// What is answered of a group of which nothing is up.
+fn instead(records: &OwnerRecords, group: Group) -> Reason {
+    let note = records.all_rrsets().find(|r| Group::of(r.rrset.rtype) == group).map(|r| r.note);
+    match note {
+        Some(Note::Stale) => Reason::LastGood,
+        Some(Note::Fallback) => Reason::Fallback,
+        Some(Note::AllDownServingAll) => Reason::ServingAll,
+        Some(Note::None) | None => Reason::Nothing,
+    }
+}
+
+/// One event for each file with an error.
+pub(super) fn of_files<'d>(found: impl Iterator<Item = &'d Diagnostic>, what_then: &str) -> Vec<News> {
     let mut failed: BTreeMap<&Path, (&Diagnostic, usize)> = BTreeMap::new();
-    for error in summary.diagnostics.iter().filter(|found| found.is_error()) {
+    for error in found.filter(|found| found.is_error()) {
         failed.entry(&error.file).or_insert((error, 0)).1 += 1;
     }
     let failure = |(file, (first, count)): (&Path, (&Diagnostic, usize))| {
         let more = if count > 1 { format!(" (and {} more errors)", count - 1) } else { String::new() };
         let why = first.unmarked().to_string();
-        let text = format!("{why}{more}; what was served before is served on");
+        let text = format!("{why}{more}; {what_then}");
         News {
             file: Some(file.display().to_string()),
             why: Some(why),
             ..News::new(EventKind::ReloadFailed, text)
         }
     };
-    let mut news: Vec<News> = failed.into_iter().take(FILES).map(failure).collect();
+    failed.into_iter().take(FILES).map(failure).collect()
+}
+
+/// What a reload came to: one event for each file that could not be read, and one for what was.
+pub(super) fn of_reload(summary: &ReloadSummary) -> Vec<News> {
+    let mut news = of_files(summary.diagnostics.iter(), "what was served before is served on");
     let changed = |change: Change| matches!(change, Change::Added | Change::Changed | Change::Removed);
     let zones: Vec<String> = summary
         .zones
@@ -119,6 +153,29 @@ impl Keeper {
         events.publish_all(news);
     }
 
+    /// Notes the turns that came of building a zone, which took the place of `before`, if of any. `turned` are the names that took one while
+    /// it was built: meanwhile the zone before may have taken it too, and told of it.
+    pub(super) fn note_built(&mut self, zone: &ZoneState, before: Option<&ZoneImage>, turned: HashSet<Name>) {
+        self.turns.extend(turned.into_iter().filter_map(|name| {
+            let was = before.and_then(|before| before.owner(&name));
+            let turn = Turn::between(zone.checked.get(&name)?, was.as_ref(), &zone.image.owner(&name)?)?;
+            Some((zone.apex().clone(), name, turn))
+        }));
+    }
+
+    /// Tells which names have nothing that is up from the start on.
+    pub(super) fn tell_start(&mut self) {
+        let mut zones = std::mem::take(&mut self.zones);
+        for entry in zones.values_mut() {
+            if let Entry::Serving(zone) = entry {
+                let turned = std::mem::take(&mut zone.turned);
+                self.note_built(zone, None, turned);
+            }
+        }
+        self.zones = zones;
+        self.tell();
+    }
+
     fn flip_news(&self, flip: &Flipped) -> News {
         let Flipped { id, target, from, to, why } = flip;
         let mut news = News::new(EventKind::TargetFlip, format!("{target} is {to}, was {from}: {why}"));
@@ -141,7 +198,7 @@ impl Keeper {
     /// Tells that a zone cannot be signed, once until it can be again: what failed is tried again each second.
     pub(super) fn tell_failure(&mut self, apex: &Name, error: &TransactionError) {
         if matches!(error, TransactionError::Sign(_)) && self.unsigned.insert(apex.clone()) {
-            let text = format!("{apex} cannot be signed and serves what it served before: {error}");
+            let text = format!("{apex} cannot be signed, and serves what it served before, if anything: {error}");
             let mut news = News::new(EventKind::SigningTrouble, text);
             news.zones.push(apex.to_string());
             self.tools.workshop.events.publish(news);

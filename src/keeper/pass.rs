@@ -46,6 +46,8 @@ pub(super) struct Done<'a> {
     pub(super) due: Vec<(OwnerHash, Due)>,
     /// The apex, if it was in this thread's runs.
     pub(super) apex: Option<OwnerRecords>,
+    /// Names that have nothing left that is up, or have something again.
+    pub(super) turned: Vec<Name>,
 }
 
 /// Neighbouring owners.
@@ -143,6 +145,7 @@ impl<'e> Pass<'_, 'e> {
             comparison: Comparison::new(self.earlier),
             due: Vec::new(),
             apex: None,
+            turned: Vec::new(),
         };
         let mut breather = Breather::new();
         loop {
@@ -176,6 +179,7 @@ impl<'e> Pass<'_, 'e> {
 
     fn finish(&self, job: Job, done: &mut Done<'_>) -> Result<(), TransactionError> {
         let is_apex = job.place == Place::Apex;
+        done.turned.extend(job.turn.map(|_| job.name.clone()));
         let one = assemble(job, self.layout.signer.as_deref(), self.now_s)?;
         done.comparison.add(&one.records);
         done.portion.put(&one.records)?;

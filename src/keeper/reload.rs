@@ -15,7 +15,7 @@ use super::crew::Crew;
 use super::fold::{fold_all, zoning};
 use super::follow;
 use super::leftovers::{self, Leftovers};
-use super::zone_state::{Remembered, ZoneState};
+use super::zone_state::{Remembered, ZoneState, turned};
 use super::{Entry, FindSources, Keeper, serving};
 use crate::dnssec::saved::SavedSignatures;
 use crate::model::diagnostic::Diagnostic;
@@ -150,6 +150,7 @@ impl Keeper {
         let crew = Crew { threads: self.tools.workshop.threads };
         let apex = zone.apex().clone();
         let old = self.zones.remove(&apex);
+        let mut served = None;
         let mut changed = changed.to_vec();
         let mut change = Change::Added;
         if let Some(Entry::Serving(mut old)) = old {
@@ -159,6 +160,7 @@ impl Keeper {
             } else {
                 Change::Changed
             };
+            served = Some(Arc::clone(&old.image));
             changed.extend(zone.succeed(&mut old, &self.tools.workshop.board, now_s));
             left.replaced(*old, !same);
         }
@@ -181,6 +183,7 @@ impl Keeper {
                     let names = committed.notes.iter().map(|note| &note.name);
                     self.log.tell(Commit::new(built, &zone, names, "health"));
                 }
+                zone.turned.extend(turned(&committed.notes));
                 zone.note(committed.notes);
             }
             Err(e) => {
@@ -190,6 +193,8 @@ impl Keeper {
                 zone.overrides = before;
             }
         }
+        let turned = std::mem::take(&mut zone.turned);
+        self.note_built(&zone, served.as_deref(), turned);
         self.zones.insert(apex, Entry::Serving(Box::new(zone)));
     }
 

@@ -148,7 +148,7 @@ impl ZoneState {
         let mut selection = owner.select(name, by);
         let memory = owner.would_remember(&mut selection);
         let before = self.image.owner(name)?;
-        let turn = Turn::of(owner, &before, &selection);
+        let turn = Turn::of(owner, Some(&before), &selection);
         let signer = self.signer.as_deref();
         let Some(job) = changed_job(owner, selection, before, signer, &self.cache, by.now_s) else {
             return Some(Selected::AsServed(name.clone(), memory?));

@@ -17,7 +17,8 @@ use super::follow;
 use super::reload::{lock, read_all};
 use super::renew::Renewer;
 use super::serials::Serials;
-use super::{Entry, Keeper, Tools};
+use super::zone_state::TransactionError;
+use super::{Entry, Keeper, Tools, news};
 use crate::dnssec::saved::SavedSignatures;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::name::Name;
@@ -76,9 +77,11 @@ impl Starting {
         // Verdicts are read from here on; one that changes later sets its bit again.
         tools.workshop.board.drain_dirty(&mut Vec::new());
         follow::settle(&readings, &tools.workshop, (tools.now_s)());
-        let mut zones = BTreeMap::new();
+        let found = readings.iter().flat_map(|reading| &reading.diagnostics);
+        tools.workshop.events.publish_all(news::of_files(found, "its zones are answered SERVFAIL"));
+        let (mut zones, mut failed) = (BTreeMap::new(), Vec::new());
         for reading in readings {
-            compile_reading(reading, &tools, &mut serials, &handle, &mut zones);
+            failed.extend(compile_reading(reading, &tools, &mut serials, &handle, &mut zones));
         }
         serials.reserve_now(super::serials_of(&zones));
         let mut keeper = Keeper {
@@ -102,19 +105,22 @@ impl Starting {
             log: ChangeLog::start(),
         };
         keeper.publish_zones();
+        failed.iter().for_each(|(apex, error)| keeper.tell_failure(apex, error));
+        keeper.tell_start();
         let thread =
             std::thread::Builder::new().name("keeper".into()).spawn(move || keeper.run(&receiver))?;
         Ok((handle, thread))
     }
 }
 
+/// Selects, signs and compiles the zones of a file; what could not be is returned, and answered SERVFAIL.
 fn compile_reading(
     reading: Reading,
     tools: &Tools,
     serials: &mut Serials,
     handle: &KeeperHandle,
     zones: &mut BTreeMap<Name, Entry>,
-) {
+) -> Vec<(Name, TransactionError)> {
     let now_s = (tools.now_s)();
     if !reading.is_good() {
         let first = reading.diagnostics.iter().find(|d| d.is_error());
@@ -122,8 +128,9 @@ fn compile_reading(
         for apex in reading.apexes {
             zones.insert(apex, Entry::Broken { file: reading.file.clone(), reason: reason.clone() });
         }
-        return;
+        return Vec::new();
     }
+    let mut failed = Vec::new();
     let saved = serials.saved();
     for layout in reading.layouts {
         let (apex, file) = (layout.desired.apex.clone(), layout.file.clone());
@@ -139,11 +146,14 @@ fn compile_reading(
                 error!(zone = %apex, error = %e, "zone not served");
                 KeeperFigures::add(&handle.figures().failures, 1);
                 release(&tools.workshop, targets);
-                Entry::Broken { file, reason: e.to_string() }
+                let reason = e.to_string();
+                failed.push((apex.clone(), e));
+                Entry::Broken { file, reason }
             }
         };
         zones.insert(apex, entry);
     }
+    failed
 }
 
 /// The file of a zone's signatures. Two zones of odd names may share one: each finds there what is its own, since digests

@@ -1,6 +1,6 @@
 //! One served zone as the keeper holds it: its current image, the owners that health decides about, keys and schedule.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -357,6 +357,8 @@ pub(super) struct ZoneState {
     pub(super) records: RecordChanges,
     /// Whether verdicts were committed into it before it was served.
     pub(super) has_caught_up: bool,
+    /// Names that took a turn while it was built.
+    pub(super) turned: HashSet<Name>,
     /// Unix seconds of the last commit.
     pub(super) changed_s: u32,
     /// Why the newest file or keys are not what is served.
@@ -376,7 +378,8 @@ impl ZoneState {
 
     /// When the first signature expires, to the granularity of the schedule.
     pub(super) fn earliest_expiry_s(&self) -> Option<u32> {
-        Some(self.schedule.next_due_s()?.saturating_add(self.signer.as_ref()?.refresh_s()))
+        let due = self.schedule.handed_out_since_s().into_iter().chain(self.schedule.next_due_s()).min()?;
+        Some(due.saturating_add(self.signer.as_ref()?.refresh_s()))
     }
 
     /// When something is signed again next, to the granularity of the schedule.
@@ -495,6 +498,7 @@ impl ZoneState {
         let work = self.reselect(targets, board, now_s, crew)?;
         if work.owners() > 0 {
             let committed = self.commit(work, now_s, crew)?;
+            self.turned.extend(turned(&committed.notes));
             self.note(committed.notes);
             self.has_caught_up = true;
         }
@@ -587,4 +591,9 @@ impl ZoneState {
             job.rrsets.push(plain(soa_rrset(&self.soa, serial)));
         }
     }
+}
+
+/// The names that a commit was a turn for.
+pub(super) fn turned(notes: &[OwnerNote]) -> impl Iterator<Item = Name> {
+    notes.iter().filter(|note| note.turn.is_some()).map(|note| note.name.clone())
 }

@@ -30,6 +30,9 @@ pub struct SourceReport {
     /// Seconds since then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age_seconds: Option<u64>,
+    /// After so many seconds of failing it is called stale.
+    #[serde(default)]
+    pub stale_after_seconds: u64,
     /// Requests to it since the start.
     #[serde(default)]
     pub requests: u64,
