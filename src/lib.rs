@@ -49,6 +49,7 @@
 //! | [`answer`] | `model`, `snapshot::lookup` |
 //! | [`keeper`] | `model`, `config`, `state`, `zone`, `dnssec`, `snapshot` |
 //! | [`transport`] | `config`, `answer`, `snapshot::handle`, `telemetry` |
+//! | [`notify`] | `model`, `config`, `telemetry`, `tls`, `http` |
 //! | [`admin`] | `model`, `config`, `telemetry` |
 //! | [`app`] | all but `cli` |
 //! | [`cli`] | `model`, `config`, `telemetry`, `tls`, `zone`, `dnssec`, `app` |
@@ -67,6 +68,7 @@ pub mod health;
 pub mod http;
 pub mod keeper;
 pub mod model;
+pub mod notify;
 pub mod resolver;
 pub mod snapshot;
 pub mod state;

@@ -23,6 +23,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("answer", &["model", "snapshot::lookup"]),
     ("keeper", &["model", "config", "state", "zone", "dnssec", "snapshot"]),
     ("transport", &["config", "answer", "snapshot::handle", "telemetry"]),
+    ("notify", &["model", "config", "telemetry", "tls", "http"]),
     ("admin", &["model", "config", "telemetry"]),
     (
         "app",
@@ -42,6 +43,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "answer",
             "keeper",
             "transport",
+            "notify",
             "admin",
         ],
     ),

@@ -26,6 +26,7 @@ use crate::model::report::{
 };
 use crate::model::rrtype::RrType;
 use crate::model::target::{TargetId, Verdict};
+use crate::notify::Receivers;
 use crate::resolver::ResolverHandle;
 use crate::snapshot::handle::Published;
 use crate::state::StateDir;
@@ -53,6 +54,7 @@ pub(super) struct Handles {
     pub(super) ready: AtomicBool,
     pub(super) reloaded_s: AtomicU32,
     pub(super) discovery: Arc<Discovery>,
+    pub(super) receivers: Receivers,
     pub(super) events: Arc<Events>,
     /// Names of zones whose pages somebody turns.
     pub(super) orders: Orders,

@@ -10,7 +10,9 @@ use super::control::Handles;
 use super::{AppError, Reread, find_sources, query_log, running, sources};
 use crate::admin::{NoRandomness, Rules};
 use crate::answer::Settings;
-use crate::config::{AdminConfig, Config, HealthConfig, LogFormat, SourcesConfig};
+use crate::config::{
+    AdminConfig, Config, HealthConfig, LogFormat, NotifyConfig, SourceConfig, SourcesConfig,
+};
 use crate::keeper::FindSources;
 use crate::keeper::channel::ReloadSummary;
 use crate::model::diagnostic::Diagnostic;
@@ -196,6 +198,11 @@ impl Live {
             handles.aliases.ask_others(&next.resolvers);
             now.resolvers.clone_from(&next.resolvers);
             changes.add("resolver", Applied, "asked from now on");
+        }
+        if let Some(detail) = receivers_differ(&now.notify, &next.notify) {
+            handles.receivers.replace(&next.notify);
+            changes.add("notify", Applied, detail);
+            now.notify.clone_from(&next.notify);
         }
         self.apply_admin(now, &next.admin, &mut changes);
         if now.target_metrics != next.target_metrics {
@@ -453,16 +460,7 @@ fn needs_restart(now: &Config, next: &Config, changes: &mut Changes) {
 /// Notes what differs of discovery, in words.
 fn sources_differ(now: &SourcesConfig, next: &SourcesConfig, changes: &mut Changes) {
     let SourcesConfig { list, conflict, ready_timeout_ms } = next;
-    let mut words = Vec::new();
-    for source in list {
-        match now.list.iter().find(|old| old.name == source.name) {
-            None => words.push(format!("{} added", source.name)),
-            Some(old) if !old.is_same(source) => words.push(format!("{} changed", source.name)),
-            Some(_) => {}
-        }
-    }
-    let gone = now.list.iter().filter(|old| !list.iter().any(|source| source.name == old.name));
-    words.extend(gone.map(|old| format!("{} removed", old.name)));
+    let mut words = differing(&now.list, list, |source| &source.name, SourceConfig::is_same);
     let order = |config: &SourcesConfig| config.list.iter().map(|s| Arc::clone(&s.name)).collect::<Vec<_>>();
     if words.is_empty() && order(now) != order(next) {
         words.push("which goes before which".to_owned());
@@ -476,6 +474,33 @@ fn sources_differ(now: &SourcesConfig, next: &SourcesConfig, changes: &mut Chang
     if now.ready_timeout_ms != *ready_timeout_ms {
         changes.add("ready_timeout", Applied, format!("{ready_timeout_ms} ms since the start"));
     }
+}
+
+/// Which receivers of notifications differ, in words; of what differs, which may be a secret, nothing is said.
+fn receivers_differ(now: &[NotifyConfig], next: &[NotifyConfig]) -> Option<String> {
+    let words = differing(now, next, |receiver| &receiver.name, NotifyConfig::eq);
+    (!words.is_empty()).then(|| words.join(", "))
+}
+
+/// What of a list was added, changed or removed, by its names.
+fn differing<T>(
+    now: &[T],
+    next: &[T],
+    name: impl Fn(&T) -> &Arc<str>,
+    is_same: impl Fn(&T, &T) -> bool,
+) -> Vec<String> {
+    let named = |list: &'_ [T], wanted: &T| list.iter().position(|one| name(one) == name(wanted));
+    let mut words = Vec::new();
+    for one in next {
+        match named(now, one) {
+            None => words.push(format!("{} added", name(one))),
+            Some(i) if !is_same(&now[i], one) => words.push(format!("{} changed", name(one))),
+            Some(_) => {}
+        }
+    }
+    let gone = now.iter().filter(|old| named(next, old).is_none());
+    words.extend(gone.map(|old| format!("{} removed", name(old))));
+    words
 }
 
 fn came_and_went(added: &[SocketAddr], removed: &[SocketAddr]) -> String {

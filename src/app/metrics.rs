@@ -39,6 +39,7 @@ pub(super) fn page(handles: &Handles) -> String {
     each_target(&mut page, &targets);
     query_log::write_metrics(&mut page, Some(handles.live.query_log()));
     handles.discovery.metrics(&mut page, &handles.published);
+    handles.receivers.metrics(&mut page);
     page.finish()
 }
 

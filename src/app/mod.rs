@@ -38,6 +38,7 @@ use crate::keeper::{FindSources, Starting, TargetSet, Tools};
 use crate::model::board::VerdictBoard;
 use crate::model::diagnostic::Diagnostic;
 use crate::model::hash::HashKey;
+use crate::notify::Receivers;
 use crate::resolver;
 use crate::snapshot::Snapshot;
 use crate::snapshot::handle::Published;
@@ -225,6 +226,7 @@ impl House {
             ready: AtomicBool::new(false),
             reloaded_s: AtomicU32::new(0),
             discovery: Arc::new(Discovery::load(config, state.as_ref(), Arc::clone(&events))),
+            receivers: Receivers::start(runtime.handle(), Arc::clone(&events), &config.notify),
             events,
             orders: orders::Orders::default(),
         });
@@ -273,6 +275,8 @@ impl House {
             // What goes wrong with the last save it logs itself.
             let _ = self.runtime.block_on(keep_saved);
         }
+        // After the last event.
+        self.runtime.block_on(self.handles.receivers.stop());
         // Without a receiver the listener has ended by itself, and says below why.
         let _ = self.admin_stop.send(true);
         if let Ok(Err(e)) = self.runtime.block_on(self.admin) {

@@ -130,12 +130,8 @@ fn show(event: &Event, json: bool) -> Outcome {
 fn describe(event: &Event) -> String {
     let Event { at_ms, news, .. } = event;
     // A line break in an error's text goes on below.
-    let text = news.text.replace('\n', "\n    ");
+    let text = news.told().replace('\n', "\n    ");
     let mut line = format!("{}  {:<21} {text}", terminal::utc(at_ms / 1000), news.kind);
-    if news.kind == EventKind::TargetFlip && !news.names.is_empty() {
-        let more = news.names_in_all.map(|all| format!(" and {} more", all - news.names.len() as u64));
-        line += &format!(" ({}{})", news.names.join(", "), more.unwrap_or_default());
-    }
     if let Some(owner) = &news.owner {
         line += &format!(", by {owner}");
     }

@@ -10,6 +10,7 @@ use super::files::expand;
 use super::geo::Geo;
 use super::healthy_dns;
 use super::input;
+use super::notify::NotifyConfig;
 use super::json::{Element, FilePath, Reader, Slot, Source, Value, Word};
 use super::server::{HealthKeys, LogLevel, SOCKET_HINT, ServerKeys, TlsKeys};
 use super::types::{
@@ -169,6 +170,7 @@ fn load(args: &ServeArgs, env: &dyn Fn(&str) -> Option<String>, cwd: &Path, syst
         health: health(keys.health.take().map(|health| health.value).unwrap_or_default()),
         shared: Arc::new(file.shared),
         sources: file.sources,
+        notify: file.notify,
         client_subnet: keys.client_subnet.take().map(|given| given.value.0),
         limits: keys.limits.take().map(|limits| limits.value).unwrap_or_default().into_limits(),
         workers,
@@ -224,6 +226,7 @@ struct File {
     /// What zones may refer to.
     shared: Shared,
     sources: SourcesConfig,
+    notify: Vec<NotifyConfig>,
     path: PathBuf,
     /// Where its relative paths start.
     base: PathBuf,
@@ -249,6 +252,7 @@ fn read_file(settings: &mut Settings<'_>, search: bool, system: &Path) -> File {
             keys: ServerKeys::default(),
             shared: Shared::default(),
             sources: SourcesConfig::default(),
+            notify: Vec::new(),
             path: PathBuf::from("hale.json"),
             base: settings.cwd.to_owned(),
             inputs: Vec::new(),
@@ -256,8 +260,9 @@ fn read_file(settings: &mut Settings<'_>, search: bool, system: &Path) -> File {
     };
     let base = path.parent().map_or_else(PathBuf::new, Path::to_owned);
     let mut inputs = vec![path.clone()];
-    let (keys, shared, sources) = read_server_keys(&path, &base, settings, &mut inputs).unwrap_or_default();
-    File { keys, shared, sources, path, base, inputs }
+    let (keys, shared, sources, notify) =
+        read_server_keys(&path, &base, settings, &mut inputs).unwrap_or_default();
+    File { keys, shared, sources, notify, path, base, inputs }
 }
 
 fn read_server_keys(
@@ -265,7 +270,7 @@ fn read_server_keys(
     base: &Path,
     settings: &mut Settings<'_>,
     inputs: &mut Vec<PathBuf>,
-) -> Option<(ServerKeys, Shared, SourcesConfig)> {
+) -> Option<(ServerKeys, Shared, SourcesConfig, Vec<NotifyConfig>)> {
     let text = match input::read(file, input::LARGEST_SETTINGS).map(String::from_utf8) {
         Ok(Ok(text)) => text,
         Ok(Err(error)) => {
@@ -283,7 +288,7 @@ fn read_server_keys(
     };
     let mut reader = Reader::new(&text, Source { file, base, env: settings.env });
     let mut keys = ServerKeys::read(&mut reader).ok().flatten();
-    let (mut shared, mut sources) = (Shared::default(), SourcesConfig::default());
+    let (mut shared, mut sources, mut notify) = (Shared::default(), SourcesConfig::default(), Vec::new());
     if let Some(keys) = &mut keys {
         let _ = reader.end();
         check_server_keys(&mut reader, keys);
@@ -303,13 +308,16 @@ fn read_server_keys(
         if let Some(list) = keys.sources.take() {
             sources.list = super::sources::resolve(&mut reader, list.value.0, &shared.checks);
         }
+        if let Some(list) = keys.notify.take() {
+            notify = super::notify::resolve(&mut reader, list.value.0);
+        }
         sources.conflict = keys.conflict.take().map_or(sources.conflict, |given| given.value);
         sources.ready_timeout_ms =
             keys.ready_timeout.take().map_or(sources.ready_timeout_ms, |given| given.value.0);
     }
     inputs.append(&mut reader.take_files());
     settings.diagnostics.extend(reader.into_diagnostics());
-    Some((keys?, shared, sources))
+    Some((keys?, shared, sources, notify))
 }
 
 fn check_server_keys(reader: &mut Reader<'_>, keys: &ServerKeys) {

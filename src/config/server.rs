@@ -9,6 +9,7 @@ use super::json::{
     Word,
 };
 use super::limits::LimitsKeys;
+use super::notify::NotifyKeys;
 use super::schema::Definitions;
 use super::source_types::Conflict;
 use super::sources::SourceKeys;
@@ -36,6 +37,8 @@ object! {
         "metrics" metrics: MetricsKeys,
         /// Where each query and its response are recorded; nowhere unless given.
         "query_log" query_log: QueryLogKeys,
+        /// Who is told what happens: webhooks, Slack, Discord.
+        "notify" notify: List<NotifyKeys>,
         /// Limits of health checking.
         "health" health: HealthKeys,
         /// Limits of the listeners, and of what clients are sent.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::geo::Geo;
 use super::limits::{LimitsConfig, PolicyLimits};
+use super::notify::NotifyConfig;
 use super::source_types::{Conflict, SourceConfig};
 use super::telemetry::QueryLogConfig;
 use super::zone_file::{Checks, Pools, RecordCheck};
@@ -37,6 +38,8 @@ pub struct Config {
     pub shared: Arc<Shared>,
     /// Where names are discovered.
     pub sources: SourcesConfig,
+    /// Who is told what happens.
+    pub notify: Vec<NotifyConfig>,
     /// Resolvers that the names of ALIAS records are looked up by; the system's if there is none.
     pub resolvers: Vec<SocketAddr>,
     /// Whether the client subnet option (RFC 7871) is honoured; `None` as soon as a name gives different clients different answers.

@@ -41,7 +41,7 @@ pub enum EventKind {
     OverrideExpired,
     /// The zones were read again without an error.
     ReloadDone,
-    /// A file could not be read again; its zone is what it was.
+    /// A file could not be read: at the start its zone is answered SERVFAIL, later it stays what it was.
     ReloadFailed,
     /// A discovered name is published.
     DiscoveredAdded,
@@ -217,6 +217,15 @@ impl News {
             file: None,
             expires_at: None,
         }
+    }
+
+    /// Its sentence, with the names that it is about where that does not say them.
+    pub fn told(&self) -> String {
+        if self.kind != EventKind::TargetFlip || self.names.is_empty() {
+            return self.text.clone();
+        }
+        let more = self.names_in_all.map(|all| format!(" and {} more", all - self.names.len() as u64));
+        format!("{} ({}{})", self.text, self.names.join(", "), more.unwrap_or_default())
     }
 
     /// With a zone and a name in it.

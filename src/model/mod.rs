@@ -5,6 +5,7 @@
 pub mod board;
 pub mod breather;
 pub mod check;
+pub mod clock;
 pub mod condition;
 pub mod diagnostic;
 pub mod discovered;

@@ -7,6 +7,7 @@ use maud::{Markup, html};
 
 use super::guard::Visitor;
 use super::trouble::Trouble;
+use crate::model::clock::utc;
 use crate::model::insight::{ATTEMPTS, Attempt};
 use crate::model::name::Name;
 use crate::model::report::{OverrideReport, ZoneState};
@@ -123,20 +124,6 @@ pub(super) fn duration(seconds: u64) -> String {
         Some((more, next)) if more > 0 => format!("{}{unit} {more}{next}", seconds / size),
         _ => format!("{}{unit}", seconds / size),
     }
-}
-
-/// RFC 3339 in UTC. The days are counted from 0000-03-01, so that the leap day is a year's last.
-pub(super) fn utc(at_s: u64) -> String {
-    let (days, second) = (at_s / 86_400 + 719_468, at_s % 86_400);
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let shifted = (5 * day + 2) / 153;
-    let (day, month) =
-        (day - (153 * shifted + 2) / 5 + 1, if shifted < 10 { shifted + 3 } else { shifted - 9 });
-    let year = era * 400 + year + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
 /// `0.84 ms`, `12 ms`, `1.50 s`.
