@@ -95,14 +95,19 @@ fn check_of(backends: &Backends, number: usize) -> String {
 }
 
 fn zone(records: &str) -> String {
-    format!(r#"{{ "zone": "example.test", "nameservers": ["ns1.example.test"], "records": {{ "ns1": ["192.0.2.53"], {records} }} }}"#)
+    format!(
+        r#"{{ "zone": "example.test", "nameservers": ["ns1.example.test"], "records": {{ "ns1": ["192.0.2.53"], {records} }} }}"#
+    )
 }
 
 #[test]
 fn a_backend_dies_and_everybody_is_told_in_his_own_form() {
     let (backends, receiver) = (Backends::start(1), Receiver::start());
     let url = format!("http://{}", receiver.address);
-    let zone = zone(&format!(r#""*.www": {{ "A": ["127.0.0.1"], "check": {} }}"#, check_of(&backends, 0)).replace(r#""path""#, r#""host": "www", "path""#));
+    let zone = zone(
+        &format!(r#""*.www": {{ "A": ["127.0.0.1"], "check": {} }}"#, check_of(&backends, 0))
+            .replace(r#""path""#, r#""host": "www", "path""#),
+    );
     let config = format!(
         r#"{{ "notify": [
             {{ "name": "hook", "window": "500ms", "webhook": {{ "url": "{url}/hook-secret" }} }},
@@ -117,23 +122,40 @@ fn a_backend_dies_and_everybody_is_told_in_his_own_form() {
     backends.set(0, false);
     let flip = receiver.wait_for("/hook-secret", "target-flip", "is down, was up: status 503");
     assert_eq!(flip["names"][0], "*.www.example.test.");
-    receiver.wait_for("/hook-secret", "name-down", "nothing of *.www.example.test. is up: all of it is answered");
+    receiver.wait_for(
+        "/hook-secret",
+        "name-down",
+        "nothing of *.www.example.test. is up: all of it is answered",
+    );
     let body = &receiver.at("/hook-secret")[0];
-    assert_eq!((&body["count"], &body["severity"], &body["receiver"]), (&2.into(), &"trouble".into(), &"hook".into()));
+    assert_eq!(
+        (&body["count"], &body["severity"], &body["receiver"]),
+        (&2.into(), &"trouble".into(), &"hook".into())
+    );
     let first = |path: &str| wait(|| receiver.at(path).first().cloned()).unwrap();
     assert_eq!(first("/own")["n"], 1);
     assert!(first("/own")["msg"].as_str().unwrap().contains(": nothing of *.www.example.test. is up"));
     let slack = first("/slack")["text"].as_str().unwrap().to_owned();
-    assert!(slack.contains(": 2 events (1 target-flip, 1 name-down)\n- nothing of *.www.example.test. is up"), "{slack}");
+    assert!(
+        slack.contains(": 2 events (1 target-flip, 1 name-down)\n- nothing of *.www.example.test. is up"),
+        "{slack}"
+    );
     let discord = first("/discord");
-    assert!(discord["content"].as_str().unwrap().contains("nothing of \\*.www.example.test. is up"), "{discord}");
+    assert!(
+        discord["content"].as_str().unwrap().contains("nothing of \\*.www.example.test. is up"),
+        "{discord}"
+    );
     assert_eq!(discord["allowed_mentions"]["parse"], Json::Array(Vec::new()));
 
     backends.set(0, true);
     receiver.wait_for("/hook-secret", "target-flip", "is up, was down: 2 probes in a row succeeded");
     receiver.wait_for("/hook-secret", "name-recovered", "*.www.example.test. is up again");
     let sent = r#"hale_notifications_total{receiver="hook",outcome="sent"} 2"#;
-    assert!(wait(|| hale.get("/metrics").1.contains(sent).then_some(())).is_some(), "{}", hale.get("/metrics").1);
+    assert!(
+        wait(|| hale.get("/metrics").1.contains(sent).then_some(())).is_some(),
+        "{}",
+        hale.get("/metrics").1
+    );
 
     assert!(receiver.at("/late").is_empty() && receiver.at("/elsewhere").is_empty());
     assert!(hale.terminate().is_some_and(|status| status.success()));
@@ -195,7 +217,8 @@ fn tls_server(days: u64) -> SocketAddr {
 
 #[test]
 fn brakes_sources_certificates_and_what_is_wrong_from_the_start_on_are_told() {
-    let (backends, receiver, works) = (Backends::start(6), Receiver::start(), Arc::new(AtomicBool::new(true)));
+    let (backends, receiver, works) =
+        (Backends::start(6), Receiver::start(), Arc::new(AtomicBool::new(true)));
     let (traefik, tls) = (traefik(Arc::clone(&works)), tls_server(3));
     let mut records = format!(
         r#""dead": {{ "A": ["127.0.0.1"], "check": {{ "tcp": 1, "interval": "1s", "timeout": "500ms" }} }},
@@ -203,7 +226,8 @@ fn brakes_sources_certificates_and_what_is_wrong_from_the_start_on_are_told() {
         tls.port()
     );
     for number in 0..6 {
-        records += &format!(r#", "n{number}": {{ "A": ["127.0.0.1"], "check": {} }}"#, check_of(&backends, number));
+        records +=
+            &format!(r#", "n{number}": {{ "A": ["127.0.0.1"], "check": {} }}"#, check_of(&backends, number));
     }
     let keyless = r#"{ "zone": "signed.test", "nameservers": ["ns1.example.test"], "dnssec": { "keys": "no-keys" }, "records": {} }"#;
     let config = format!(
@@ -215,7 +239,10 @@ fn brakes_sources_certificates_and_what_is_wrong_from_the_start_on_are_told() {
     let setup = Setup::new("notify-kinds").zone("zone.json", &zone(&records)).zone("signed.json", keyless);
     let _hale = setup.config(&config).start();
     let dead = receiver.wait_for("/", "name-down", "nothing of dead.example.test. is up");
-    assert_eq!((&dead["zones"][0], &dead["names"][0]), (&"example.test.".into(), &"dead.example.test.".into()));
+    assert_eq!(
+        (&dead["zones"][0], &dead["names"][0]),
+        (&"example.test.".into(), &"dead.example.test.".into())
+    );
     receiver.wait_for("/", "reload-failed", "its zones are answered SERVFAIL");
     let certificate = receiver.wait_for("/", "certificate-expiring", "expires in");
     assert!(certificate["target"].as_str().unwrap().starts_with("tls "), "{certificate}");

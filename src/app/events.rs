@@ -42,7 +42,8 @@ pub(super) async fn look_after(handles: Arc<Handles>) {
         handles.events.publish_all(watch.sources(&sources, now_s().into()));
         if look.is_multiple_of(OTHERS_EVERY) {
             let looked = Arc::clone(&handles);
-            let others = tokio::task::spawn_blocking(move || (looked.target_reports(), looked.zone_statuses()));
+            let others =
+                tokio::task::spawn_blocking(move || (looked.target_reports(), looked.zone_statuses()));
             let Ok((targets, zones)) = others.await else { continue };
             handles.events.publish_all(watch.others(&targets, &zones, now_s().into()));
         }
@@ -183,7 +184,8 @@ mod tests {
             let source = SourceReport {
                 name: "edge".to_owned(),
                 age_seconds,
-                failure: fails.then(|| FailureReport { text: "refused".to_owned(), ..FailureReport::default() }),
+                failure: fails
+                    .then(|| FailureReport { text: "refused".to_owned(), ..FailureReport::default() }),
                 stale_after_seconds: 300,
                 ..SourceReport::default()
             };

@@ -12,6 +12,7 @@ use crate::keeper::channel::ZoneStatus;
 use crate::keeper::figures::{KeeperFigures, Stage};
 use crate::model::overrides::{MAX_OVERRIDES, Overrides, Word};
 use crate::model::target::Verdict;
+use crate::notify;
 use crate::resolver::AliasReport;
 use crate::telemetry::metrics::{MetricKind, MetricsWriter};
 use crate::telemetry::{process, query_log};
@@ -39,7 +40,7 @@ pub(super) fn page(handles: &Handles) -> String {
     each_target(&mut page, &targets);
     query_log::write_metrics(&mut page, Some(handles.live.query_log()));
     handles.discovery.metrics(&mut page, &handles.published);
-    handles.receivers.metrics(&mut page);
+    notify::write_metrics(&mut page, Some(&handles.receivers));
     page.finish()
 }
 
@@ -413,6 +414,7 @@ mod tests {
         each_target(&mut page, &[]);
         query_log::write_metrics(&mut page, None);
         crate::app::discovery_metrics::write(&mut page, &[], 0);
+        notify::write_metrics(&mut page, None);
         page.families().to_vec()
     }
 

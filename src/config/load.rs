@@ -10,8 +10,8 @@ use super::files::expand;
 use super::geo::Geo;
 use super::healthy_dns;
 use super::input;
-use super::notify::NotifyConfig;
 use super::json::{Element, FilePath, Reader, Slot, Source, Value, Word};
+use super::notify::NotifyConfig;
 use super::server::{HealthKeys, LogLevel, SOCKET_HINT, ServerKeys, TlsKeys};
 use super::types::{
     AdminConfig, Config, HealthConfig, Inputs, ListenAddress, LogFormat, Shared, SourcesConfig, TlsFiles,

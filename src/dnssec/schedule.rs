@@ -221,6 +221,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_handed_out_and_not_signed_stays_due_since_then() {
+        let mut schedule = Schedule::default();
+        schedule.set(owner(1), NOW - 3600, NOW);
+        schedule.set(owner(2), NOW - 3600, NOW + DAY);
+        assert_eq!(schedule.handed_out_since_s(), None);
+        for minute in 0..100 {
+            schedule.take_due(NOW + minute * 60, 7);
+            assert_eq!(schedule.handed_out_since_s(), Some(NOW), "however often it is tried");
+        }
+        schedule.take_due(NOW + DAY, 7);
+        schedule.set(owner(1), NOW, NOW + 10 * DAY);
+        assert_eq!(schedule.handed_out_since_s(), Some(NOW + DAY), "the other one");
+        schedule.remove(owner(2));
+        assert_eq!(schedule.handed_out_since_s(), None);
+    }
+
+    #[test]
     fn nobody_comes_early() {
         let mut schedule = Schedule::default();
         // The same minute, and more of them than a slice holds.

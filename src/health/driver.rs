@@ -345,7 +345,9 @@ pub(super) fn log(flips: &[Flip], lines: usize) {
 /// Why the verdict is what it is: what the last probe met, or what was enough for a recovery; empty if that is not known.
 fn reason(flip: &Flip) -> Cow<'_, str> {
     match (&flip.cause, flip.to, flip.target.check.rise) {
-        (Cause::Results, Verdict::Up, _) if flip.from == Verdict::Unknown => "the first probe succeeded".into(),
+        (Cause::Results, Verdict::Up, _) if flip.from == Verdict::Unknown => {
+            "the first probe succeeded".into()
+        }
         (Cause::Results, Verdict::Up, 0 | 1) => "a probe succeeded".into(),
         (Cause::Results, Verdict::Up, rise) => format!("{rise} probes in a row succeeded").into(),
         (cause, Verdict::Up, _) => cause.words().into(),

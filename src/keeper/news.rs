@@ -198,7 +198,8 @@ impl Keeper {
     /// Tells that a zone cannot be signed, once until it can be again: what failed is tried again each second.
     pub(super) fn tell_failure(&mut self, apex: &Name, error: &TransactionError) {
         if matches!(error, TransactionError::Sign(_)) && self.unsigned.insert(apex.clone()) {
-            let text = format!("{apex} cannot be signed, and serves what it served before, if anything: {error}");
+            let text =
+                format!("{apex} cannot be signed, and serves what it served before, if anything: {error}");
             let mut news = News::new(EventKind::SigningTrouble, text);
             news.zones.push(apex.to_string());
             self.tools.workshop.events.publish(news);

@@ -260,13 +260,17 @@ mod tests {
         storm.take(&event(EventKind::NameDown, "nothing of a\nis up", ""), &webhook);
         storm.lose(7);
         let text = storm.text("fra");
-        let begin = "Hale on fra: 1000 events (999 target-flip, 1 name-down)\n- nothing of a is up\n- flip 0 xxx";
+        let begin =
+            "Hale on fra: 1000 events (999 target-flip, 1 name-down)\n- nothing of a is up\n- flip 0 xxx";
         assert!(text.starts_with(begin), "{}", &text[..200]);
         assert!(text.ends_with("…\nand 990 more\n7 further events of any kind came too fast to be told"));
         assert_eq!(text.lines().count(), 1 + LINES + 2);
         assert!(text.chars().count() < 100 + LINES * (LINE + 3) + 100);
         let body = json_body(&storm, &webhook);
-        assert_eq!((&body["count"], &body["lost"], &body["severity"]), (&1000.into(), &7.into(), &"trouble".into()));
+        assert_eq!(
+            (&body["count"], &body["lost"], &body["severity"]),
+            (&1000.into(), &7.into(), &"trouble".into())
+        );
         assert_eq!(body["events"].as_array().unwrap().len(), KEPT + 1);
         assert_eq!((&body["events"][0]["kind"], &body["receiver"]), (&"name-down".into(), &"ops".into()));
     }
@@ -280,7 +284,10 @@ mod tests {
                 let body = json_body(&gathered(&[(EventKind::NameDown, text)], &config), &config);
                 body[key].as_str().unwrap().to_owned()
             };
-            assert_eq!(of(NotifyKind::Slack(template("{{text}} <!here>")), "text"), format!("Hale on fra: {slack} <!here>"));
+            assert_eq!(
+                of(NotifyKind::Slack(template("{{text}} <!here>")), "text"),
+                format!("Hale on fra: {slack} <!here>")
+            );
             let sent = of(NotifyKind::Discord(template("**{{text}}**")), "content");
             assert_eq!(sent, format!("**Hale on fra: {discord}**"));
         };

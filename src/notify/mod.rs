@@ -155,39 +155,43 @@ impl Receivers {
             }
         }
     }
+}
 
-    /// Writes the metrics.
-    pub fn metrics(&self, page: &mut MetricsWriter) {
-        let running = self.running();
-        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        page.family(
-            "hale_notifications_total",
-            MetricKind::Counter,
-            &["receiver", "outcome"],
-            "Messages to receivers of notify: sent, or failed, which are those given up.",
-        );
-        for receiver in running.iter() {
-            let name = &*receiver.config.name;
-            page.sample(&[("receiver", name), ("outcome", "sent")], of(&receiver.figures.sent));
-            page.sample(&[("receiver", name), ("outcome", "failed")], of(&receiver.figures.failed));
-        }
-        page.family(
-            "hale_notification_retries_total",
-            MetricKind::Counter,
-            &["receiver"],
-            "Requests to receivers that were sent again.",
-        );
-        for receiver in running.iter() {
-            page.sample(&[("receiver", &receiver.config.name)], of(&receiver.figures.retried));
-        }
-        page.family(
-            "hale_notification_events_dropped_total",
-            MetricKind::Counter,
-            &["receiver"],
-            "Events that a receiver was not told of: those of messages that were given up, and any that came faster than they could be read.",
-        );
-        for receiver in running.iter() {
-            page.sample(&[("receiver", &receiver.config.name)], of(&receiver.figures.dropped));
-        }
+/// Writes the metrics; without receivers, which there may be.
+pub fn write_metrics(page: &mut MetricsWriter, receivers: Option<&Receivers>) {
+    let of = |receiver: &Running| {
+        let Figures { sent, failed, retried, dropped } = &*receiver.figures;
+        let figures = [sent, failed, retried, dropped].map(|counter| counter.load(Ordering::Relaxed));
+        (Arc::clone(&receiver.config.name), figures)
+    };
+    let all: Vec<(Arc<str>, [u64; 4])> =
+        receivers.map_or_else(Vec::new, |receivers| receivers.running().iter().map(of).collect());
+    page.family(
+        "hale_notifications_total",
+        MetricKind::Counter,
+        &["receiver", "outcome"],
+        "Messages to receivers of notify: sent, or failed, which are those given up.",
+    );
+    for (name, [sent, failed, ..]) in &all {
+        page.sample(&[("receiver", name), ("outcome", "sent")], sent);
+        page.sample(&[("receiver", name), ("outcome", "failed")], failed);
+    }
+    page.family(
+        "hale_notification_retries_total",
+        MetricKind::Counter,
+        &["receiver"],
+        "Requests to receivers that were sent again.",
+    );
+    for (name, [_, _, retried, _]) in &all {
+        page.sample(&[("receiver", name)], retried);
+    }
+    page.family(
+        "hale_notification_events_dropped_total",
+        MetricKind::Counter,
+        &["receiver"],
+        "Events that a receiver was not told of: those of messages that were given up, and any that came faster than they could be read.",
+    );
+    for (name, [.., dropped]) in &all {
+        page.sample(&[("receiver", name)], dropped);
     }
 }

@@ -152,10 +152,17 @@ impl Receiver {
             };
             let (receiver, error) = (Arc::clone(&self.config.name), failure.text);
             let patience = self.shared.patience;
-            let pause = failure.again.map(|wanted| send::pause(patience, attempt, send::random()).max(wanted));
+            let pause =
+                failure.again.map(|wanted| send::pause(patience, attempt, send::random()).max(wanted));
             let in_time = |pause: &Duration| begun.elapsed() + *pause <= patience.in_all;
             let Some(pause) = pause.filter(in_time).filter(|_| !self.is_stopping) else {
-                warn!(receiver = &*receiver, error, attempts = attempt, events = message.count(), "a message is given up");
+                warn!(
+                    receiver = &*receiver,
+                    error,
+                    attempts = attempt,
+                    events = message.count(),
+                    "a message is given up"
+                );
                 Figures::add(&self.figures.failed, 1);
                 Figures::add(&self.figures.dropped, message.count());
                 self.is_failing = true;

@@ -39,7 +39,11 @@ impl Failure {
 ///
 /// # Errors
 /// It has not arrived, as far as one knows.
-pub(super) async fn once(config: Arc<NotifyConfig>, shared: Arc<Shared>, body: String) -> Result<(), Failure> {
+pub(super) async fn once(
+    config: Arc<NotifyConfig>,
+    shared: Arc<Shared>,
+    body: String,
+) -> Result<(), Failure> {
     let limit = Duration::from_millis(config.timeout_ms);
     match timeout(limit, request(&config, &shared, body)).await {
         Ok(done) => done,
@@ -97,7 +101,8 @@ fn post(
 
 /// Adds a header, whose value may be a secret.
 fn insert(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), String> {
-    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("{name:?} is not the name of a header"))?;
+    let name = HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| format!("{name:?} is not the name of a header"))?;
     let mut value = HeaderValue::from_str(value)
         .map_err(|_| format!("the value of {name} has characters that no header can have"))?;
     value.set_sensitive(true);
@@ -194,13 +199,18 @@ mod tests {
     #[test]
     fn what_a_server_says_is_quoted_without_secrets() {
         let check = |status, body: &'static str, want: &str| {
-            let reply = Reply { status, headers: HeaderMap::new(), body: Ok(Bytes::from_static(body.as_bytes())) };
+            let reply =
+                Reply { status, headers: HeaderMap::new(), body: Ok(Bytes::from_static(body.as_bytes())) };
             let secrets = [String::new(), "services/T0/B0/key".to_owned(), "token-1".to_owned()];
             assert_eq!(judge(&reply, &secrets, UNIX_EPOCH).unwrap_err().text, want);
         };
         check(404, "", "status 404");
         check(404, "no_team\n\u{1b}[31m here", "status 404: no_team [31m here");
-        check(403, "cannot POST /services/T0/B0/key for token-1", "status 403: cannot POST /(secret) for (secret)");
+        check(
+            403,
+            "cannot POST /services/T0/B0/key for token-1",
+            "status 403: cannot POST /(secret) for (secret)",
+        );
         check(302, "x", "status 302: a redirect, which is not followed: give the URL that answers itself");
     }
 }

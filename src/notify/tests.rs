@@ -194,7 +194,10 @@ async fn a_storm_is_one_message_and_a_dead_receiver_holds_up_nobody() {
     }
     let request = fake.wait_for(1).await.remove(0);
     assert!(request.contains("1000 events (1000 name-down)\\n- first\\n- name 0"), "{request}");
-    assert!(request.ends_with("\\nand 990 more\",\"unfurl_links\":false,\"unfurl_media\":false}"), "{request}");
+    assert!(
+        request.ends_with("\\nand 990 more\",\"unfurl_links\":false,\"unfurl_media\":false}"),
+        "{request}"
+    );
     sleep(Duration::from_millis(300)).await;
     assert_eq!(fake.seen().len(), 1);
     assert_eq!(house.figures("ops"), [1, 0, 0, 0]);
@@ -237,7 +240,7 @@ async fn another_configuration_takes_what_waits_along() {
     assert!(gone.wait_for(2).await[1].contains(": second\""));
     until(|| house.figures("ops")[0] == 2).await;
     let mut page = MetricsWriter::new();
-    house.receivers.metrics(&mut page);
+    write_metrics(&mut page, Some(&house.receivers));
     let page = page.finish();
     assert!(page.contains("hale_notifications_total{receiver=\"ops\",outcome=\"sent\"} 2\n"), "{page}");
     assert!(!page.contains("gone"), "{page}");
@@ -278,7 +281,9 @@ async fn secrets_are_read_when_they_are_used() {
     std::fs::write(url, format!("{}\n", fake.url)).unwrap();
     house.publish("x");
     let request = fake.wait_for(1).await.remove(0);
-    for line in ["authorization: Bearer new\r\n", "x-priority: high\r\n", "content-type: application/json\r\n"] {
+    for line in
+        ["authorization: Bearer new\r\n", "x-priority: high\r\n", "content-type: application/json\r\n"]
+    {
         assert!(request.contains(line), "{request}");
     }
 }

@@ -224,18 +224,24 @@ fn kind(
     Some((if word == "slack" { NotifyKind::Slack(template) } else { NotifyKind::Discord(template) }, url))
 }
 
-fn webhook(
-    reader: &mut Reader<'_>,
-    path: &str,
-    mut keys: WebhookKeys,
-) -> Option<(NotifyKind, LiveSecret)> {
+fn webhook(reader: &mut Reader<'_>, path: &str, mut keys: WebhookKeys) -> Option<(NotifyKind, LiveSecret)> {
     let mut headers = Vec::new();
     for (name, At { value, position }) in keys.headers.take().map_or_else(Vec::new, |map| map.value.0) {
         let at = format!("{path}.headers");
         if !is_token(&name) {
-            reader.error_at(at, position, format!("{name:?} is not the name of a header"), "such as \"X-Priority\"");
+            reader.error_at(
+                at,
+                position,
+                format!("{name:?} is not the name of a header"),
+                "such as \"X-Priority\"",
+            );
         } else if NOT_TO_BE_GIVEN.iter().any(|other| name.eq_ignore_ascii_case(other)) {
-            reader.error_at(at, position, format!("{name:?} follows from the request itself"), "leave it out");
+            reader.error_at(
+                at,
+                position,
+                format!("{name:?} follows from the request itself"),
+                "leave it out",
+            );
         } else {
             headers.extend(value.map(|value| (name.into(), value)));
         }

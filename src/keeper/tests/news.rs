@@ -73,3 +73,40 @@ fn reloads_tell_of_each_file_that_failed() {
     assert_eq!(told, want);
     house.stop();
 }
+
+/// What is told of names from a point on: kind and text.
+fn told(events: Vec<std::sync::Arc<crate::model::event::Event>>) -> Vec<(EventKind, String)> {
+    let of_names = |kind| matches!(kind, EventKind::NameDown | EventKind::NameRecovered);
+    let events = events.iter().map(|event| &event.news).filter(|news| of_names(news.kind));
+    events.map(|news| (news.kind, news.text.clone())).collect()
+}
+
+#[test]
+fn a_name_that_is_built_with_nothing_up_is_told_of_once() {
+    let down = |name: &str, says: &str| (EventKind::NameDown, format!("nothing of {name} is up: {says}"));
+    let first = zone("", r#", "when_all_down": "none""#);
+    let house = House::start_with(&[("a.json", &first)], None, START_S, |_, _| Verdict::Down);
+    assert_eq!(told(house.events.last(9)), [down("www.example.test.", "nothing is answered")]);
+    let mut watcher = house.events.watch(None);
+    // It is down as before, though answered in another way.
+    house.reload(&[("a.json", &zone("", r#", "when_all_down": "all""#))], false);
+    house.settle();
+    assert_eq!(told(watcher.take().events), []);
+    // A name is new, and shares targets that are down.
+    let second =
+        zone("", "").replace(r#""www":"#, r#""new": { "A": ["192.0.2.1"], "check": { "tcp": 80 } }, "www":"#);
+    assert!(second.contains("new"), "{second}");
+    house.reload(&[("a.json", &second)], false);
+    house.settle();
+    assert_eq!(told(watcher.take().events), [down("new.example.test.", "all of it is answered")]);
+    house.stop();
+}
+
+#[test]
+fn a_file_that_is_broken_from_the_start_on_is_told_of() {
+    let house = House::start(&[("a.json", &zone("", "")), ("b.json", "{")], None);
+    let first = house.events.last(1)[0].news.clone();
+    assert_eq!((first.kind, first.file), (EventKind::ReloadFailed, Some("b.json".to_owned())));
+    assert!(first.text.ends_with("; its zones are answered SERVFAIL"), "{}", first.text);
+    house.stop();
+}
