@@ -157,13 +157,20 @@ fn a_backend_dies_and_everybody_is_told_in_his_own_form() {
         hale.get("/metrics").1
     );
 
+    // Another URL counts with the next reload, which does not show it.
+    std::fs::write(hale.folder().join("hale.json"), config.replace("/hook-secret", "/hook-hidden")).unwrap();
+    let said = hale.operate("reload");
+    assert!(said.contains("notify changed: hook changed") && !said.contains("hidden"), "{said}");
+    backends.set(0, false);
+    receiver.wait_for("/hook-hidden", "name-down", "*.www.example.test.");
+
     assert!(receiver.at("/late").is_empty() && receiver.at("/elsewhere").is_empty());
     assert!(hale.terminate().is_some_and(|status| status.success()));
     assert_eq!(receiver.at("/late").len(), 1, "what waited is sent at the stop");
     receiver.wait_for("/late", "name-recovered", "*.www");
     assert!(receiver.at("/elsewhere").is_empty());
     let log = hale.output();
-    assert!(!log.contains("hook-secret"), "{log}");
+    assert!(!log.contains("hook-secret") && !log.contains("hook-hidden"), "{log}");
 }
 
 /// A Traefik API without routers, or one that fails.

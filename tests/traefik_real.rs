@@ -406,6 +406,7 @@ impl Driver {
             visibility: None,
             poll_ms: 15_000,
             remove_after_ms: 30_000,
+            stale_after_ms: 300_000,
             brake: RemoveBrake::default(),
             rules: Vec::new(),
             check: None,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use super::channel::{Change, ReloadSummary};
-use super::zone_state::{CheckedOwner, TransactionError, ZoneState};
+use super::zone_state::{CheckedOwner, OwnerNote, TransactionError, ZoneState};
 use super::{Entry, Keeper, serving};
 use crate::model::diagnostic::Diagnostic;
 use crate::model::event::{EventKind, News};
@@ -115,6 +115,11 @@ pub(super) fn of_files<'d>(found: impl Iterator<Item = &'d Diagnostic>, what_the
         }
     };
     failed.into_iter().take(FILES).map(failure).collect()
+}
+
+/// The names that a commit was a turn for.
+pub(super) fn turned(notes: &[OwnerNote]) -> impl Iterator<Item = Name> {
+    notes.iter().filter(|note| note.turn.is_some()).map(|note| note.name.clone())
 }
 
 /// What a reload came to: one event for each file that could not be read, and one for what was.

@@ -11,7 +11,7 @@ use super::channel::OwnerCounts;
 use super::crew::Crew;
 use super::fold::{FoldedOwner, Ground};
 use super::jobs::{Before, unchanged_job};
-use super::news::{Turn, is_all_down};
+use super::news::{Turn, is_all_down, turned};
 use super::reselect::{Finished, WORTH_THREADS_SIGNED, Work};
 use super::targets::TargetRegistry;
 use crate::config::{Order, Startup, WhenAllDown};
@@ -591,9 +591,4 @@ impl ZoneState {
             job.rrsets.push(plain(soa_rrset(&self.soa, serial)));
         }
     }
-}
-
-/// The names that a commit was a turn for.
-pub(super) fn turned(notes: &[OwnerNote]) -> impl Iterator<Item = Name> {
-    notes.iter().filter(|note| note.turn.is_some()).map(|note| note.name.clone())
 }
