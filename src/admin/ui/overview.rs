@@ -17,6 +17,7 @@ use super::session::Note;
 use super::targets::{self, Row, brake_note};
 use super::{Here, Page, events};
 use crate::admin::{ExportError, export};
+use crate::model::clock::utc;
 use crate::model::discovery_report::SourceReport;
 use crate::model::event::Event;
 use crate::model::report::{Status, TargetReport, ZoneReport, ZoneState};
@@ -168,7 +169,7 @@ pub(super) async fn backup(State(ui): Here, Extension(visitor): Extension<Visito
         }
     };
     tracing::info!(by = visitor.owner, "backup downloaded");
-    let name = format!("attachment; filename=\"hale-{}.tar\"", parts::utc(now_s()).replace([':', '-'], ""));
+    let name = format!("attachment; filename=\"hale-{}.tar\"", utc(now_s()).replace([':', '-'], ""));
     let headers =
         [(header::CONTENT_TYPE, "application/x-tar".to_owned()), (header::CONTENT_DISPOSITION, name)];
     Ok((headers, body).into_response())
