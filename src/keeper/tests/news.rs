@@ -75,7 +75,7 @@ fn reloads_tell_of_each_file_that_failed() {
 }
 
 /// What is told of names from a point on: kind and text.
-fn told(events: Vec<std::sync::Arc<crate::model::event::Event>>) -> Vec<(EventKind, String)> {
+fn told(events: &[Arc<crate::model::event::Event>]) -> Vec<(EventKind, String)> {
     let of_names = |kind| matches!(kind, EventKind::NameDown | EventKind::NameRecovered);
     let events = events.iter().map(|event| &event.news).filter(|news| of_names(news.kind));
     events.map(|news| (news.kind, news.text.clone())).collect()
@@ -86,19 +86,19 @@ fn a_name_that_is_built_with_nothing_up_is_told_of_once() {
     let down = |name: &str, says: &str| (EventKind::NameDown, format!("nothing of {name} is up: {says}"));
     let first = zone("", r#", "when_all_down": "none""#);
     let house = House::start_with(&[("a.json", &first)], None, START_S, |_, _| Verdict::Down);
-    assert_eq!(told(house.events.last(9)), [down("www.example.test.", "nothing is answered")]);
+    assert_eq!(told(&house.events.last(9)), [down("www.example.test.", "nothing is answered")]);
     let mut watcher = house.events.watch(None);
     // It is down as before, though answered in another way.
     house.reload(&[("a.json", &zone("", r#", "when_all_down": "all""#))], false);
     house.settle();
-    assert_eq!(told(watcher.take().events), []);
+    assert_eq!(told(&watcher.take().events), []);
     // A name is new, and shares targets that are down.
     let second =
         zone("", "").replace(r#""www":"#, r#""new": { "A": ["192.0.2.1"], "check": { "tcp": 80 } }, "www":"#);
     assert!(second.contains("new"), "{second}");
     house.reload(&[("a.json", &second)], false);
     house.settle();
-    assert_eq!(told(watcher.take().events), [down("new.example.test.", "all of it is answered")]);
+    assert_eq!(told(&watcher.take().events), [down("new.example.test.", "all of it is answered")]);
     house.stop();
 }
 
