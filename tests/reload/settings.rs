@@ -131,6 +131,11 @@ fn rows() -> Vec<Row> {
             json!({ "sources": [{ "name": "edge", "traefik": { "url": "http://127.0.0.1:1" } }] }),
             Applied("sources"),
         ),
+        (
+            "notify",
+            json!({ "notify": [{ "name": "ops", "webhook": { "url": "http://127.0.0.1:1/" } }] }),
+            Applied("notify"),
+        ),
         ("conflict", json!({ "conflict": "oldest" }), Applied("conflict")),
         ("ready_timeout", json!({ "ready_timeout": "1s" }), Applied("ready_timeout")),
         ("resolver.servers", json!({ "resolver": { "servers": ["127.0.0.1:1"] } }), Applied("resolver")),
