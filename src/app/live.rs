@@ -406,6 +406,7 @@ fn needs_restart(now: &Config, next: &Config, changes: &mut Changes) {
         // These were changed above.
         listen: _,
         sources: _,
+        notify: _,
         resolvers: _,
         client_subnet: _,
         limits: _,
