@@ -221,6 +221,8 @@ mod tests {
             changed_s: 0,
             earliest_expiry_s: Some((NOW_S as i64 + expiry) as u32),
             next_signing_s: None,
+            cached_signatures: 0,
+            evicted_signatures: 0,
             signing_since_s: since.map(|since| (NOW_S as i64 + since) as u32),
             trouble: None,
         };
