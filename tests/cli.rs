@@ -355,16 +355,16 @@ fn with_server(token: Option<&str>, test: impl FnOnce(&Path, &str)) {
         token: token.map(str::to_owned),
         ..AdminConfig::default()
     };
-    with_server_of(config, |state, port| test(state, &format!("http://127.0.0.1:{port}")));
+    with_server_of(&config, |state, port| test(state, &format!("http://127.0.0.1:{port}")));
 }
 
 /// The same with any configuration; it is given the port.
-fn with_server_of(config: AdminConfig, test: impl FnOnce(&Path, u16)) {
+fn with_server_of(config: &AdminConfig, test: impl FnOnce(&Path, u16)) {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let state = std::env::temp_dir().join(format!("hale-cli-{}-{number}", std::process::id()));
     std::fs::create_dir(&state).unwrap();
-    let admin = Admin::bind(&config, Some(&state)).unwrap();
+    let admin = Admin::bind(config, Some(&state)).unwrap();
     let port = admin.addresses().next().unwrap().1.port();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (stop, stopped) = tokio::sync::watch::channel(false);
@@ -604,7 +604,7 @@ fn with_tls(names: &[&str], test: impl FnOnce(u16, &str, &str)) {
         ..AdminConfig::default()
     };
     let (cert, token) = (path("cert.pem").display().to_string(), path("token").display().to_string());
-    with_server_of(config, |_, port| test(port, &cert, &token));
+    with_server_of(&config, |_, port| test(port, &cert, &token));
 }
 
 #[test]
