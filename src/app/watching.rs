@@ -438,7 +438,7 @@ mod tests {
         assert_eq!(changed(), Vec::<PathBuf>::new(), "they are as they were when they were read");
         std::thread::sleep(3 * CLOCK_LAG);
         fs::write(place.join("k.pem"), "2").unwrap();
-        assert_eq!(changed(), [place.clone()]);
+        assert_eq!(changed(), std::slice::from_ref(&place));
         fs::remove_file(place.join("k.pem")).unwrap();
         assert_eq!(changed(), [place]);
     }
