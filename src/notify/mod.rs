@@ -4,7 +4,7 @@
 //!  events ─▶ wanted? ─▶ gathered for a window ─▶ one message ─▶ POST, again after pauses ─▶ sent, or given up
 //! ```
 //!
-//! What waits is a digest of bounded size ([`message::Gathered`]), and a receiver goes on gathering while a message is on its way. So
+//! What waits is a digest of bounded size (`message::Gathered`), and a receiver goes on gathering while a message is on its way. So
 //! neither a storm of events nor a receiver that is dead holds anything up, or takes memory: whoever publishes an event only writes it into
 //! the ring that everybody reads.
 
